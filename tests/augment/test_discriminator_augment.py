@@ -1,0 +1,224 @@
+"""DiffAugment and ADA: formulas against loops, two derivatives, keys, processes, and the walk of the probability."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from vidiff.augment import AdaptiveAugment, DiffAugment
+from vidiff.augment.ada import AdaptiveAugment as Ada
+from vidiff.augment.geometry import warp
+from vidiff.errors import UsageError
+
+KEY = (5, "d", 11)
+
+
+def clips(b=6, c=3, t=5, h=16, w=16):
+    return torch.rand(b, c, t, h, w, generator=torch.Generator().manual_seed(2)) * 2 - 1
+
+
+def augments():
+    return [
+        DiffAugment(("color",)),
+        DiffAugment(("translation",)),
+        DiffAugment(("cutout",)),
+        DiffAugment(("time",)),
+        DiffAugment(DiffAugment.POLICIES),
+        AdaptiveAugment(start=0.7),
+        AdaptiveAugment(start=1.0, geometry=False),
+        AdaptiveAugment(start=1.0, color=False),
+    ]
+
+
+@pytest.mark.parametrize("augment", augments(), ids=str)
+def test_key_processes_and_frames(augment):
+    clip, before = clips(), torch.get_rng_state()
+    whole = augment(clip, KEY)
+    assert torch.equal(before, torch.get_rng_state())
+    assert torch.equal(augment(clip, KEY), whole) and not torch.equal(augment(clip, (*KEY, 1)), whole)
+    parts = torch.cat([augment(clip[:4], KEY, 0, 6), augment(clip[4:], KEY, 4, 6)])
+    assert torch.equal(parts, whole)
+    still = clip[:1, :, :1].expand(6, 3, 5, 16, 16)
+    out = augment(still, KEY)
+    assert len({row.numpy().tobytes() for row in out}) > 1
+    if "time" not in getattr(augment, "policy", ()):
+        assert (out - out[:, :, :1]).abs().max() < 1e-6
+    with pytest.raises(ValueError, match="global batch"):
+        augment(clip, KEY, 2, 6)
+
+
+@pytest.mark.parametrize("augment", augments(), ids=str)
+def test_differentiates_twice(augment):
+    clip = clips(2, 3, 2, 3, 3).double().requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: augment(x, KEY), clip)
+    assert torch.autograd.gradgradcheck(lambda x: augment(x, KEY) ** 2, clip)
+
+
+def test_gradient_penalty_reaches_the_weights():
+    net = nn.Conv3d(3, 1, 3)
+    clip = clips().requires_grad_()
+    for augment in (DiffAugment(DiffAugment.POLICIES), AdaptiveAugment(start=0.5)):
+        logits = net(augment(clip, KEY)).tanh()
+        (grad,) = torch.autograd.grad(logits.sum(), clip, create_graph=True)
+        grad.flatten(1).norm(dim=1).sum().backward()
+        assert net.weight.grad.isfinite().all() and net.weight.grad.abs().sum() > 0
+        net.zero_grad()
+
+
+def test_color_formula():
+    clip, u = clips(), torch.rand(6, 3)
+    out = DiffAugment._color(clip, u)
+    for i in range(6):
+        x = clip[i].double() + (u[i, 0] - 0.5)
+        m = x.mean(0, keepdim=True)
+        x = (x - m) * 2 * u[i, 1] + m
+        x = (x - x.mean()) * (u[i, 2] + 0.5) + x.mean()
+        assert torch.allclose(out[i].double(), x, atol=1e-6)
+
+
+@pytest.mark.parametrize("u, dx, dy", [(0.0, -2, -2), (0.5, 0, 0), (0.999, 2, 2)])
+def test_translation_by_whole_pixels_with_zeros(u, dx, dy):
+    clip = clips(1)
+    out = DiffAugment._translation(clip, torch.full((1, 3), u))
+    expected = torch.zeros_like(clip)
+    for y in range(16):
+        for x in range(16):
+            if 0 <= y + dy < 16 and 0 <= x + dx < 16:
+                expected[..., y, x] = clip[..., y + dy, x + dx]
+    assert torch.equal(out, expected)
+
+
+def test_translation_and_time_shift_are_uniform():
+    u = torch.rand(4000, 3, generator=torch.Generator().manual_seed(0))
+    ramp = torch.arange(1.0, 17).expand(4000, 1, 1, 1, 16)
+    # Whoever stands at column 8 tells the shift.
+    shift = DiffAugment._translation(ramp, u)[:, 0, 0, 0, 8] - 9
+    counts = torch.stack([(shift == s).float().mean() for s in range(-2, 3)])
+    assert (counts - 0.2).abs().max() < 0.03
+    time = torch.arange(1.0, 17).view(1, 1, 16, 1, 1).expand(4000, 1, 16, 1, 1)
+    out = DiffAugment._time(time, u)[:, 0, :, 0, 0]
+    assert set((out[:, 8] - 9).tolist()) == {-2.0, -1.0, 0.0, 1.0, 2.0}
+    assert ((out == 0).sum(1) == (out[:, 8] - 9).abs()).all()  # as many empty frames as the shift is long
+    assert torch.equal(DiffAugment._time(clips(2, 1, 1), u[:2]), clips(2, 1, 1))
+
+
+def test_cutout_is_a_square_of_half_the_size():
+    u = torch.rand(2000, 3, generator=torch.Generator().manual_seed(0))
+    hole = DiffAugment._cutout(torch.ones(2000, 1, 1, 16, 16), u)[:, 0, 0] == 0
+    rows, columns = hole.any(2).sum(1), hole.any(1).sum(1)
+    assert torch.equal(hole.sum((1, 2)), rows * columns)
+    assert rows.max() == 8 and rows.min() >= 4 and columns.max() == 8
+    assert abs(hole.any(2)[:, 0].float().mean() - 5 / 17) < 0.04  # middles 0..4 of 0..16 cover the first row
+
+
+def test_policy_names():
+    assert DiffAugment(["cutout", "color"]).policy == ("color", "cutout")
+    assert DiffAugment("time").policy == ("time",)
+    with pytest.raises(UsageError, match="color, translation, cutout, time"):
+        DiffAugment(["colour"])
+    with pytest.raises(UsageError, match="accepted"):
+        AdaptiveAugment(target=2.0)
+
+
+def test_warp_exact_cases_and_reference():
+    clip, eye = clips(2), torch.eye(3).expand(2, 3, 3)
+    assert torch.equal(warp(clip, eye), clip)
+    flip = torch.diag(torch.tensor([-1.0, 1, 1])).expand(2, 3, 3)
+    assert torch.equal(warp(clip, flip), clip.flip(-1))
+    quarter = torch.tensor([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]]).expand(2, 3, 3)
+    assert torch.equal(warp(clip, quarter), clip.rot90(-1, (-2, -1))) or torch.equal(
+        warp(clip, quarter), clip.rot90(1, (-2, -1))
+    )
+    shift = torch.tensor([[1.0, 0, 3], [0, 1, 0], [0, 0, 1]]).expand(2, 3, 3)
+    assert torch.equal(warp(clip, shift), clip[..., [*range(3, 16), 14, 13, 12]])  # reflected border
+    matrix = torch.eye(3).repeat(2, 1, 1)
+    matrix[:, :2] += 0.3 * torch.randn(2, 2, 3, generator=torch.Generator().manual_seed(0))
+    # grid_sample in its own units: x_grid = 2 x_pixels / (size - 1), align_corners=True.
+    theta = matrix[:, :2].clone()
+    theta[:, :, 2] *= 2 / 15
+    grid = nn.functional.affine_grid(theta, [2, 15, 16, 16], align_corners=True)
+    expected = nn.functional.grid_sample(
+        clip.reshape(2, 15, 16, 16), grid, padding_mode="reflection", align_corners=True
+    )
+    assert torch.allclose(warp(clip, matrix).reshape(2, 15, 16, 16), expected, atol=1e-4)
+
+
+def test_ada_off_is_exactly_the_identity():
+    clip = clips()
+    assert torch.equal(AdaptiveAugment()(clip, KEY), clip)
+    assert torch.equal(AdaptiveAugment()(clips(2, 1), KEY), clips(2, 1))
+
+
+def test_ada_colors_against_loops():
+    clip = clips()
+    ada = Ada(start=1.0)
+    u = torch.rand(6, 8, generator=torch.Generator().manual_seed(0))
+    n = torch.randn(6, 4, generator=torch.Generator().manual_seed(1))
+    out = ada._recolor(clip, u, n)
+    axis = torch.full((3,), 1 / math.sqrt(3), dtype=torch.float64)
+    for i in range(6):
+        x = clip[i].double().flatten(1)  # (3, T*H*W)
+        x = x + 0.2 * n[i, 0]
+        x = x * 2 ** (0.5 * n[i, 1].double())
+        if u[i, 5] < 0.5:
+            x = x - 2 * axis[:, None] * (axis @ x)
+        angle = ((2 * u[i, 6] - 1) * math.pi).double()
+        along = axis[:, None] * (axis @ x)
+        x = along + angle.cos() * (x - along) + angle.sin() * torch.linalg.cross(axis[:, None].expand_as(x), x, dim=0)
+        along = axis[:, None] * (axis @ x)
+        x = along + (x - along) * 2 ** n[i, 2].double()
+        assert torch.allclose(out[i].double().flatten(1), x, atol=1e-5)
+
+
+def test_ada_probability_is_that_of_each_operation():
+    ada = AdaptiveAugment(start=0.4, color=False)
+    u = torch.rand(4000, 16, generator=torch.Generator().manual_seed(0))
+    matrix = ada._warp(u, torch.randn(4000, 4, generator=torch.Generator().manual_seed(1)), (16, 16))
+    untouched = (matrix == torch.eye(3)).all(2).all(1).float().mean()
+    # flip half of p, quarter turn 3/4 of p, whole shift, scale, stretch, rotation and shift p each
+    expected = (1 - 0.2) * (1 - 0.3) * 0.6**5
+    assert abs(untouched - expected) < 0.015
+    assert torch.allclose(matrix[:, 2], torch.tensor([0.0, 0, 1]).expand(4000, 3))
+
+
+def test_ada_walks_with_the_sign_and_is_saved():
+    ada = AdaptiveAugment(clips=1000, interval=2)
+    confident, lost = torch.ones(10, 4), -torch.ones(10, 4)
+    ada.update(confident)
+    assert ada.p == 0
+    ada.update(confident)
+    assert torch.isclose(ada.p, torch.tensor(20 / 1000)) and ada.r_t == 1
+    for _ in range(400):
+        ada.update(confident)
+    assert ada.p == 1
+    for _ in range(50):
+        ada.update(lost)
+    assert torch.isclose(ada.p, torch.tensor(0.5), atol=1e-5) and ada.r_t == -1
+    ada.update(confident)
+    other = AdaptiveAugment(clips=1000, interval=2)
+    other.load_state_dict(ada.state_dict())
+    ada.update(confident), other.update(confident)
+    assert torch.equal(ada.p, other.p) and torch.isclose(ada.p, torch.tensor(0.52), atol=1e-5)
+    for _ in range(400):
+        ada.update(lost)
+    assert ada.p == 0
+
+
+def test_ada_target_and_sync():
+    some = torch.cat([torch.ones(75), -torch.ones(25)])  # r_t = 0.5
+    for target, direction in ((0.4, 1), (0.6, -1)):
+        ada = AdaptiveAugment(target, clips=1000, interval=1, start=0.5)
+        ada.update(some)
+        assert torch.isclose(ada.p, torch.tensor(0.5 + direction * 0.1))
+    # Two processes see what one sees.
+    left, right = AdaptiveAugment(clips=1000, interval=1), AdaptiveAugment(clips=1000, interval=1)
+    single = AdaptiveAugment(clips=1000, interval=1)
+    logits = torch.randn(40, generator=torch.Generator().manual_seed(0)) + 1.5
+    sums = []
+    left.update(logits[:20], sync=lambda x: sums.append(x) or x)
+    right.update(logits[20:], sync=lambda x: x + sums[0])
+    single.update(logits)
+    assert torch.equal(right.p, single.p) and torch.equal(right.r_t, single.r_t)

@@ -1,0 +1,236 @@
+"""Scores and shows the moving-average generator during training, keeps the best state, and writes the final report."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from vidiff import __version__
+from vidiff.callbacks.checkpoints import Checkpoints
+from vidiff.callbacks.report import print_report
+from vidiff.callbacks.run import Run, write_text
+from vidiff.checkpoint import load_model
+from vidiff.media import sheet, write_gif, write_mp4, write_png
+from vidiff.metrics.controls import controls
+from vidiff.metrics.evaluation import Evaluator
+from vidiff.metrics.gather import gather_processes
+from vidiff.metrics.resolve import auto_note, resolve_metrics
+
+# Selection and report never share latents, else the best checkpoint's luck would be reported.
+SELECTION_SEED, REPORT_SEED = 1, 2
+SHEET_REAL, SHEET_FAKE = 4, 8
+
+
+@dataclass
+class EvaluationOptions:
+    """How a run is measured.
+
+    Args:
+        every_n_steps: generator steps between two evaluations.
+        num_clips: clips on each side.
+        metrics: metrics of `report.json`: "auto" or names, see `vidiff.metrics.parse_name`.
+        metrics_in_training: metrics at every evaluation; the first decides which checkpoint is the best.
+        batch_size: clips generated at once.
+        reference: split of the real clips.
+    """
+
+    every_n_steps: int = 500
+    num_clips: int = 256
+    metrics: str | list[str] = "auto"
+    metrics_in_training: list[str] = field(default_factory=lambda: ["fvd_random", "motion", "diversity"])
+    batch_size: int = 32
+    reference: str = "train"
+
+
+class Evaluation(Callback):
+    """Evaluates with EMA weights; leaves training's random numbers, modes and weights as they were.
+
+    Args:
+        run: the run folder.
+        options: see `EvaluationOptions`.
+        checkpoints: where the best state goes; None keeps none.
+    """
+
+    def __init__(self, run: Run, options: EvaluationOptions, checkpoints: Checkpoints | None = None):
+        self.run, self.options, self.checkpoints = run, options, checkpoints
+        self.split = options.reference
+        self._evaluated = -1
+        self._evaluator: Evaluator | None = None
+        self._real: Tensor | None = None
+
+    # ---- when ---------------------------------------------------------------------------------------------------
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        o = self.options
+        if o.num_clips < 2:
+            raise ValueError(f"evaluation.num_clips must be at least 2, got {o.num_clips}")
+        kwargs = dict(num_clips=o.num_clips, num_frames=pl_module.spec.num_frames)
+        self._metrics = resolve_metrics(o.metrics, **kwargs)  # what is missing is said before training
+        self._training_metrics = resolve_metrics(o.metrics_in_training, **kwargs)
+        self._control_metrics = resolve_metrics(
+            ["fvd_random", "motion", "diversity"] if pl_module.spec.num_frames > 1 else ["fvd_random", "diversity"],
+            **kwargs,
+        )
+        if trainer.is_global_zero and o.metrics == "auto":
+            trainer.print(auto_note(self._metrics)) if trainer.progress_bar_callback else None
+        if stage in ("validate", "test"):
+            self.split = {"validate": "val", "test": "test"}[stage]
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        pl_module.data_record = trainer.datamodule.describe()
+        self._evaluated = trainer.global_step
+        if trainer.global_step == 0:
+            self.evaluate(trainer, pl_module)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        step = trainer.global_step
+        if step != self._evaluated and (step % self.options.every_n_steps == 0 or step == trainer.max_steps):
+            self._evaluated = step
+            values = self.evaluate(trainer, pl_module)
+            if self.checkpoints is not None:
+                self.checkpoints.offer(trainer, values)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        best = self.run.checkpoints / "best.ckpt"
+        model = load_model(best, str(pl_module.device)) if best.exists() else pl_module
+        self.report(trainer, model, best.name if best.exists() else "last.ckpt")
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.state.fn == "validate":
+            self.report(trainer, pl_module, str(trainer.ckpt_path))
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.report(trainer, pl_module, str(trainer.ckpt_path))
+
+    # ---- what ---------------------------------------------------------------------------------------------------
+
+    def _real_clips(self, trainer: Trainer, seed: int):
+        """A callable that starts a fresh pass over this process's share of seeded real clips."""
+        data, o = trainer.datamodule, self.options
+        shard = dict(rank=trainer.global_rank, world=trainer.world_size)
+        return lambda: data.eval_clips(self.split, o.num_clips, seed, batch_size=o.batch_size, **shard)
+
+    def _make_evaluator(self, trainer: Trainer, metrics: list, seed: int) -> Evaluator:
+        data = trainer.datamodule
+        about = data.describe()
+        record = json.dumps([data.fingerprint, about, self.split, self.options.num_clips, seed], sort_keys=True)
+        fields = {
+            "frame_stride": about["frame_stride"],
+            "fps": about["fps"],
+            "split": self.split,
+            "subset": "seeded, spread over videos",
+            "offset": "seeded uniform",
+            "seed": seed,
+            "dataset": data.fingerprint,
+        }
+        from vidiff.data.index import cache_dir
+
+        return Evaluator(
+            metrics,
+            self._real_clips(trainer, seed),
+            held_out=self._real_clips(trainer, seed + 1000),
+            fields=fields,
+            device=trainer.lightning_module.device,
+            cache=cache_dir() / "features",
+            fingerprint=hashlib.sha256(record.encode()).hexdigest(),
+            gather=gather_processes,
+        )
+
+    def _fakes(self, trainer: Trainer, module: LightningModule, seed: int):
+        ids = range(self.options.num_clips)[trainer.global_rank :: trainer.world_size]
+        return module.iter_samples(ids, seed, self.options.batch_size)
+
+    def evaluate(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, float]:
+        """One evaluation of the EMA generator: metrics to the loggers, samples to `samples/`."""
+        step = trainer.global_step
+        if self._evaluator is None:
+            self._evaluator = self._make_evaluator(trainer, self._training_metrics, SELECTION_SEED)
+        results = self._evaluator.evaluate(self._fakes(trainer, pl_module, SELECTION_SEED), self.options.num_clips)
+        values = {f"val/{name}": r["value"] for name, r in results.items() if r["value"] is not None}
+        if trainer.is_global_zero:
+            files = self.write_samples(trainer, pl_module, f"step-{step:07d}")
+            for logger in trainer.loggers:
+                logger.log_metrics(values, step=step)
+                if hasattr(logger, "log_clips"):
+                    logger.log_clips(files, step)
+        trainer.strategy.barrier()
+        return values
+
+    def write_samples(self, trainer: Trainer, module: LightningModule, stem: str) -> dict[str, Path]:
+        """Contact sheet, gif and mp4 of fixed latents, a row group of real clips marked."""
+        if self._real is None:
+            batches = trainer.datamodule.eval_clips(self.split, SHEET_REAL, SELECTION_SEED, batch_size=SHEET_REAL)
+            self._real = torch.cat([clips for _, clips, *_ in batches])
+        fakes = module.sample(SHEET_FAKE, seed=SELECTION_SEED)
+        folder = self.run.dir / "samples"
+        folder.mkdir(parents=True, exist_ok=True)
+        files = {suffix: folder / f"{stem}.{suffix}" for suffix in ("png", "gif", "mp4")}
+        write_png(files["png"], sheet([("real", self._real), ("generated", fakes)]))
+        tiled = torch.cat(list(fakes), dim=-1)  # clips side by side: (C, T, H, 8*W)
+        write_gif(files["gif"], tiled)
+        write_mp4(files["mp4"], tiled)
+        return files
+
+    def report(self, trainer: Trainer, module: LightningModule, checkpoint: str) -> dict[str, Any]:
+        """Final metrics on latents never used for selection, beside the controls; `report.json`."""
+        evaluator = self._make_evaluator(trainer, self._metrics, REPORT_SEED)
+        results = evaluator.evaluate(self._fakes(trainer, module, REPORT_SEED), self.options.num_clips)
+        report = {
+            "vidiff": __version__,
+            "model": type(module).__name__,
+            "checkpoint": checkpoint,
+            "steps": trainer.global_step,
+            "batches_seen": module.batches_seen,
+            "data": trainer.datamodule.describe(),
+            "metrics": results,
+            "controls": self._controls(trainer, module),
+        }
+        if trainer.is_global_zero:
+            name = "report.json" if trainer.state.fn == "fit" else f"report-{trainer.state.fn.value}.json"
+            write_text(self.run.dir / name, json.dumps(report, indent=2, allow_nan=False) + "\n")
+            files = self.write_samples(trainer, module, "final")
+            print_report(report, self.run.dir / name, files)
+        trainer.strategy.barrier()
+        return report
+
+    def _controls(self, trainer: Trainer, module: LightningModule) -> dict[str, dict[str, float | None]]:
+        """The same measures for rubbish that must lose, for the untrained generator and for held-out real clips."""
+        evaluator = self._make_evaluator(trainer, self._control_metrics, REPORT_SEED)
+        rows = {"untrained": evaluator.evaluate(self._fakes(trainer, Untrained(module), REPORT_SEED))}
+        data, o = trainer.datamodule, self.options
+        # Made from another draw than the reference, else they would profit from knowing it.
+        batches = list(data.eval_clips(self.split, o.num_clips, REPORT_SEED + 2000, batch_size=o.batch_size))
+        ids = torch.cat([torch.as_tensor(i) for i, *_ in batches])
+        real = torch.cat([clips for _, clips, *_ in batches])
+        mine = slice(trainer.global_rank, None, trainer.world_size)
+        for name, clips in controls(real, seed=REPORT_SEED).items():
+            rows[name] = evaluator.evaluate([(ids[mine], clips[mine])])
+        if self.split == "train" and data.videos["val"]:
+            shard = dict(rank=trainer.global_rank, world=trainer.world_size)
+            rows["real_held_out"] = evaluator.evaluate(data.eval_clips("val", o.num_clips, REPORT_SEED, **shard))
+        return {name: {m: r["value"] for m, r in result.items()} for name, result in rows.items()}
+
+
+class Untrained:
+    """The generator as it was before the first step, with the `iter_samples` of its module."""
+
+    def __init__(self, module: LightningModule):
+        self.module = module
+
+    def iter_samples(self, ids, seed: int, batch_size: int):
+        trained = self.module.generator_ema.module
+        fresh = self.module.initial_generator()
+        self.module.generator_ema.module = fresh
+        try:
+            yield from self.module.iter_samples(ids, seed, batch_size)
+        finally:
+            self.module.generator_ema.module = trained

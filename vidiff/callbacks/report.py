@@ -1,0 +1,42 @@
+"""The final table of a run, for people."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+RUBBISH = ("untrained", "grey_noise", "mean_frame_frozen", "one_clip_repeated")
+
+
+def number(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:.4g}"
+
+
+def print_report(report: dict[str, Any], path: Path, files: dict[str, Path]) -> None:
+    """Metrics with floors, controls beside them, and where everything lies."""
+    console = Console()
+    metrics, controls = report["metrics"], report["controls"]
+    table = Table(title=f"{report['model']}: {report['checkpoint']}, {report['steps']} generator steps")
+    table.add_column("clips")
+    for metric in metrics:
+        table.add_column(metric, justify="right")
+    table.add_row("generated", *[number(r["value"]) for r in metrics.values()], style="bold")
+    table.add_row("real against real (floor)", *[number(r["floor"]) for r in metrics.values()], end_section=True)
+    for name, values in controls.items():
+        table.add_row(name.replace("_", " "), *[number(values[m]) if m in values else "" for m in metrics])
+    console.print(table)
+    lead = "fvd_random"
+    if lead in metrics and "untrained" in controls and metrics[lead]["value"]:
+        value = metrics[lead]["value"]
+        beaten = [n for n in RUBBISH if n in controls and controls[n].get(lead) is not None]
+        behind = [n for n in beaten if controls[n][lead] <= value]
+        ratio = controls["untrained"][lead] / value
+        verdict = "ahead of every rubbish control" if not behind else f"NOT ahead of: {', '.join(behind)}"
+        console.print(f"{lead}: {ratio:.1f}x below the untrained generator, {verdict}.")
+    console.print("motion and diversity are ratios to real clips (1 is right); fvd_random is no FVD.")
+    console.print(f"report   {path}", soft_wrap=True)
+    for suffix, file in files.items():
+        console.print(f"{'sheet' if suffix == 'png' else suffix:<8} {file}", soft_wrap=True)

@@ -1,0 +1,77 @@
+"""The run folder: where everything of a run goes, named once, never overwritten."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from vidiff.errors import UsageError
+
+
+@dataclass
+class Run:
+    """A run folder and whether it is continued.
+
+    Args:
+        dir: the folder; `config.yaml`, `metrics.csv`, `timing.csv`, `checkpoints/`, `samples/`, `report.json`.
+        resumed: True when training continues in a folder that already holds a run.
+        config: the fully resolved configuration as YAML text.
+    """
+
+    dir: Path
+    resumed: bool = False
+    config: str = ""
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.dir / "checkpoints"
+
+
+def new_run_dir(root: Path, experiment: str) -> Path:
+    """`<root>/<experiment>/<time>-<id>`: sorted by time, unique across processes that start together."""
+    return root / experiment / f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+
+
+def newest_run(root: Path, experiment: str) -> Path:
+    """The newest run of an experiment that has a `last.ckpt`.
+
+    Raises:
+        UsageError: there is none.
+    """
+    runs = [p.parent.parent for p in (root / experiment).glob("*/checkpoints/last.ckpt")]
+    if not runs:
+        raise UsageError(f"--ckpt_path last: no run of {experiment!r} with a checkpoint under {root / experiment}")
+    return max(runs, key=lambda p: (p / "checkpoints" / "last.ckpt").stat().st_mtime)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write through a temporary name, so that a file is whole or absent."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(text)
+    os.replace(temporary, path)
+
+
+class RunFolder(Callback):
+    """Creates the folder before training: process 0 names it, the others learn the name."""
+
+    def __init__(self, run: Run):
+        self.run = run
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self.run.dir = Path(trainer.strategy.broadcast(str(self.run.dir)))
+        if stage != "fit" or not trainer.is_global_zero:
+            return
+        if not self.run.resumed and self.run.dir.exists() and any(self.run.dir.iterdir()):
+            raise UsageError(f"{self.run.dir} already holds a run: choose another --run_dir or add --ckpt_path last")
+        name = "config.yaml"
+        if self.run.resumed and (self.run.dir / name).exists():
+            if (self.run.dir / name).read_text() == self.run.config:
+                return
+            name = f"config-resumed-{time.strftime('%Y%m%d-%H%M%S')}.yaml"
+        write_text(self.run.dir / name, self.run.config)

@@ -1,0 +1,57 @@
+"""Hands what the step noted (losses, logits, gradient norms) to every logger, x-axis = generator steps."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from vidiff.callbacks.metrics_csv import MetricsCSV
+from vidiff.parallel import mean_over_processes, world_size
+
+
+class TrainingLog(Callback):
+    """Logs `module.terms` every `trainer.log_every_n_steps` generator steps, and how fast training goes."""
+
+    def __init__(self) -> None:
+        self._logged = 0
+        self._clips = 0
+        self._wait = 0.0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._logged = trainer.global_step
+        for logger in trainer.loggers:
+            if isinstance(logger, MetricsCSV) and trainer.global_step:
+                logger.resume_at(trainer.global_step)
+        self._restart_clock()
+
+    def _restart_clock(self) -> None:
+        self._since, self._cpu, self._clips, self._wait = time.perf_counter(), time.process_time(), 0, 0.0
+        self._batch_end = self._since
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        self._wait += time.perf_counter() - self._batch_end
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self._clips += len(batch["clip"]) * world_size()
+        self._batch_end = time.perf_counter()
+        step = trainer.global_step
+        due = step % trainer.log_every_n_steps == 0 or step == trainer.max_steps
+        if step == self._logged or not due:
+            return
+        self._logged = step
+        terms = {k: torch.as_tensor(v, device=pl_module.device) for k, v in sorted(pl_module.terms.items())}
+        values = mean_over_processes(terms)
+        wall = time.perf_counter() - self._since
+        values |= {
+            "time/clips_per_s": self._clips / wall,
+            "time/cpu_s_per_clip": (time.process_time() - self._cpu) / self._clips,
+            "time/data_wait_frac": self._wait / wall,
+        }
+        for logger in trainer.loggers:
+            logger.log_metrics(values, step=step)
+        self._restart_clock()

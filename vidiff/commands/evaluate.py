@@ -1,0 +1,186 @@
+"""Compare a folder of generated videos with a folder of real ones."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from vidiff.errors import UsageError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--real", type=Path, required=True, help="folder of real videos")
+    add("--fake", type=Path, required=True, help="folder of generated videos; one clip is taken from each")
+    add("--metrics", default="auto", help="comma-separated names, or auto (default)")
+    add("--num_clips", type=int, default=None, help="clips on each side (default: the number of generated videos)")
+    add("--num_frames", type=int, default=16, help="frames of a clip (default 16)")
+    add("--resolution", type=int, default=None, help="height and width in pixels (default: the generated videos' own)")
+    add("--frame_stride", type=int, default=1, help="of the real videos (default 1); generated ones: every frame")
+    add("--seed", type=int, default=0, help="of the choice of real clips (default 0)")
+    add("--json", type=Path, default=None, metavar="FILE", help="write values, floors and protocols")
+    add("--weights", type=Path, default=None, help="file or folder with weights of official metrics")
+    add("--batch_size", type=int, default=32, help="clips at a time (default 32)")
+    add("--device", default=None, help="where features are computed (default: cuda where there is one)")
+
+
+def run(args: argparse.Namespace) -> int:
+    from vidiff.metrics.protocol import expand, parse_name
+    from vidiff.metrics.weights import MANIFEST, require
+
+    for name in ("num_clips", "num_frames", "resolution", "frame_stride", "batch_size"):
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            raise UsageError(f"--{name} must be at least 1, got {value}")
+    # Unknown names and missing weights are said before torch is loaded or a video is read.
+    for name in expand(args.metrics):
+        if name != "auto" and (spec := parse_name(name)).official:
+            require(MANIFEST["i3d" if spec.extractor == "i3d" else "inception"], name, args.weights)
+
+    import torch
+    from rich.console import Console
+
+    from vidiff.data.index import build_index
+    from vidiff.data.sampling import clip_span
+    from vidiff.metrics.evaluation import Evaluator
+    from vidiff.metrics.resolve import auto_note, resolve_metrics
+
+    device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    reals = _long_enough(build_index(args.real), clip_span(args.num_frames, args.frame_stride))
+    fakes = _long_enough(build_index(args.fake), args.num_frames)
+    num_clips = args.num_clips or len(fakes[1])
+    if len(fakes[1]) < num_clips:
+        raise UsageError(f"--num_clips {num_clips}: {args.fake} holds {len(fakes[1])} videos of enough frames")
+    metrics = resolve_metrics(args.metrics, num_clips=num_clips, num_frames=args.num_frames, weights=args.weights)
+    console = Console(stderr=True)
+    if "auto" in args.metrics.split(","):
+        console.print(auto_note(metrics), highlight=False)
+    resolution = args.resolution or _common_size(fakes, args.fake)
+    results = {}
+    for prefix in (False, True):
+        group = [m for m in metrics if (m.spec.subset == "prefix") == prefix]
+        if group:
+            evaluator = Evaluator(
+                group,
+                lambda prefix=prefix: _real_clips(args, reals, num_clips, resolution, prefix, console),
+                fields=_fields(args, reals, fakes, num_clips, prefix),
+                device=device,
+            )
+            results |= evaluator.evaluate(_fake_clips(args, fakes, num_clips, resolution, console), num_clips)
+    results = {m.name: results[m.name] for m in metrics}
+    _print(results)
+    if args.json:
+        _write(args.json, {"metrics": results})
+    return 0
+
+
+def _long_enough(index, span: int) -> tuple:
+    """(index, entries that a clip fits into), in natural order."""
+    entries = [e for e in index.entries if e.num_frames >= span]
+    if not entries:
+        longest = max((e.num_frames for e in index.entries), default=0)
+        held = f"{len(index.entries)} videos of at most {longest} frames" if index.entries else "no usable video"
+        raise UsageError(f"{index.root} holds {held}; a clip needs {span} frames (--num_frames, --frame_stride)")
+    return index, entries
+
+
+def _common_size(fakes, root: Path) -> int:
+    sizes = {min(e.width, e.height) for e in fakes[1]}
+    if len(sizes) > 1:
+        raise UsageError(f"{root} holds videos of several sizes ({sorted(sizes)[:5]}): give --resolution")
+    return sizes.pop()
+
+
+def _fields(args, reals, fakes, num_clips: int, prefix: bool) -> dict:
+    index, entries = reals
+    videos = min(num_clips, len(entries))
+    one_each = prefix or num_clips <= len(entries)
+    return {
+        "frame_stride": args.frame_stride,
+        "fps": index.fps,
+        "split": "all",
+        "subset": "prefix" if prefix else f"seeded, {'1 clip' if one_each else 'several clips'} a video of {videos}",
+        "offset": "real seeded uniform, generated 0",
+        "decode": f"centre crop; real {_decode(entries)}; generated {_decode(fakes[1])}",
+        "seed": args.seed,
+        "dataset": index.fingerprint,
+    }
+
+
+def _decode(entries) -> str:
+    from vidiff.data.reader import RESIZE_RULE
+
+    return ", ".join(sorted({RESIZE_RULE[e.kind] for e in entries}))
+
+
+def _real_clips(args, reals, num_clips: int, resolution: int, prefix: bool, console) -> Iterator[tuple]:
+    import numpy as np
+
+    from vidiff.data.sampling import video_at
+
+    index, entries = reals
+    if prefix:  # the first videos of the sorted list, one clip each
+        requests = [(i, i) for i in range(min(num_clips, len(entries)))]
+    else:  # the videos in turn, in a seeded order
+        slots = np.arange(num_clips)
+        requests = list(zip(slots.tolist(), video_at(slots, len(entries), args.seed, "evaluation").tolist()))
+    return _clips(args, index.root, entries, requests, resolution, args.frame_stride, "real", console)
+
+
+def _fake_clips(args, fakes, num_clips: int, resolution: int, console) -> Iterator[tuple]:
+    from dataclasses import replace
+
+    index, entries = fakes
+    # Cut to its first frames, a video has one clip: the one from frame 0.
+    entries = [replace(e, num_frames=args.num_frames) for e in entries[:num_clips]]
+    requests = [(i, i) for i in range(num_clips)]
+    return _clips(args, index.root, entries, requests, resolution, 1, "generated", console)
+
+
+def _clips(args, root, entries, requests, resolution: int, stride: int, what: str, console) -> Iterator[tuple]:
+    """(ids, clips) of the requested (id, video) pairs, with a progress bar; an unreadable file stops it."""
+    from rich.progress import track
+
+    from vidiff.data.dataset import ClipDataset
+    from vidiff.data.loader import ClipPass
+
+    dataset = ClipDataset(
+        root, entries, args.num_frames, resolution, stride, seed=args.seed, purpose="evaluation", on_error="raise"
+    )
+    batches = ClipPass(dataset, requests, args.batch_size)
+    for batch in track(batches, description=f"{what} clips", total=len(batches), console=console, transient=True):
+        yield batch["slot"], batch["clip"]
+
+
+def _print(results: dict) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("metric", "value", "floor", "clips", "weights", "protocol")
+    for name, r in results.items():
+        value = "n/a" if r["value"] is None else f"{r['value']:.4g}"
+        floor = "n/a" if r["floor"] is None else f"{r['floor']:.4g}"
+        clips = f"{r['protocol']['n_real']} / {r['protocol']['n_fake']}" + (" (too few)" if r["low_n"] else "")
+        table.add_row(name, value, floor, clips, "official" if r["official"] else "own", r["hash"])
+    console = Console()
+    console.print(table)
+    first = next(iter(results.values()))["protocol"]
+    console.print(f"floor: {first['floor_rule']} ({first['floor_n']} clips); clips: real / generated", highlight=False)
+    if any(r["low_n"] for r in results.values()):
+        console.print("too few: fewer samples than features, so that bias dominates the value", highlight=False)
+
+
+def _write(path: Path, content: dict) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+    except OSError as error:
+        raise UsageError(f"--json {path}: cannot write there ({error.strerror})") from error
+    with os.fdopen(handle, "w", encoding="utf-8") as f:
+        json.dump(content, f, indent=2, allow_nan=False)
+        f.write("\n")
+    os.replace(temporary, path)

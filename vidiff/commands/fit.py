@@ -1,0 +1,268 @@
+"""Training verbs: fit, validate and test, on LightningCLI."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import os
+import re
+import sys
+import warnings
+from pathlib import Path
+from typing import Any, Literal
+
+import jsonargparse
+import yaml
+from lightning.pytorch import LightningDataModule, Trainer
+from lightning.pytorch.cli import LightningCLI
+from lightning.pytorch.strategies import DDPStrategy
+
+from vidiff.callbacks.checkpoints import Checkpoints
+from vidiff.callbacks.evaluation import Evaluation, EvaluationOptions
+from vidiff.callbacks.metrics_csv import MetricsCSV
+from vidiff.callbacks.progress import GameProgress
+from vidiff.callbacks.run import Run, RunFolder, new_run_dir, newest_run
+from vidiff.callbacks.training_log import TrainingLog
+from vidiff.cli import experiments_dir
+from vidiff.data.datamodule import ClipDataModule  # noqa: F401  (gives the class its short name)
+from vidiff.errors import UsageError
+from vidiff.models.base import AdversarialModule, families
+from vidiff.parallel import GameStrategy
+
+LINKED = ("num_frames", "resolution", "channels", "seed")
+RUNS = Path("runs")
+
+
+def _config_files(argv: list[str]) -> list[int]:
+    """Positions in argv that hold the value of a `--config`."""
+    return [i + 1 for i, a in enumerate(argv[:-1]) if a in ("--config", "-c")]
+
+
+def _resolve_configs(argv: list[str]) -> list[str]:
+    """`--config=X` split in two, and a file that is not here looked up among the shipped experiments."""
+    argv = [part for a in argv for part in (a.split("=", 1) if a.startswith("--config=") else [a])]
+    for i in _config_files(argv):
+        given = Path(argv[i])
+        if given.is_file():
+            continue
+        root = experiments_dir()
+        shipped = root / (given.relative_to("experiments") if given.parts[:1] == ("experiments",) else given)
+        if not shipped.is_file():
+            names = [f"experiments/{p.relative_to(root)}" for p in sorted(root.rglob("*.yaml"))]
+            near = difflib.get_close_matches(argv[i], names, n=1, cutoff=0.4)
+            hint = f" Did you mean {near[0]}?" if near else ""
+            raise UsageError(f"--config {argv[i]}: no such file.{hint} `vidiff list` shows the experiments.")
+        argv[i] = str(shipped)
+    return argv
+
+
+def _experiment_name(argv: list[str]) -> str:
+    names = [Path(argv[i]).stem for i in _config_files(argv)]
+    return next((n for n in names if not n.startswith("_")), "run")
+
+
+def _load_yaml(path: str) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(Path(path).read_text()) or {}
+    except yaml.YAMLError as error:
+        raise UsageError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise UsageError(f"{path} must hold a mapping of settings, not a {type(content).__name__}")
+    return content
+
+
+def _check_linked(argv: list[str], config: Any) -> None:
+    """A size that was also set on the model must agree with the data; a silent overwrite would be a lie."""
+    given: dict[str, tuple[Any, str]] = {}
+    for i in _config_files(argv):
+        model = _load_yaml(argv[i]).get("model") or {}
+        for name in (*LINKED, "num_classes"):
+            for place in (model.get("init_args") or {}, model):
+                if isinstance(place, dict) and name in place:
+                    given[name] = (place[name], f"{argv[i]}: model.{name}")
+    for k, a in enumerate(argv):
+        match = re.fullmatch(r"--model\.(?:init_args\.)?(\w+)(?:=(.*))?", a)
+        if match and match[1] in (*LINKED, "num_classes"):
+            value = match[2] if match[2] is not None else argv[k + 1] if k + 1 < len(argv) else None
+            given[match[1]] = (yaml.safe_load(str(value)), f"--model.{match[1]}")
+    data = config.data.init_args
+    for name, (value, where) in given.items():
+        expected = config.seed_everything if name == "seed" else data.get(name)
+        source = "seed_everything" if name == "seed" else f"data.{name}"
+        if value != expected:
+            raise UsageError(f"{where}={value} contradicts {source}={expected}: set {source}, the model follows it")
+
+
+def _seed(value: bool | int) -> int:
+    return 0 if isinstance(value, bool) else int(value)
+
+
+class TrainingCLI(LightningCLI):
+    """LightningCLI with linked sizes, layered shipped configurations and a run folder."""
+
+    def __init__(self, argv: list[str], run: Run):
+        self.argv, self.run_folder = argv, run
+        base = {"default_config_files": [str(experiments_dir() / "_base.yaml")]}
+        super().__init__(
+            AdversarialModule,
+            LightningDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            save_config_callback=None,
+            args=argv,
+            parser_kwargs={"allow_abbrev": False, "exit_on_error": False, "fit": base, "validate": base, "test": base},
+        )
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        skipped = {"model", "dataloaders", "train_dataloaders", "val_dataloaders", "datamodule", "verbose"}
+        return {"fit": skipped, "validate": skipped, "test": skipped}
+
+    def add_arguments_to_parser(self, parser) -> None:
+        parser.add_argument("--run_dir", type=str | None, default=None, help="folder of this run (default: runs/...)")
+        parser.add_argument(
+            "--logger", type=Literal["csv", "wandb", "tensorboard"], default="csv",
+            help="dashboards beside metrics.csv, which is always written",
+        )  # fmt: skip
+        parser.add_class_arguments(EvaluationOptions, "evaluation")
+        parser.add_argument("--checkpoints.every_n_steps", type=int, default=250, help="generator steps")
+        for name in ("num_frames", "resolution", "channels"):
+            parser.link_arguments(f"data.init_args.{name}", f"model.init_args.{name}")
+        parser.link_arguments("seed_everything", "model.init_args.seed", compute_fn=_seed)
+        parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=_seed)
+        parser.link_arguments("data.num_classes", "model.init_args.num_classes", apply_on="instantiate")
+
+    def _parse_ckpt_path(self) -> None:
+        """Lightning lets a checkpoint's hyper-parameters override the command line; here the command line wins."""
+
+    def before_instantiate_classes(self) -> None:
+        config = self._config
+        _check_linked(self.argv, config)
+        self.run_folder.config = self.parser._subcommands_action._name_parser_map[self.subcommand].dump(
+            config, skip_none=False
+        )
+
+    @property
+    def _config(self):
+        return self.config[self.subcommand]
+
+    def instantiate_classes(self) -> None:
+        super().instantiate_classes()
+        given = self._config.model.as_dict()
+        self.model.config = {"class_path": given["class_path"], "init_args": given.get("init_args", {})}
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        config = self._config
+        run = self.run_folder
+        self.evaluation = Evaluation(run, EvaluationOptions(**config.evaluation.as_dict()))
+        checkpoints = Checkpoints(run, config.checkpoints.every_n_steps)
+        self.evaluation.checkpoints = checkpoints
+        forced = [RunFolder(run), TrainingLog(), self.evaluation, checkpoints]
+        if config.trainer.get("enable_progress_bar") is not False:
+            forced.append(GameProgress())
+        loggers = [MetricsCSV(run), *_dashboards(config.logger, run, config.as_dict())]
+        settings = {**self._get(self.config_init, "trainer", default={}), **kwargs}
+        settings["logger"] = loggers
+        settings["callbacks"] = [*forced, *(settings.get("callbacks") or [])]
+        settings["use_distributed_sampler"] = False  # ClipLoader shards by itself
+        settings["default_root_dir"] = str(run.dir)
+        if self.subcommand == "fit":
+            settings.update(limit_val_batches=0, num_sanity_val_steps=0)
+        automatic = settings.get("strategy", "auto") == "auto"
+        trainer = Trainer(**settings)
+        if automatic and isinstance(trainer.strategy, DDPStrategy):
+            settings["strategy"] = GameStrategy()
+            trainer = Trainer(**settings)
+        return trainer
+
+
+def _dashboards(kind: str, run: Run, config: dict[str, Any]) -> list:
+    return []
+
+
+def _option(argv: list[str], name: str) -> str | None:
+    """The last value given to `--name`, as two words or with `=`."""
+    value = None
+    for i, a in enumerate(argv):
+        if a == f"--{name}" and i + 1 < len(argv):
+            value = argv[i + 1]
+        elif a.startswith(f"--{name}="):
+            value = a.split("=", 1)[1]
+    return value
+
+
+def _without(argv: list[str], name: str) -> list[str]:
+    """argv without `--name` and its value."""
+    out, skip = [], False
+    for a in argv:
+        if skip:
+            skip = False
+        elif a == f"--{name}":
+            skip = True
+        elif not a.startswith(f"--{name}="):
+            out.append(a)
+    return out
+
+
+def _place_run(argv: list[str]) -> tuple[Run, list[str]]:
+    """Decide the run folder and which checkpoint is meant; nothing is created yet."""
+    experiment = _experiment_name(argv)
+    run_dir, ckpt = _option(argv, "run_dir"), _option(argv, "ckpt_path")
+    launched = os.environ.get("VIDIFF_RUN_DIR")  # set for the processes that this one starts
+    if ckpt == "last":
+        folder = Path(run_dir) if run_dir else newest_run(RUNS, experiment)
+        path = folder / "checkpoints" / "last.ckpt"
+        if not path.is_file():
+            raise UsageError(f"--ckpt_path last: {path} does not exist")
+        if not launched:
+            print(f"continuing {folder}", file=sys.stderr)
+        run_dir, ckpt = str(folder), str(path)
+        argv = [*_without(argv, "ckpt_path"), "--ckpt_path", ckpt]
+    elif ckpt is not None and not Path(ckpt).is_file():
+        raise UsageError(f"--ckpt_path {ckpt}: no such file (or use `last`)")
+    folder = Path(launched or run_dir or new_run_dir(RUNS, experiment))
+    resumed = ckpt is not None and Path(ckpt).resolve().is_relative_to(folder.resolve())
+    if argv[0] == "fit" and not resumed and not launched and folder.exists() and any(folder.iterdir()):
+        raise UsageError(f"--run_dir {folder} already holds a run: choose another, or add --ckpt_path last to continue")
+    os.environ["VIDIFF_RUN_DIR"] = str(folder)
+    return Run(folder, resumed), argv
+
+
+def _readable(message: str, parser: jsonargparse.ArgumentParser | None = None) -> str:
+    """jsonargparse's message in one line, without its remarks about unions."""
+    text = " ".join(message.split())
+    text = re.sub(r"Expected a <class 'NoneType'>\.?.*?(?=Got|$)", "", text)
+    return text
+
+
+def _quiet() -> None:
+    """Silence what Lightning says to everybody and what does not apply here."""
+    for text in (
+        ".*does not have many workers.*",
+        ".*module.s. in eval mode at the start of training.*",  # the moving average, on purpose
+        ".*args parameter is intended to run from within Python.*",
+        ".*LeafSpec.*is deprecated.*",
+        ".*weights_only.*",
+    ):
+        warnings.filterwarnings("ignore", text)
+    noise = ("Tip:", "available: False", "weights_only", "LOCAL_RANK", "Seed set to")
+    for name in ("lightning.pytorch", "lightning.fabric", "lightning"):
+        for logger in [logging.getLogger(name)]:
+            logger.addFilter(lambda record: not any(n in record.getMessage() for n in noise))
+            for handler in logger.handlers:
+                handler.addFilter(lambda record: not any(n in record.getMessage() for n in noise))
+
+
+def run_training(argv: list[str]) -> int:
+    """Run `fit`, `validate` or `test`; argv includes the verb."""
+    argv = _resolve_configs(list(argv))
+    families()  # short class names
+    if not _config_files(argv) and not any(a in ("-h", "--help") or a.startswith("--model") for a in argv):
+        raise UsageError(f"{argv[0]} needs --config FILE, for example --config experiments/dcgan.yaml (`vidiff list`)")
+    run, argv = _place_run(argv)
+    _quiet()
+    try:
+        TrainingCLI(argv, run)
+    except jsonargparse.ArgumentError as error:
+        raise UsageError(_readable(str(error))) from error
+    return 0

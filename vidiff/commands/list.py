@@ -1,0 +1,54 @@
+"""List the model families and the shipped experiments."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import json
+from pathlib import Path
+
+from vidiff.cli import experiments_dir
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON instead of text")
+
+
+def families() -> list[tuple[str, str]]:
+    """(class name, first line of the file) of every family, read from the source: nothing heavy is imported."""
+    folder = Path(__file__).resolve().parent.parent / "models"
+    found = []
+    for path in sorted(folder.glob("[a-z]*.py")):
+        if path.stem == "base":
+            continue
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        about = (ast.get_docstring(tree) or "").split("\n")[0].rstrip(".")
+        # The family of a file is its last public class.
+        classes = [n.name for n in tree.body if isinstance(n, ast.ClassDef) and not n.name.startswith("_")]
+        if classes:
+            found.append((classes[-1], about))
+    return found
+
+
+def experiments() -> list[tuple[str, str]]:
+    """(path, first comment line) of every experiment that `fit --config` takes; overlays start with `_`."""
+    root, found = experiments_dir(), []
+    for path in sorted(root.rglob("*.yaml")):
+        relative = path.relative_to(root)
+        if path.name.startswith("_") or relative.parts[0] in ("benchmarks", "sweeps"):
+            continue
+        first = path.read_text(encoding="utf-8").split("\n", 1)[0]
+        found.append((f"experiments/{relative.as_posix()}", first.lstrip("# ").rstrip(".")))
+    return found
+
+
+def run(args: argparse.Namespace) -> int:
+    if args.json:
+        print(json.dumps({"families": dict(families()), "experiments": dict(experiments())}, indent=2))
+        return 0
+    for title, rows in (("families", families()), ("experiments (vidiff fit --config NAME)", experiments())):
+        print(f"{title}:")
+        width = max((len(name) for name, _ in rows), default=0)
+        for name, about in rows:
+            print(f"  {name:<{width}}  {about}")
+    return 0

@@ -1,0 +1,69 @@
+"""Make clips with a trained generator."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from vidiff.errors import UsageError
+
+FORMATS = ("mp4", "gif", "png", "npy")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--ckpt", required=True, help="a checkpoint of a run, e.g. runs/.../checkpoints/best.ckpt")
+    parser.add_argument("--num", type=int, default=16, help="number of clips (default 16)")
+    parser.add_argument("--frames", type=int, help="frames a clip, for families that can choose")
+    parser.add_argument("--seed", type=int, default=0, help="clip i is a function of seed and i (default 0)")
+    parser.add_argument("--labels", help="labels of a conditional model, e.g. 0,1,2; repeated in order")
+    parser.add_argument("--format", default="mp4", help="mp4, gif, png (one contact sheet), npy; several with commas")
+    parser.add_argument("--batch_size", type=int, default=32, help="clips made at once (memory)")
+    parser.add_argument("--fps", type=float, default=8.0, help="frames a second of mp4 and gif (default 8)")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 ...")
+    parser.add_argument("--raw", action="store_true", help="the raw weights instead of their moving average")
+    parser.add_argument("--out", help="folder (default: samples-seed<seed> beside the checkpoint)")
+
+
+def run(args: argparse.Namespace) -> int:
+    formats = [f.strip() for f in args.format.split(",") if f.strip()]
+    if bad := [f for f in formats if f not in FORMATS]:
+        raise UsageError(f"--format {bad[0]}: accepted are {', '.join(FORMATS)}")
+    if not formats:
+        raise UsageError(f"--format is empty: accepted are {', '.join(FORMATS)}")
+    for name in ("num", "batch_size"):
+        if getattr(args, name) < 1:
+            raise UsageError(f"--{name} must be at least 1, got {getattr(args, name)}")
+    try:
+        labels = [int(x) for x in args.labels.split(",")] if args.labels else None
+    except ValueError:
+        raise UsageError(f"--labels {args.labels}: whole numbers with commas between them are accepted") from None
+
+    import torch
+
+    from vidiff.checkpoint import load_model
+    from vidiff.media import sheet, write_clip, write_npy, write_png
+
+    if args.device.startswith("cuda") and not torch.cuda.is_available():
+        raise UsageError(f"--device {args.device}: no CUDA device is available here")
+    model = load_model(args.ckpt, device=args.device)
+    out = Path(args.out) if args.out else Path(args.ckpt).parent / f"samples-seed{args.seed}"
+    out.mkdir(parents=True, exist_ok=True)
+    kept, shown = [], []
+    batches = model.iter_samples(
+        range(args.num), args.seed, args.batch_size, labels=labels, num_frames=args.frames, ema=not args.raw
+    )
+    for ids, clips in batches:
+        for i, clip in zip(ids.tolist(), clips):
+            for suffix in ("mp4", "gif"):
+                if suffix in formats:
+                    write_clip(out / f"{i:05d}.{suffix}", clip, fps=args.fps)
+        if "npy" in formats:
+            kept.append(clips)
+        if len(shown) < 16:
+            shown.extend(clips[: 16 - len(shown)])
+    if "npy" in formats:
+        write_npy(out / "clips.npy", torch.cat(kept))
+    if "png" in formats:
+        write_png(out / "sheet.png", sheet([(f"seed {args.seed}", torch.stack(shown))]))
+    print(f"{args.num} clips in {out}")
+    return 0

@@ -1,0 +1,302 @@
+"""ClipDataModule: a folder of videos as Lightning data: index, splits, the training stream, evaluation clips."""
+
+from __future__ import annotations
+
+import statistics
+import warnings
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch import LightningDataModule
+from torch import Tensor, nn
+
+from vidiff.augment.pipeline import build_augment
+from vidiff.clip import uint8_to_unit, unit_to_signed
+from vidiff.data.dataset import BadFiles, ClipDataset
+from vidiff.data.index import Entry, Index, build_index
+from vidiff.data.layouts import ACCEPTED
+from vidiff.data.loader import ClipLoader, ClipPass
+from vidiff.data.reader import RESIZE_RULE
+from vidiff.data.sampling import clip_span, video_at
+from vidiff.data.splits import Split, make_splits
+from vidiff.errors import RunError, UsageError
+
+EMBEDDED_ROOT, EMBEDDED_VIDEOS = Path("data", "shapes"), 240
+
+
+class ClipDataModule(LightningDataModule):
+    """Clips from a folder of videos.
+
+    Args:
+        root: folder of videos, of folders of frames or of strips, or a CSV manifest (`vidiff data check DIR` says what
+            is recognised). None: the embedded set, rendered to `data/shapes` on first use.
+        num_frames: frames T of a clip.
+        resolution: height and width of a clip in pixels.
+        frame_stride: distance between the frames of a clip in the video.
+        batch_size: clips per batch and process.
+        num_workers: decoding processes; 0 decodes in the main process.
+        channels: 3 (RGB) or 1 (grey).
+        num_classes: None: labels are not used. "auto": the number of class folders. A number: must be that number.
+        seed: of the order, the clips' starts and the augmentation.
+        augment: `none | light | standard | strong`, or a list of augmentation modules.
+        split: shares, grouping and seed of the division into train, val and test where the folders do not give one.
+        fit: non-square videos: `crop` (shorter side resized, centre cut out) or `stretch`.
+        backend: `decord` or `pyav`.
+        on_error: an unreadable clip: `skip` (another one takes its place, counted and listed) or `raise`.
+        max_bad_fraction: share of unreadable files above which the run stops.
+        clips_per_epoch: None: the smallest multiple of the number of training videos >= 1000; in whole batches.
+        timeout: seconds to wait for a batch from the workers before stopping.
+        stills: every image is a video of one frame (photos in class folders); for `num_frames: 1`.
+        multiprocessing_context: how workers start: `fork`, `spawn`, `forkserver`; None: the platform's way.
+    """
+
+    def __init__(
+        self,
+        root: str | Path | None = None,
+        num_frames: int = 16,
+        resolution: int = 32,
+        frame_stride: int = 1,
+        batch_size: int = 16,
+        num_workers: int = 2,
+        channels: int = 3,
+        num_classes: int | Literal["auto"] | None = None,
+        seed: int = 0,
+        augment: str | list[nn.Module] = "light",
+        split: Split = Split(),
+        fit: Literal["crop", "stretch"] = "crop",
+        backend: Literal["decord", "pyav"] = "decord",
+        on_error: Literal["skip", "raise"] = "skip",
+        max_bad_fraction: float = 0.1,
+        clips_per_epoch: int | None = None,
+        timeout: float = 120.0,
+        stills: bool = False,
+        multiprocessing_context: str | None = None,
+    ):
+        super().__init__()
+        if isinstance(num_classes, str) and num_classes != "auto":
+            raise UsageError(f"num_classes must be a number, null or auto, got {num_classes!r}")
+        if not 0.0 <= max_bad_fraction <= 1.0:
+            raise UsageError(f"max_bad_fraction is a share in [0, 1], got {max_bad_fraction}")
+        if batch_size < 1:
+            raise UsageError(f"batch_size must be at least 1, got {batch_size}")
+        self.root = Path(root) if root is not None else EMBEDDED_ROOT
+        self.embedded = root is None
+        self.num_frames, self.resolution, self.frame_stride = num_frames, resolution, frame_stride
+        self.channels, self.batch_size, self.seed = channels, batch_size, seed
+        self.split, self.fit, self.backend, self.on_error, self.stills = split, fit, backend, on_error, stills
+        self.max_bad_fraction, self.clips_per_epoch = max_bad_fraction, clips_per_epoch
+        self.loading = dict(num_workers=num_workers, timeout=timeout, multiprocessing_context=multiprocessing_context)
+        self.augment = build_augment(augment)
+        self._num_classes = num_classes
+        clip_span(num_frames, frame_stride)
+
+    # ---- what there is
+
+    def prepare_data(self) -> None:
+        """Render the embedded set if it is asked for, and measure the files once for all processes."""
+        self._ensure_root()
+        build_index(self.root, self.backend, self.stills)
+
+    def setup(self, stage: str | None = None) -> None:
+        """Index the videos and divide them; every process finds the same."""
+        _ = self.videos, self.num_classes
+
+    def _ensure_root(self) -> None:
+        if self.embedded:
+            from vidiff.data.shapes import render_dataset
+
+            # Whole or not at all, and left alone when it is there: safe with several processes.
+            render_dataset(self.root, videos=EMBEDDED_VIDEOS)
+
+    @cached_property
+    def index(self) -> Index:
+        self._ensure_root()
+        index = build_index(self.root, self.backend, self.stills)
+        if not index.entries:
+            listed = "".join(f"\n  {path}: {reason}" for path, reason in index.bad[:5])
+            raise RunError(f"{self.root} holds no usable video.{listed}\nAccepted are:\n{ACCEPTED}")
+        return index
+
+    @cached_property
+    def bad_files(self) -> BadFiles:
+        """The unreadable files so far, of this process."""
+        total = len(self.index.entries) + len(self.index.bad)
+        bad = BadFiles(total, self.max_bad_fraction)
+        for path, reason in self.index.bad:
+            bad.add(self.index.root / path, reason, found="index")
+        if self.index.bad:
+            names = "".join(f"\n  {path}: {reason}" for path, reason in self.index.bad[:5])
+            warnings.warn(f"{len(self.index.bad)} of {total} files cannot be used:{names}", stacklevel=2)
+        bad.check()
+        return bad
+
+    @cached_property
+    def videos(self) -> dict[str, list[Entry]]:
+        """The usable videos of `train`, `val` and `test`: divided first, then those too short for a clip left out, so
+        that the division does not depend on the clip length."""
+        _ = self.bad_files
+        entries, span = self.index.entries, clip_span(self.num_frames, self.frame_stride)
+        parts = {name: [entries[i] for i in part] for name, part in make_splits(self.index, self.split).items()}
+        long = {name: [e for e in part if e.num_frames >= span] for name, part in parts.items()}
+        lengths = sorted(e.num_frames for e in entries)
+        need = f"{self.num_frames} frames at stride {self.frame_stride} need {span}"
+        has = f"the videos have {lengths[0]} to {lengths[-1]} (median {int(statistics.median(lengths))})"
+        if not long["train"]:
+            raise UsageError(f"{self.root}: no training video is long enough: {need}, {has}")
+        skipped = sum(length < span for length in lengths)
+        if skipped:
+            warnings.warn(f"{skipped} of {len(entries)} videos are too short and left out: {need}, {has}", stacklevel=2)
+        return long
+
+    @property
+    def num_classes(self) -> int | None:
+        """Number of classes, None when labels are not used.
+
+        Raises:
+            UsageError: there are no class folders, or not as many as asked for.
+        """
+        if self._num_classes is None:
+            return None
+        count, root = len(self.index.classes), self.root
+        if count == 0:
+            raise UsageError(f"num_classes={self._num_classes}, but {root} has no class folders ({self.index.layout})")
+        if self._num_classes not in ("auto", count):
+            names = ", ".join(self.index.classes[:10])
+            raise UsageError(f"num_classes={self._num_classes}, but {root} has {count} classes: {names}")
+        return count
+
+    @property
+    def fingerprint(self) -> str:
+        """Identity of the data set: paths, contents, lengths, labels."""
+        return self.index.fingerprint
+
+    def describe(self) -> dict[str, Any]:
+        """What a protocol record has to say about the data; plain values."""
+        kinds = sorted({e.kind for e in self.index.entries})
+        return {
+            "dataset": self.root.resolve().name,
+            "layout": self.index.layout,
+            "fingerprint": self.fingerprint,
+            "videos": {name: len(part) for name, part in self.videos.items()},
+            "split": vars(self.split) | {"val_is_train": self.videos["val"] == self.videos["train"]},
+            "classes": len(self.index.classes),
+            "num_frames": self.num_frames,
+            "frame_stride": self.frame_stride,
+            "resolution": self.resolution,
+            "channels": self.channels,
+            "fps": self.index.fps,
+            "fit": self.fit,
+            "resize": {kind: RESIZE_RULE[kind] for kind in kinds},
+            "backend": self.backend,
+        }
+
+    # ---- loading
+
+    def dataset(self, split: str = "train", seed: int | None = None, purpose: str = "train", **options) -> ClipDataset:
+        """The clips of a split."""
+        if split not in self.videos:
+            raise UsageError(f"split must be train, val or test, got {split!r}")
+        if not self.videos[split]:
+            span = clip_span(self.num_frames, self.frame_stride)
+            raise UsageError(f"{self.root}: the {split} split holds no video of {span} frames or more")
+        return ClipDataset(
+            self.index.root,
+            self.videos[split],
+            self.num_frames,
+            self.resolution,
+            self.frame_stride,
+            self.channels,
+            self.index.classes,
+            self.seed if seed is None else seed,
+            purpose,
+            self.fit,
+            self.backend,
+            self.on_error,
+            **options,
+        )
+
+    def _place(self) -> tuple[int, int]:
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
+
+    def train_dataloader(self) -> ClipLoader:
+        rank, world = self._place()
+        dataset, clips = self.dataset("train"), self.clips_per_epoch
+        limit = getattr(self.trainer, "limit_train_batches", 1.0)
+        if isinstance(limit, int) and limit > 0:
+            # The loader's epoch is then what Lightning calls an epoch, and slots stay without gaps.
+            full = ClipLoader(dataset, self.batch_size, clips, rank, world)
+            clips = min(full.clips_per_epoch, limit * self.batch_size * world)
+        elif limit not in (0, 1.0):
+            raise UsageError(
+                f"limit_train_batches={limit}: give a whole number of batches, or set clips_per_epoch of the data"
+            )
+        return ClipLoader(dataset, self.batch_size, clips, rank, world, self.bad_files, **self.loading)
+
+    def val_dataloader(self) -> ClipPass:
+        return self._pass("val")
+
+    def test_dataloader(self) -> ClipPass:
+        return self._pass("test")
+
+    def _pass(self, split: str) -> ClipPass:
+        """The centred clip of every video of a split."""
+        rank, world = self._place()
+        dataset = self.dataset(split, purpose=split, random_start=False)
+        requests = [(i, i) for i in range(rank, len(dataset), world)]
+        return ClipPass(dataset, requests, self.batch_size, bad_files=self.bad_files, **self.loading)
+
+    def eval_clips(
+        self,
+        split: str,
+        num_clips: int,
+        seed: int = 0,
+        batch_size: int = 32,
+        rank: int = 0,
+        world: int = 1,
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Real clips for evaluation: clip i is a function of (seed, i) and the split, whatever the batch or process.
+
+        The videos take turns in a seeded permutation, one clip each, then the next round with other starts.
+
+        Args:
+            split: `train | val | test`.
+            num_clips: clips over all processes.
+            seed: of this evaluation, apart from the training seed.
+            batch_size: clips per batch.
+            rank, world: this process gets ids rank, rank + world, ...
+        Yields:
+            ids int64 (B,), clips uint8 (B, C, T, H, W), labels int64 (B,); each id once. A clip that cannot be read is
+            replaced by another, keyed the same way, and counted in `bad_files`.
+        """
+        if num_clips < 1:
+            raise UsageError(f"num_clips must be at least 1, got {num_clips}")
+        dataset = self.dataset(split, seed, "evaluation")
+        ids = torch.arange(rank, num_clips, world).numpy()
+        videos = video_at(ids, len(dataset), seed, "evaluation")
+        requests = list(zip(ids.tolist(), videos.tolist()))
+        for batch in ClipPass(dataset, requests, batch_size, bad_files=self.bad_files, **self.loading):
+            yield batch["slot"], batch["clip"], batch["label"]
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """On the device: uint8 -> float [-1, 1]; in training the augmentation in between, keyed by the global slot."""
+        if not isinstance(batch, dict) or "clip" not in batch or batch["clip"].dtype != torch.uint8:
+            return batch
+        clip = uint8_to_unit(batch["clip"])
+        if self.trainer is not None and self.trainer.training:
+            rank, world = self._place()
+            size = len(clip)
+            first = int(batch["slot"][0]) - rank * size
+            self.augment.to(clip.device)
+            clip = self.augment(clip, key=(self.seed, first), offset=rank * size, total=world * size)
+        return {**batch, "clip": unit_to_signed(clip)}
+
+    def write_bad_files(self, run_dir: str | Path) -> Path | None:
+        """Write `bad_files.csv` (path, found, failures, reason) into a run's folder; None when every file was fine."""
+        if not self.bad_files.files:
+            return None
+        path = Path(run_dir) / "bad_files.csv"
+        self.bad_files.write(path)
+        return path

@@ -1,0 +1,171 @@
+"""One sample: (slot, video) -> a decoded uint8 clip, its start keyed by the slot; and the list of bad files."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import os
+import tempfile
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from vidiff import keyed
+from vidiff.clip import thwc_to_clip
+from vidiff.data.index import Entry
+from vidiff.data.reader import FITS, ReadError, open_reader, read_square
+from vidiff.data.sampling import clip_indices, clip_span
+from vidiff.errors import RunError, UsageError
+
+ATTEMPTS = 10  # clips tried for one slot before giving up
+_LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # BT.601
+
+
+class ClipDataset(Dataset):
+    """Clips of a list of videos, addressed by (slot, video). Holds names and numbers only; safe to fork and to pickle.
+
+    Args:
+        root: folder that the entries' paths are relative to.
+        entries: the videos; each must be long enough for a clip.
+        num_frames, frame_stride, resolution, channels: of a clip; channels 3 (RGB) or 1 (luma).
+        classes: class names; the label of a video is its class's position (0 without classes).
+        seed, purpose: key of the random starts, together with the slot.
+        fit: `crop | stretch`.
+        backend: `decord | pyav`.
+        on_error: `skip`: an unreadable clip is replaced by another one, keyed by (seed, slot, attempt), and the item
+            says so; `raise`: ReadError.
+        random_start: False takes the centred clip of each video.
+    """
+
+    def __init__(
+        self,
+        root: Path | str,
+        entries: Sequence[Entry],
+        num_frames: int,
+        resolution: int,
+        frame_stride: int = 1,
+        channels: int = 3,
+        classes: Sequence[str] = (),
+        seed: int = 0,
+        purpose: str = "train",
+        fit: str = "crop",
+        backend: str = "decord",
+        on_error: str = "skip",
+        random_start: bool = True,
+    ):
+        if channels not in (1, 3):
+            raise UsageError(f"channels must be 3 (RGB) or 1 (grey), got {channels}")
+        if fit not in FITS:
+            raise UsageError(f"fit must be one of {', '.join(FITS)}, got {fit!r}")
+        if on_error not in ("skip", "raise"):
+            raise UsageError(f"on_error must be skip or raise, got {on_error!r}")
+        if resolution < 1:
+            raise UsageError(f"resolution must be at least 1, got {resolution}")
+        self.root, self.entries = Path(root), tuple(entries)
+        self.num_frames, self.frame_stride = num_frames, frame_stride
+        self.span = clip_span(num_frames, frame_stride)
+        self.resolution, self.channels = resolution, channels
+        self.labels = [classes.index(e.label) if e.label is not None else 0 for e in entries]
+        self.seed, self.purpose, self.fit, self.backend = seed, purpose, fit, backend
+        self.on_error, self.random_start = on_error, random_start
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    @property
+    def fingerprint(self) -> str:
+        """Identity of what is served: contents, order and clip geometry."""
+        what = [e.sha256 for e in self.entries], self.num_frames, self.frame_stride, self.resolution, self.channels
+        return hashlib.sha256(repr((what, self.seed, self.purpose, self.fit)).encode()).hexdigest()[:16]
+
+    def path(self, video: int) -> Path:
+        return self.root / self.entries[video].path
+
+    def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
+        """The clip of a slot: `clip` uint8 (C, T, H, W), `label`, `video`, `start`, `slot`, and `bad`: a list of
+        (video, reason) of what had to be passed over.
+
+        Raises:
+            ReadError: the clip cannot be read (`on_error="raise"`), or ten clips in a row cannot.
+        """
+        slot, video = int(key[0]), int(key[1])
+        bad: list[tuple[int, str]] = []
+        for attempt in range(ATTEMPTS):
+            if attempt:
+                video = keyed.key(self.seed, self.purpose, "video", slot, attempt) % len(self.entries)
+            try:
+                clip, start = self._read(slot, video, attempt)
+            except ReadError as error:
+                if self.on_error == "raise":
+                    raise
+                bad.append((video, error.reason))
+                continue
+            label = self.labels[video]
+            return {"clip": clip, "label": label, "video": video, "start": start, "slot": slot, "bad": bad}
+        names = ", ".join(sorted({self.entries[v].path for v, _ in bad})[:5])
+        raise ReadError(self.root, f"{ATTEMPTS} clips in a row could not be read ({names}: {bad[-1][1]})")
+
+    def _read(self, slot: int, video: int, attempt: int) -> tuple[torch.Tensor, int]:
+        entry = self.entries[video]
+        start_key = keyed.key(self.seed, self.purpose, "start", slot, attempt) if self.random_start else None
+        indices = clip_indices(entry.num_frames, self.num_frames, self.frame_stride, start_key)
+        reader = open_reader(self.path(video), entry.kind, self.backend, entry.files)
+        frames = read_square(reader, indices, self.resolution, self.fit, (entry.width, entry.height))
+        if self.channels == 1:
+            frames = (frames @ _LUMA + 0.5).astype(np.uint8)[..., None]  # (T, H, W, 3) -> (T, H, W, 1)
+        return thwc_to_clip(frames), int(indices[0])
+
+
+class BadFiles:
+    """The files that could not be read, counted in the main process; stops the run when they are too many.
+
+    Args:
+        total: files that there are.
+        max_fraction: share of bad files above which `add` raises.
+    """
+
+    def __init__(self, total: int, max_fraction: float = 0.1):
+        self.total, self.max_fraction = total, max_fraction
+        self.files: dict[str, dict[str, Any]] = {}
+
+    def add(self, path: Path | str, reason: str, found: str = "decode") -> None:
+        """Count a failure; the first one of a file is a warning.
+
+        Args:
+            path: the file.
+            reason: what is wrong.
+            found: `index` (while listing) or `decode` (while training or evaluating).
+        Raises:
+            RunError: more than `max_fraction` of the files are bad.
+        """
+        row = self.files.setdefault(str(path), {"found": found, "reason": reason, "failures": 0})
+        row["failures"] += 1
+        if row["failures"] == 1 and found == "decode":
+            warnings.warn(f"cannot read {path}: {reason}; other clips take its place", stacklevel=2)
+            self.check()
+
+    def check(self) -> None:
+        """Raise RunError if the share of bad files is above the limit."""
+        if len(self.files) > self.max_fraction * self.total:
+            some = "".join(f"\n  {path}: {row['reason']}" for path, row in list(self.files.items())[:5])
+            more = f"\n  ... and {len(self.files) - 5} more" if len(self.files) > 5 else ""
+            raise RunError(
+                f"{len(self.files)} of {self.total} files cannot be read, more than max_bad_fraction="
+                f"{self.max_fraction:g} allows:{some}{more}\nRemove or repair them, or raise max_bad_fraction."
+            )
+
+    def write(self, path: Path) -> None:
+        """Write a CSV with the columns path, found, failures, reason."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=".bad-", dir=path.parent)
+        with os.fdopen(handle, "w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(["path", "found", "failures", "reason"])
+            for name, row in sorted(self.files.items()):
+                writer.writerow([name, row["found"], row["failures"], row["reason"]])
+        os.replace(temporary, path)

@@ -1,0 +1,252 @@
+"""The index of a data set: every video measured once (decodable frames, size, rate), cached by content. No torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from vidiff.data.images import natural
+from vidiff.data.layouts import Item, discover
+from vidiff.data.reader import ReadError, open_reader
+
+CACHE_VERSION = 1  # raise it when a measurement changes meaning
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One usable video.
+
+    Args:
+        path: relative to the root of the index, with forward slashes.
+        kind: `video | strip | frames | image`.
+        num_frames: frames that can be decoded.
+        fps: frames per second; None where the source has none (images).
+        width, height: size as displayed, in pixels.
+        label: class name or None.
+        split: `train | val | test` where folders or a manifest say so.
+        group: group of a manifest; videos of a group stay in one split.
+        domain: `A | B` in a two-domain root, else the class.
+        sha256: of the content (of a folder of frames: over its names and contents).
+        files: names of the frames of a folder.
+    """
+
+    path: str
+    kind: str
+    num_frames: int
+    fps: float | None
+    width: int
+    height: int
+    label: str | None
+    split: str | None
+    group: str | None
+    domain: str | None
+    sha256: str
+    files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Index:
+    """What a root holds.
+
+    Args:
+        root: the folder that paths are relative to.
+        layout: in words.
+        entries: usable videos, in natural order of their paths.
+        bad: (path, reason) of what claims to be media and cannot be used.
+        ignored: number of other files.
+    """
+
+    root: Path
+    layout: str
+    entries: tuple[Entry, ...]
+    bad: tuple[tuple[str, str], ...]
+    ignored: int = 0
+
+    @property
+    def classes(self) -> list[str]:
+        """Class names in natural order; a label is a position in this list."""
+        return sorted({e.label for e in self.entries if e.label is not None}, key=natural)
+
+    @property
+    def domains(self) -> list[str]:
+        return sorted({e.domain for e in self.entries if e.domain is not None}, key=natural)
+
+    @property
+    def class_counts(self) -> dict[str, int]:
+        counts = Counter(e.label for e in self.entries)
+        return {name: counts[name] for name in self.classes}
+
+    @property
+    def fps(self) -> float | None:
+        """Median frame rate of the videos that have one."""
+        rates = [e.fps for e in self.entries if e.fps]
+        return round(statistics.median(rates), 3) if rates else None
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of all paths, contents, lengths and labels: the identity of the data set in protocol records."""
+        digest = hashlib.sha256()
+        for e in self.entries:
+            digest.update(json.dumps([e.path, e.sha256, e.num_frames, e.label]).encode())
+        return digest.hexdigest()[:16]
+
+
+def build_index(root: Path | str, backend: str = "decord", stills: bool = False, progress: bool = True) -> Index:
+    """Find and measure every video under a root; what was measured before is taken from the cache.
+
+    Args:
+        root: folder, manifest or single video: see `vidiff.data.layouts`.
+        backend: `decord | pyav`.
+        stills: every image is a video of one frame.
+        progress: show a progress bar on stderr when this takes longer than a second.
+    Raises:
+        UsageError: the root does not exist, or its manifest has a fault.
+    """
+    found = discover(Path(root), stills)
+    cache = _Cache(found.root)
+
+    def measure(item: Item) -> Entry | tuple[str, str]:
+        try:
+            sha = cache.sha256(item)
+            size = cache.measured(f"{sha}:{item.kind}:{backend}", lambda: _measure(found.root, item, backend))
+        except ReadError as error:
+            return item.path, error.reason
+        except OSError as error:
+            return item.path, f"cannot be opened ({error.strerror or error})"
+        known = dict(label=item.label, split=item.split, group=item.group, domain=item.domain)
+        return Entry(item.path, item.kind, **size, **known, sha256=sha, files=item.files)
+
+    results = _with_progress(measure, found.items, progress)
+    cache.save()
+    entries = tuple(r for r in results if isinstance(r, Entry))
+    bad = found.bad + [r for r in results if not isinstance(r, Entry)]
+    return Index(found.root, found.layout, entries, tuple(sorted(bad, key=lambda b: natural(b[0]))), found.ignored)
+
+
+def _measure(root: Path, item: Item, backend: str) -> dict[str, Any]:
+    return asdict(open_reader(root / item.path, item.kind, backend, item.files).measure())
+
+
+def _with_progress(task: Callable, items: Sequence[Item], progress: bool) -> list:
+    """`[task(i) for i in items]` in a few threads (decoders and hashing release the GIL), with a bar after 1 s."""
+    start, bar, results = time.monotonic(), None, []
+    with ThreadPoolExecutor(max(1, min(8, os.cpu_count() or 1))) as pool:
+        try:
+            for result in pool.map(task, items):
+                results.append(result)
+                if bar is None and progress and time.monotonic() - start > 1.0:
+                    from rich.console import Console
+                    from rich.progress import Progress
+
+                    bar = Progress(console=Console(file=sys.stderr), transient=True)
+                    bar.start()
+                    row = bar.add_task("measuring videos", total=len(items))
+                if bar is not None:
+                    bar.update(row, completed=len(results))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+        finally:
+            if bar is not None:
+                bar.stop()
+    return results
+
+
+def cache_dir() -> Path:
+    """`$VIDIFF_CACHE_DIR`, or `~/.cache/vidiff`."""
+    return Path(os.environ.get("VIDIFF_CACHE_DIR") or Path.home() / ".cache" / "vidiff").expanduser()
+
+
+class _Cache:
+    """Two memories on disk: (path, size, mtime) -> sha256, a file a root; sha256 -> measurement, 256 small files.
+
+    A damaged or unwritable cache costs time, never a result. Writers replace whole files; the last one wins, and what
+    it did not know is measured again another time.
+    """
+
+    def __init__(self, root: Path):
+        self.folder = cache_dir() / "index"
+        self.root = root
+        name = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:24]
+        self.memo_path = self.folder / f"v{CACHE_VERSION}-root-{name}.json"
+        self.memo, self.fresh_memo = _load(self.memo_path), {}
+        self.shards: dict[str, dict] = {}
+        self.touched: set[str] = set()
+
+    def sha256(self, item: Item) -> str:
+        if item.kind != "frames":
+            return self._file(item.path)
+        digest = hashlib.sha256()
+        for name in item.files:
+            path = name if item.path == "." else f"{item.path}/{name}"
+            digest.update(f"{name}\0{self._file(path)}\n".encode())
+        return digest.hexdigest()
+
+    def _file(self, path: str) -> str:
+        status = os.stat(self.root / path)
+        known = self.memo.get(path)
+        if isinstance(known, list) and known[:2] == [status.st_size, status.st_mtime_ns] and len(known) == 3:
+            sha = known[2]
+        else:
+            digest = hashlib.sha256()
+            with open(self.root / path, "rb") as file:
+                while block := file.read(1 << 20):
+                    digest.update(block)
+            sha = digest.hexdigest()
+        self.fresh_memo[path] = [status.st_size, status.st_mtime_ns, sha]
+        return sha
+
+    def measured(self, key: str, measure: Callable[[], dict]) -> dict:
+        shard = self._shard(key[:2])
+        known = shard.get(key)
+        if isinstance(known, dict) and known.keys() == {"num_frames", "fps", "width", "height"}:
+            return known
+        shard[key] = measure()
+        self.touched.add(key[:2])
+        return shard[key]
+
+    def _shard(self, name: str) -> dict:
+        if name not in self.shards:
+            self.shards[name] = _load(self.folder / f"v{CACHE_VERSION}-{name}.json")
+        return self.shards[name]
+
+    def save(self) -> None:
+        files = {self.folder / f"v{CACHE_VERSION}-{name}.json": self.shards[name] for name in self.touched}
+        if self.fresh_memo != self.memo:
+            files[self.memo_path] = self.fresh_memo
+        try:
+            for path, content in files.items():
+                _store(path, content)
+        except OSError:
+            pass  # a read-only home: measured again next time
+
+
+def _load(path: Path) -> dict:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _store(path: Path, content: dict) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(prefix=".index-", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(content, file)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

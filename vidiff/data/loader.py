@@ -1,0 +1,238 @@
+"""Batches of clips: an endless, resumable stream for training, and one deterministic pass for evaluation.
+
+Not a torch DataLoader on the outside, so that Lightning injects no sampler: which rank sees which slot is decided here.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from vidiff.data.dataset import BadFiles, ClipDataset
+from vidiff.data.reader import ReadError
+from vidiff.data.sampling import epoch_length, video_at
+from vidiff.errors import RunError, UsageError
+
+Requests = list[tuple[int, int]]  # a batch as asked for: (slot, video)
+KEYS = ("label", "video", "start", "slot")
+
+
+class _Batches(Dataset):
+    """What the workers run: a whole batch at a time; errors travel as text, so that the message stays readable."""
+
+    def __init__(self, dataset: ClipDataset):
+        self.dataset = dataset
+
+    def __getitems__(self, requests: Requests) -> dict[str, Any]:
+        try:
+            items = [self.dataset[request] for request in requests]
+        except ReadError as error:
+            return {"error": (error.path, error.reason)}
+        batch: dict[str, Any] = {"clip": torch.stack([item["clip"] for item in items])}  # (B, C, T, H, W)
+        batch.update({k: torch.tensor([item[k] for item in items], dtype=torch.int64) for k in KEYS})
+        batch["bad"] = [failure for item in items for failure in item["bad"]]
+        return batch
+
+
+def _same(batch: Any) -> Any:
+    return batch
+
+
+class _Stream:
+    """Base of both loaders: one torch DataLoader over requested batches, its errors put into words."""
+
+    def __init__(
+        self,
+        dataset: ClipDataset,
+        bad_files: BadFiles | None = None,
+        num_workers: int = 0,
+        timeout: float = 120.0,
+        multiprocessing_context: str | None = None,
+    ):
+        if num_workers < 0 or timeout < 0:
+            raise UsageError(f"num_workers and timeout must not be negative, got {num_workers} and {timeout}")
+        if len(dataset) == 0:
+            raise UsageError("there is no video to load from")
+        self.dataset, self.num_workers, self.timeout = dataset, num_workers, timeout
+        self.bad_files = bad_files or BadFiles(len(dataset))
+        self.multiprocessing_context = multiprocessing_context
+
+    def _start(self, requests: Iterable[Requests]) -> Iterator[dict]:
+        workers = self.num_workers > 0
+        return iter(
+            DataLoader(
+                _Batches(self.dataset),
+                batch_sampler=requests,
+                collate_fn=_same,
+                num_workers=self.num_workers,
+                timeout=self.timeout if workers else 0,
+                multiprocessing_context=self.multiprocessing_context if workers else None,
+                pin_memory=torch.cuda.is_available(),
+                # Worker seeds come from here, so that the caller's global random state is left alone.
+                generator=torch.Generator().manual_seed(0),
+            )
+        )
+
+    def _take(self, iterator: Iterator[dict], requests: Requests) -> dict:
+        """The next batch of the iterator, which is the one that was asked for as `requests`."""
+        try:
+            batch = next(iterator)
+        except RuntimeError as error:
+            names = ", ".join(dict.fromkeys(str(self.dataset.path(video)) for _, video in requests))
+            if "timed out" in str(error):
+                raise RunError(
+                    f"no batch within {self.timeout:g} s; a decoder may hang on one of: {names}. "
+                    "Remove the file, or raise the data option `timeout`."
+                ) from None
+            if "exited unexpectedly" in str(error):
+                raise RunError(
+                    "a data worker died (out of memory, or a decoder crashed) while reading a batch after or at: "
+                    f"{names}. Try fewer workers, or backend: pyav."
+                ) from None
+            raise
+        if "error" in batch:
+            raise ReadError(*batch["error"])
+        for video, reason in batch.pop("bad"):
+            self.bad_files.add(self.dataset.path(video), reason)
+        return batch
+
+
+class ClipLoader(_Stream):
+    """The training stream: iterating gives the rest of the current epoch, then the next epoch, and so on.
+
+    The order is a pure function of (seed, slot), where the slot is the position in the whole run; rank r gets slots
+    rB .. rB+B-1 of each global batch of B * world clips. The state is therefore two integers, and one DataLoader runs
+    on across epochs without restarting its workers.
+
+    Args:
+        dataset: the training clips.
+        batch_size: clips per batch on this process.
+        clips_per_epoch: None: the smallest multiple of the number of videos >= 1000. Cut to whole global batches.
+        rank, world: this process and the number of processes.
+        bad_files: where failures are counted.
+        num_workers, timeout, multiprocessing_context: of the DataLoader; `timeout` in seconds, for workers.
+    """
+
+    def __init__(
+        self,
+        dataset: ClipDataset,
+        batch_size: int,
+        clips_per_epoch: int | None = None,
+        rank: int = 0,
+        world: int = 1,
+        bad_files: BadFiles | None = None,
+        num_workers: int = 0,
+        timeout: float = 120.0,
+        multiprocessing_context: str | None = None,
+    ):
+        super().__init__(dataset, bad_files, num_workers, timeout, multiprocessing_context)
+        if batch_size < 1 or not 0 <= rank < world:
+            raise UsageError(f"batch_size must be at least 1 and rank in 0..{world - 1}, got {batch_size} and {rank}")
+        self.batch_size, self.rank, self.world = batch_size, rank, world
+        self.clips_per_epoch = epoch_length(len(dataset), batch_size * world, clips_per_epoch)
+        self.epoch = self.batch = 0  # the batch to hand out next
+        self._iterator: Iterator[dict] | None = None  # Lightning shuts the workers of an attribute of this name
+
+    def __len__(self) -> int:
+        """Batches per epoch."""
+        return self.clips_per_epoch // (self.batch_size * self.world)
+
+    def __iter__(self) -> Iterator[dict]:
+        epoch = self.epoch
+        while self.epoch == epoch:
+            if self._iterator is None:
+                self._iterator = self._start(_Onward(self, self.epoch, self.batch))
+            batch = self._take(self._iterator, self.requests(self.epoch, self.batch))
+            # Counted when it is handed out: a checkpoint taken while this batch is in use resumes with the next one.
+            self.epoch, self.batch = self._after(self.epoch, self.batch)
+            yield batch
+
+    def requests(self, epoch: int, batch: int) -> Requests:
+        """What this rank reads for a batch: (slot, video) pairs."""
+        first = epoch * self.clips_per_epoch + (batch * self.world + self.rank) * self.batch_size
+        slots = np.arange(first, first + self.batch_size)
+        videos = video_at(slots, len(self.dataset), self.dataset.seed, "order")
+        return list(zip(slots.tolist(), videos.tolist()))
+
+    def _after(self, epoch: int, batch: int) -> tuple[int, int]:
+        return (epoch, batch + 1) if batch + 1 < len(self) else (epoch + 1, 0)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the stream stands; the same on every rank. Plain numbers and text."""
+        return {
+            "epoch": self.epoch,
+            "batch": self.batch,
+            "global_batch": self.batch_size * self.world,
+            "clips_per_epoch": self.clips_per_epoch,
+            "fingerprint": self.dataset.fingerprint,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue with the batch after the last one handed out. What differs from the saved run is said."""
+        now = self.state_dict()
+        if state["fingerprint"] != now["fingerprint"]:
+            warnings.warn(
+                "the training data (videos, seed or clip geometry) are not those of the checkpoint: training goes on "
+                "at the same position, but is no longer the same run",
+                stacklevel=2,
+            )
+        epoch, batch = int(state["epoch"]), int(state["batch"])
+        if any(state[k] != now[k] for k in ("global_batch", "clips_per_epoch")):
+            done = epoch * state["clips_per_epoch"] + batch * state["global_batch"]
+            epoch, rest = divmod(done, self.clips_per_epoch)
+            batch = rest // now["global_batch"]
+            warnings.warn(
+                f"the global batch was {state['global_batch']} and is {now['global_batch']} (clips per epoch: "
+                f"{state['clips_per_epoch']} and {now['clips_per_epoch']}); the stream continues at clip "
+                f"{epoch * self.clips_per_epoch + batch * now['global_batch']} of {done} seen",
+                stacklevel=2,
+            )
+        self.close()
+        self.epoch, self.batch = epoch, batch
+
+    def close(self) -> None:
+        """Stop the workers; the next iteration starts new ones at the same position."""
+        self._iterator = None
+
+
+class _Onward:
+    """The batches from a position on, without end."""
+
+    def __init__(self, loader: ClipLoader, epoch: int, batch: int):
+        self.loader, self.epoch, self.batch = loader, epoch, batch
+
+    def __iter__(self) -> Iterator[Requests]:
+        epoch, batch = self.epoch, self.batch
+        while True:
+            yield self.loader.requests(epoch, batch)
+            epoch, batch = self.loader._after(epoch, batch)
+
+
+class ClipPass(_Stream):
+    """One pass over a fixed list of clips, the same every time; the last batch may be short.
+
+    Args:
+        dataset: the clips; its `purpose` and `seed` key the starts.
+        requests: (slot, video) of every clip of this process.
+        batch_size: clips per batch.
+        bad_files, num_workers, timeout, multiprocessing_context: as in ClipLoader.
+    """
+
+    def __init__(self, dataset: ClipDataset, requests: Requests, batch_size: int, **options: Any):
+        super().__init__(dataset, **options)
+        if batch_size < 1:
+            raise UsageError(f"batch_size must be at least 1, got {batch_size}")
+        self.batches = [requests[i : i + batch_size] for i in range(0, len(requests), batch_size)]
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[dict]:
+        iterator = self._start(self.batches)
+        for requests in self.batches:
+            yield self._take(iterator, requests)

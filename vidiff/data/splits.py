@@ -1,0 +1,136 @@
+"""Which videos train, which validate, which test: a pure function of the index and a seed. No torch in here."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import warnings
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from vidiff.data.index import Entry, Index
+from vidiff.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Split:
+    """How to divide the videos where neither folders nor a manifest do.
+
+    Args:
+        val: share of the groups for validation, in [0, 1).
+        test: share of the groups for testing, in [0, 1).
+        group_by: what must not be torn apart. `video`: each video by itself (byte-identical copies together; a
+            manifest's group column where there is one). `class_order`: the position of the file within its class
+            (where the same performers appear in the same order in every class). `name:REGEX`: the one capture group
+            of a regular expression on the relative path, such as `name:(person\\d+)`.
+        seed: of the division; independent of the training seed, so that runs over seeds share their test set.
+    """
+
+    val: float = 0.1
+    test: float = 0.1
+    group_by: str = "video"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("val", "test"):
+            if not 0.0 <= getattr(self, name) < 1.0:
+                raise UsageError(f"split.{name} is a share in [0, 1), got {getattr(self, name)}")
+        if self.val + self.test >= 1.0:
+            raise UsageError(f"split.val + split.test must leave something to train on, got {self.val + self.test}")
+        _pattern(self.group_by)
+
+
+def make_splits(index: Index, split: Split | None = None) -> dict[str, list[int]]:
+    """Positions in `index.entries` for `train`, `val` and `test`, each in order.
+
+    Given splits are kept; what they lack is taken from `train`. Otherwise the groups are shuffled by a hash of the
+    seed and the group, evenly over the classes; every class stays in `train`, and from three groups on `val` and
+    `test` get at least one each. With fewer, `val` and `test` are the training videos, with a warning.
+    """
+    split = split or Split()
+    entries = index.entries
+    given = [e.split for e in entries]
+    if None in given and any(given):
+        missing = entries[given.index(None)].path
+        raise UsageError(f"some videos are assigned to a split and some are not ({missing}); assign all or none")
+    parts: dict[str, list[int]] = {name: [i for i, s in enumerate(given) if s == name] for name in ("val", "test")}
+    pool = [i for i, s in enumerate(given) if s in (None, "train")]
+    if not pool and entries:
+        raise UsageError("no video is assigned to the train split")
+    groups = defaultdict(list)
+    for i, group in zip(pool, group_keys([entries[i] for i in pool], split.group_by)):
+        groups[group].append(i)
+    order, strata = _shuffled(entries, groups, split.seed)
+    left = defaultdict(int)  # groups of each class that are still in train
+    for stratum in strata.values():
+        for label in stratum:
+            left[label] += 1
+    for name, share in (("val", split.val), ("test", split.test)):
+        if parts[name] or share == 0.0:
+            continue
+        for _ in range(max(1, round(share * len(groups))) if len(groups) >= 3 else 0):
+            group = next((g for g in order if all(left[label] > 1 for label in strata[g])), None)
+            if group is None:
+                break
+            order.remove(group)
+            for label in strata[group]:
+                left[label] -= 1
+            parts[name] += groups[group]
+    train = sorted(i for group in order for i in groups[group])
+    lacking = [n for n, share in (("val", split.val), ("test", split.test)) if share and not parts[n] and entries]
+    if lacking:
+        warnings.warn(
+            f"{len(groups)} group(s) of videos are too few to set some aside: {' and '.join(lacking)} = the training "
+            "videos, so their figures say nothing about new videos",
+            stacklevel=2,
+        )
+        parts.update({name: list(train) for name in lacking})
+    return {"train": train, "val": sorted(parts["val"]), "test": sorted(parts["test"])}
+
+
+def group_keys(entries: list[Entry], group_by: str) -> list[str]:
+    """The group of each video, as text."""
+    pattern = _pattern(group_by)
+    if pattern:
+        return [_match(pattern, entry.path) for entry in entries]
+    if group_by == "class_order":
+        seen: dict = defaultdict(int)
+        keys = []
+        for entry in entries:  # entries are in natural order
+            seen[entry.label] += 1
+            keys.append(f"position {seen[entry.label]}")
+        return keys
+    return [f"group {e.group}" if e.group is not None else e.sha256 for e in entries]
+
+
+def _shuffled(entries, groups: dict[str, list[int]], seed: int) -> tuple[list[str], dict[str, frozenset]]:
+    """Groups in the order they are set aside, and the classes in each: any prefix is spread evenly over classes."""
+    strata = {g: frozenset((entries[i].domain, entries[i].label) for i in members) for g, members in groups.items()}
+    ranked = sorted(groups, key=lambda g: hashlib.sha256(f"{seed}\0{g}".encode()).digest())
+    peers = defaultdict(list)
+    for group in ranked:
+        peers[strata[group]].append(group)
+    place = {g: (n + 0.5) / len(same) for same in peers.values() for n, g in enumerate(same)}
+    return sorted(ranked, key=place.__getitem__), strata
+
+
+def _pattern(group_by: str) -> re.Pattern | None:
+    if group_by in ("video", "class_order"):
+        return None
+    if not group_by.startswith("name:"):
+        raise UsageError(f"split.group_by must be video, class_order or name:REGEX, got {group_by!r}")
+    try:
+        pattern = re.compile(group_by[5:])
+    except re.error as error:
+        raise UsageError(f"split.group_by: {group_by[5:]!r} is not a regular expression ({error})") from None
+    if pattern.groups != 1:
+        raise UsageError(f"split.group_by: {group_by[5:]!r} must have one capture group, it has {pattern.groups}")
+    return pattern
+
+
+def _match(pattern: re.Pattern, path: str) -> str:
+    match = pattern.search(str(PurePosixPath(path)))
+    if match is None or match[1] is None:
+        raise UsageError(f"split.group_by: {pattern.pattern!r} does not match {path}")
+    return f"name {match[1]}"

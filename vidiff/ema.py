@@ -1,0 +1,47 @@
+"""Exponential moving average of a generator, counted in generator updates."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel
+
+
+def warm_decay(decay: float, updates: int) -> float:
+    """min(decay, (1 + n) / (10 + n)): early averages forget fast, else short runs show the initialisation."""
+    return min(decay, (1 + updates) / (10 + updates))
+
+
+def decay_from_half_life(half_life: float, clips_per_update: int) -> float:
+    """The decay per update after which a weight has half its influence `half_life` clips later.
+
+    decay = 0.5 ** (clips_per_update / half_life), so that a change of batch size keeps the same average.
+    """
+    if half_life <= 0:
+        raise ValueError(f"ema_half_life must be positive (in clips), got {half_life}")
+    return 0.5 ** (clips_per_update / half_life)
+
+
+class GeneratorEMA(AveragedModel):
+    """The moving average of a generator; parameters are averaged, buffers copied, always in eval mode.
+
+    Args:
+        generator: the network to follow.
+        decay: weight of the old average, 0 <= decay < 1; warmed up by `warm_decay`.
+    """
+
+    def __init__(self, generator: nn.Module, decay: float = 0.999):
+        if not 0.0 <= decay < 1.0:
+            raise ValueError(f"ema_decay must be in [0, 1), got {decay}")
+        self.decay = decay
+        super().__init__(generator, multi_avg_fn=self._average, use_buffers=False)
+        self.requires_grad_(False)
+        self.eval()
+
+    @torch.no_grad()
+    def _average(self, averaged, current, num_averaged):
+        torch._foreach_lerp_(averaged, current, 1.0 - warm_decay(self.decay, int(num_averaged)))
+
+    def train(self, mode: bool = True):
+        # Lightning switches the whole module to train mode; an average that updates its BatchNorm is no average.
+        return super().train(False)

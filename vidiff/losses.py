@@ -1,0 +1,61 @@
+"""Adversarial and reconstruction losses: pure functions of logits or clips.
+
+| game | discriminator minimises | generator minimises | paper |
+|---|---|---|---|
+| standard (non-saturating) | E softplus(-D(x)) + E softplus(D(G(z))) | E softplus(-D(G(z))) | Goodfellow et al. 2014, 1406.2661 |
+| Wasserstein | E D(G(z)) - E D(x) | -E D(G(z)) | Arjovsky et al. 2017, 1701.07875 |
+| least squares | 1/2 E (D(x)-b)^2 + 1/2 E (D(G(z))-a)^2 | 1/2 E (D(G(z))-c)^2 | Mao et al. 2017, 1611.04076 |
+
+Every discriminator loss is returned as its real and its fake part, so that both can be watched.
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def standard_d(real_logits: Tensor, fake_logits: Tensor, real_label: float = 1.0) -> tuple[Tensor, Tensor]:
+    """-log sigmoid(D(x)) and -log(1 - sigmoid(D(G(z)))), as softplus of the logits.
+
+    Args:
+        real_logits, fake_logits: any shape, averaged.
+        real_label: target probability for real clips; below 1 is one-sided label smoothing (Salimans et al. 2016,
+            1606.03498): L = t * softplus(-l) + (1 - t) * softplus(l).
+    """
+    real = real_label * F.softplus(-real_logits) + (1.0 - real_label) * F.softplus(real_logits)
+    return real.mean(), F.softplus(fake_logits).mean()
+
+
+def standard_g(fake_logits: Tensor) -> Tensor:
+    """The non-saturating form -log sigmoid(D(G(z)))."""
+    return F.softplus(-fake_logits).mean()
+
+
+def wasserstein_d(real_logits: Tensor, fake_logits: Tensor) -> tuple[Tensor, Tensor]:
+    """-E D(x) and +E D(G(z)); minus their sum estimates the Wasserstein-1 distance."""
+    return -real_logits.mean(), fake_logits.mean()
+
+
+def wasserstein_g(fake_logits: Tensor) -> Tensor:
+    """-E D(G(z))."""
+    return -fake_logits.mean()
+
+
+def least_squares_d(real_logits: Tensor, fake_logits: Tensor, a: float = 0.0, b: float = 1.0) -> tuple[Tensor, Tensor]:
+    """1/2 E (D(x) - b)^2 and 1/2 E (D(G(z)) - a)^2."""
+    return 0.5 * (real_logits - b).square().mean(), 0.5 * (fake_logits - a).square().mean()
+
+
+def least_squares_g(fake_logits: Tensor, c: float = 1.0) -> Tensor:
+    """1/2 E (D(G(z)) - c)^2."""
+    return 0.5 * (fake_logits - c).square().mean()
+
+
+def reconstruction(output: Tensor, target: Tensor, kind: str = "l1") -> Tensor:
+    """Mean over all elements of |output - target| (`l1`) or (output - target)^2 (`mse`)."""
+    if kind == "l1":
+        return F.l1_loss(output, target)
+    if kind == "mse":
+        return F.mse_loss(output, target)
+    raise ValueError(f"reconstruction must be l1 or mse, got {kind!r}")

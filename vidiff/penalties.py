@@ -1,0 +1,55 @@
+"""Gradient penalties: pure functions of (network, clips), in float32 (or better) with autocast off.
+
+A network here is any callable clips (B, C, T, H, W) -> logits (B, ...). Norms run over all non-batch dimensions.
+"""
+
+from __future__ import annotations
+
+from typing import Callable
+
+import torch
+from torch import Tensor
+
+Critic = Callable[[Tensor], Tensor]
+
+
+def _gradient(network: Critic, clips: Tensor) -> Tensor:
+    """d sum(network(clips)) / d clips as (B, N), differentiable once more."""
+    clips = clips.detach()
+    clips = clips.requires_grad_(True) if clips.dtype == torch.float64 else clips.float().requires_grad_(True)
+    with torch.autocast(clips.device.type, enabled=False):
+        logits = network(clips)
+        (gradient,) = torch.autograd.grad(logits.sum(), clips, create_graph=True)
+    return gradient.flatten(1)  # (B, C, T, H, W) -> (B, N)
+
+
+def gradient_penalty(network: Critic, real: Tensor, fake: Tensor, mix: Tensor, target: float = 1.0) -> Tensor:
+    """E (|grad D(x_hat)|_2 - target)^2 at x_hat = mix * real + (1 - mix) * fake (Gulrajani et al. 2017, 1704.00028).
+
+    Args:
+        real, fake: clips (B, C, T, H, W).
+        mix: uniform numbers in [0, 1], (B,), one a clip.
+        target: the gradient norm that costs nothing.
+    """
+    mix = mix.to(real).view(-1, *[1] * (real.ndim - 1))  # (B,) -> (B, 1, 1, 1, 1)
+    gradient = _gradient(network, mix * real + (1.0 - mix) * fake)
+    # The root has no derivative at 0: a critic that ignores its input would turn the penalty into NaN.
+    norm = (gradient.square().sum(1) + 1e-12).sqrt()
+    return (norm - target).square().mean()
+
+
+def r1_penalty(network: Critic, real: Tensor) -> Tensor:
+    """1/2 E |grad D(x)|_2^2 on real clips (Mescheder et al. 2018, 1801.04406); weight it by gamma."""
+    return 0.5 * _gradient(network, real).square().sum(1).mean()
+
+
+def r2_penalty(network: Critic, fake: Tensor) -> Tensor:
+    """1/2 E |grad D(G(z))|_2^2 on generated clips (Mescheder et al. 2018, 1801.04406); weight it by gamma."""
+    return r1_penalty(network, fake)
+
+
+@torch.no_grad()
+def clip_weights_(module: torch.nn.Module, bound: float) -> None:
+    """Clamp every parameter to [-bound, bound] in place (Arjovsky et al. 2017, 1701.07875)."""
+    for p in module.parameters():
+        p.clamp_(-bound, bound)
