@@ -77,4 +77,4 @@ def _instantiate(cls: type[AdversarialModule], arguments: dict[str, Any]) -> Adv
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(cls, "model", skip=set(live), instantiate=False)
     config = parser.parse_object({"model": {k: v for k, v in arguments.items() if k not in live}})
-    return cls(**parser.instantiate_classes(config).model, **live)
+    return cls(**parser.instantiate(config).model, **live)

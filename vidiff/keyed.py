@@ -37,7 +37,14 @@ def integers(slots: list[int] | range | Tensor, high: int, *parts: int | str) ->
 
 @contextmanager
 def forked(*parts: int | str):
-    """Run a block under torch's global RNG seeded by the key, and put the caller's RNG state back afterwards."""
-    with torch.random.fork_rng():
-        torch.manual_seed(key(*parts))
+    """Run a block under torch's global CPU generator seeded by the key; the caller's state is put back afterwards.
+
+    Only the CPU generator: what is drawn under a key is drawn there, and saving every CUDA generator costs a
+    synchronisation.
+    """
+    state = torch.get_rng_state()
+    torch.default_generator.manual_seed(key(*parts))
+    try:
         yield
+    finally:
+        torch.set_rng_state(state)

@@ -52,7 +52,7 @@ def test_key_processes_and_frames(augment):
 
 @pytest.mark.parametrize("augment", augments(), ids=str)
 def test_differentiates_twice(augment):
-    clip = clips(2, 3, 2, 3, 3).double().requires_grad_()
+    clip = clips(1, 3, 2, 4, 4).double().requires_grad_()  # large enough for a shift by one pixel
     assert torch.autograd.gradcheck(lambda x: augment(x, KEY), clip)
     assert torch.autograd.gradgradcheck(lambda x: augment(x, KEY) ** 2, clip)
 
@@ -129,9 +129,7 @@ def test_warp_exact_cases_and_reference():
     flip = torch.diag(torch.tensor([-1.0, 1, 1])).expand(2, 3, 3)
     assert torch.equal(warp(clip, flip), clip.flip(-1))
     quarter = torch.tensor([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]]).expand(2, 3, 3)
-    assert torch.equal(warp(clip, quarter), clip.rot90(-1, (-2, -1))) or torch.equal(
-        warp(clip, quarter), clip.rot90(1, (-2, -1))
-    )
+    assert torch.equal(warp(clip, quarter), clip.rot90(1, (-2, -1)))
     shift = torch.tensor([[1.0, 0, 3], [0, 1, 0], [0, 0, 1]]).expand(2, 3, 3)
     assert torch.equal(warp(clip, shift), clip[..., [*range(3, 16), 14, 13, 12]])  # reflected border
     matrix = torch.eye(3).repeat(2, 1, 1)

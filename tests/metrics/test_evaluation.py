@@ -299,7 +299,7 @@ def test_names_are_protocols(name, want):
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
-        ("fvd", "fvd_random|fvd2048_16f"),
+        ("fvd", "fvd2048_16f"),
         ("fvd_randm", "fvd_random"),
         ("fvd2048", "fvd2048_16f"),
         ("fvd0_16f", "fvd2048"),

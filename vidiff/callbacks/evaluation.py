@@ -17,6 +17,7 @@ from vidiff.callbacks.checkpoints import Checkpoints
 from vidiff.callbacks.report import print_report
 from vidiff.callbacks.run import Run, write_text
 from vidiff.checkpoint import load_model
+from vidiff.data.index import cache_dir
 from vidiff.media import sheet, write_gif, write_mp4, write_png
 from vidiff.metrics.controls import controls
 from vidiff.metrics.evaluation import Evaluator
@@ -132,12 +133,12 @@ class Evaluation(Callback):
             "seed": seed,
             "dataset": data.fingerprint,
         }
-        from vidiff.data.index import cache_dir
-
         return Evaluator(
             metrics,
             self._real_clips(trainer, seed),
+            # The floor of a generator that has learnt exactly these videos; unseen videos are a row of the controls.
             held_out=self._real_clips(trainer, seed + 1000),
+            floor_rule=f"another seeded draw of clips from the {self.split} videos",
             fields=fields,
             device=trainer.lightning_module.device,
             cache=cache_dir() / "features",

@@ -76,7 +76,7 @@ def _check(args: argparse.Namespace) -> int:
     _print_bad(index.bad, sys.stdout)
     for note in notes:
         print(f"note: {note}")
-    print("\nA config that fits:\n")
+    print("\nA config that fits (in data.yaml: vidiff fit --config experiments/NAME.yaml --config data.yaml):\n")
     print(_yaml(config))
     return 0
 
@@ -135,7 +135,7 @@ def summary(index, root: Path) -> dict[str, Any]:
 
 
 def suggest_config(index, args: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
-    """A `data:` section that works with these videos, and remarks for the person."""
+    """A config whose `data:` section works with these videos, and remarks for the person."""
     from vidiff.data.splits import group_keys
 
     entries, notes = index.entries, []
@@ -174,12 +174,18 @@ def suggest_config(index, args: argparse.Namespace) -> tuple[dict[str, Any], lis
         notes.append(f"the smallest video is {smallest} px on its short side and will be enlarged")
     if any(e.width != e.height for e in entries):
         notes.append("videos that are not square lose their sides (fit: crop); fit: stretch keeps all and distorts")
+    files = len(entries) + len(index.bad)
+    if len(index.bad) > 0.1 * files:
+        notes.append(
+            f"{len(index.bad)} of {files} files cannot be used, and training stops above max_bad_fraction (0.1): "
+            "remove them, or raise it"
+        )
     copies = len(entries) - len({e.sha256 for e in entries})
     if copies:
         notes.append(f"{copies} videos are byte-identical copies of others; copies stay in one split")
     if any(e.kind == "frames" for e in entries) and _looks_like_stills(index):
         notes.append("the pictures of a folder look unrelated: if they are photos and not a film, use --stills")
-    return config, notes
+    return {"data": {"class_path": "ClipDataModule", "init_args": config}}, notes
 
 
 def _looks_like_stills(index) -> bool:
@@ -240,4 +246,4 @@ def _print_bad(bad, stream) -> None:
 def _yaml(config: dict[str, Any]) -> str:
     import yaml
 
-    return yaml.safe_dump({"data": config}, sort_keys=False, allow_unicode=True).rstrip()
+    return yaml.safe_dump(config, sort_keys=False, allow_unicode=True).rstrip()

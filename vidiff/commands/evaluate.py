@@ -67,6 +67,7 @@ def run(args: argparse.Namespace) -> int:
             evaluator = Evaluator(
                 group,
                 lambda prefix=prefix: _real_clips(args, reals, num_clips, resolution, prefix, console),
+                held_out=_held_out(args, reals, num_clips, resolution, prefix, console),
                 fields=_fields(args, reals, fakes, num_clips, prefix),
                 device=device,
             )
@@ -117,18 +118,26 @@ def _decode(entries) -> str:
     return ", ".join(sorted({RESIZE_RULE[e.kind] for e in entries}))
 
 
-def _real_clips(args, reals, num_clips: int, resolution: int, prefix: bool, console) -> Iterator[tuple]:
+def _real_clips(args, reals, num_clips: int, resolution: int, prefix: bool, console, first: int = 0) -> Iterator[tuple]:
     import numpy as np
 
     from vidiff.data.sampling import video_at
 
     index, entries = reals
     if prefix:  # the first videos of the sorted list, one clip each
-        requests = [(i, i) for i in range(min(num_clips, len(entries)))]
+        requests = [(i, i) for i in range(first, min(first + num_clips, len(entries)))]
     else:  # the videos in turn, in a seeded order
-        slots = np.arange(num_clips)
+        slots = np.arange(first, first + num_clips)
         requests = list(zip(slots.tolist(), video_at(slots, len(entries), args.seed, "evaluation").tolist()))
-    return _clips(args, index.root, entries, requests, resolution, args.frame_stride, "real", console)
+    what = "held-out" if first else "real"
+    return _clips(args, index.root, entries, requests, resolution, args.frame_stride, what, console)
+
+
+def _held_out(args, reals, num_clips: int, *more):
+    """Clips of as many further videos for the floor, where there are that many; else the real clips are halved."""
+    if len(reals[1]) < 2 * num_clips:
+        return None
+    return lambda: _real_clips(args, reals, num_clips, *more, first=num_clips)
 
 
 def _fake_clips(args, fakes, num_clips: int, resolution: int, console) -> Iterator[tuple]:
@@ -157,21 +166,23 @@ def _clips(args, root, entries, requests, resolution: int, stride: int, what: st
 
 
 def _print(results: dict) -> None:
+    from rich import box
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("metric", "value", "floor", "clips", "weights", "protocol")
+    table = Table("metric", "value", "floor", "clips", "weights", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("protocol", no_wrap=True)
     for name, r in results.items():
         value = "n/a" if r["value"] is None else f"{r['value']:.4g}"
         floor = "n/a" if r["floor"] is None else f"{r['floor']:.4g}"
-        clips = f"{r['protocol']['n_real']} / {r['protocol']['n_fake']}" + (" (too few)" if r["low_n"] else "")
+        clips = f"{r['protocol']['n_real']}/{r['protocol']['n_fake']}{' !' if r['low_n'] else ''}"
         table.add_row(name, value, floor, clips, "official" if r["official"] else "own", r["hash"])
     console = Console()
     console.print(table)
-    first = next(iter(results.values()))["protocol"]
-    console.print(f"floor: {first['floor_rule']} ({first['floor_n']} clips); clips: real / generated", highlight=False)
+    rules = dict.fromkeys(f"{r['protocol']['floor_rule']} ({r['protocol']['floor_n']} clips)" for r in results.values())
+    console.print(f"clips: real/generated; floor: {'; '.join(rules)}", highlight=False)
     if any(r["low_n"] for r in results.values()):
-        console.print("too few: fewer samples than features, so that bias dominates the value", highlight=False)
+        console.print("! fewer samples than features, so that bias dominates the value", highlight=False)
 
 
 def _write(path: Path, content: dict) -> None:

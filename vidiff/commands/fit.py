@@ -24,6 +24,7 @@ from vidiff.callbacks.progress import GameProgress
 from vidiff.callbacks.run import Run, RunFolder, new_run_dir, newest_run
 from vidiff.callbacks.training_log import TrainingLog
 from vidiff.cli import experiments_dir
+from vidiff.commands._messages import readable
 from vidiff.data.datamodule import ClipDataModule  # noqa: F401  (gives the class its short name)
 from vidiff.errors import UsageError
 from vidiff.models.base import AdversarialModule, families
@@ -142,6 +143,14 @@ class TrainingCLI(LightningCLI):
             config, skip_none=False
         )
 
+    def parse_arguments(self, parser, args) -> None:
+        try:
+            super().parse_arguments(parser, args)
+        except jsonargparse.ArgumentError as error:
+            known = parser._subcommands_action._name_parser_map.get(self.argv[0], parser)
+            names = sorted({a.dest for a in known._actions if "." in a.dest or not a.dest.startswith("_")})
+            raise UsageError(readable(str(error), names)) from error
+
     @property
     def _config(self):
         return self.config[self.subcommand]
@@ -228,13 +237,6 @@ def _place_run(argv: list[str]) -> tuple[Run, list[str]]:
     return Run(folder, resumed), argv
 
 
-def _readable(message: str, parser: jsonargparse.ArgumentParser | None = None) -> str:
-    """jsonargparse's message in one line, without its remarks about unions."""
-    text = " ".join(message.split())
-    text = re.sub(r"Expected a <class 'NoneType'>\.?.*?(?=Got|$)", "", text)
-    return text
-
-
 def _quiet() -> None:
     """Silence what Lightning says to everybody and what does not apply here."""
     for text in (
@@ -256,13 +258,21 @@ def _quiet() -> None:
 def run_training(argv: list[str]) -> int:
     """Run `fit`, `validate` or `test`; argv includes the verb."""
     argv = _resolve_configs(list(argv))
+    for i in _config_files(argv):
+        _load_yaml(argv[i])  # a broken file is named before anything else happens
     families()  # short class names
-    if not _config_files(argv) and not any(a in ("-h", "--help") or a.startswith("--model") for a in argv):
-        raise UsageError(f"{argv[0]} needs --config FILE, for example --config experiments/dcgan.yaml (`vidiff list`)")
+    models = [(_load_yaml(argv[i]).get("model") or {}) for i in _config_files(argv)]
+    if not any("class_path" in m or isinstance(m, str) for m in models) and not any(
+        a in ("-h", "--help") or re.match(r"--model(=|$)|--model\.class_path", a) for a in argv
+    ):
+        raise UsageError(
+            f"{argv[0]}: no model is named. Give --config experiments/<name>.yaml (`vidiff list`); files whose name "
+            "starts with _ only add to one"
+        )
     run, argv = _place_run(argv)
     _quiet()
     try:
         TrainingCLI(argv, run)
     except jsonargparse.ArgumentError as error:
-        raise UsageError(_readable(str(error))) from error
+        raise UsageError(" ".join(str(error).split())) from error
     return 0

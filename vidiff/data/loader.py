@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,12 @@ class _Batches(Dataset):
 
 def _same(batch: Any) -> Any:
     return batch
+
+
+def _stop(iterator: Any) -> None:
+    """End the workers of a torch DataLoader iterator now, not when it happens to be collected."""
+    if hasattr(iterator, "_shutdown_workers"):  # only iterators with workers have it
+        iterator._shutdown_workers()
 
 
 class _Stream:
@@ -102,6 +109,44 @@ class _Stream:
         return batch
 
 
+@dataclass(frozen=True)
+class _Plan:
+    """Which (slot, video) pairs this rank reads for which batch: arithmetic, no state."""
+
+    num_videos: int
+    seed: int
+    batch_size: int
+    rank: int
+    world: int
+    clips_per_epoch: int
+
+    def __len__(self) -> int:
+        return self.clips_per_epoch // (self.batch_size * self.world)
+
+    def requests(self, epoch: int, batch: int) -> Requests:
+        first = epoch * self.clips_per_epoch + (batch * self.world + self.rank) * self.batch_size
+        slots = np.arange(first, first + self.batch_size)
+        return list(zip(slots.tolist(), video_at(slots, self.num_videos, self.seed, "order").tolist()))
+
+    def after(self, epoch: int, batch: int) -> tuple[int, int]:
+        return (epoch, batch + 1) if batch + 1 < len(self) else (epoch + 1, 0)
+
+
+@dataclass(frozen=True)
+class _Onward:
+    """The batches of a plan from a position on, without end."""
+
+    plan: _Plan
+    epoch: int
+    batch: int
+
+    def __iter__(self) -> Iterator[Requests]:
+        epoch, batch = self.epoch, self.batch
+        while True:
+            yield self.plan.requests(epoch, batch)
+            epoch, batch = self.plan.after(epoch, batch)
+
+
 class ClipLoader(_Stream):
     """The training stream: iterating gives the rest of the current epoch, then the next epoch, and so on.
 
@@ -135,32 +180,27 @@ class ClipLoader(_Stream):
             raise UsageError(f"batch_size must be at least 1 and rank in 0..{world - 1}, got {batch_size} and {rank}")
         self.batch_size, self.rank, self.world = batch_size, rank, world
         self.clips_per_epoch = epoch_length(len(dataset), batch_size * world, clips_per_epoch)
+        self.plan = _Plan(len(dataset), dataset.seed, batch_size, rank, world, self.clips_per_epoch)
         self.epoch = self.batch = 0  # the batch to hand out next
         self._iterator: Iterator[dict] | None = None  # Lightning shuts the workers of an attribute of this name
 
     def __len__(self) -> int:
         """Batches per epoch."""
-        return self.clips_per_epoch // (self.batch_size * self.world)
+        return len(self.plan)
 
     def __iter__(self) -> Iterator[dict]:
         epoch = self.epoch
         while self.epoch == epoch:
             if self._iterator is None:
-                self._iterator = self._start(_Onward(self, self.epoch, self.batch))
-            batch = self._take(self._iterator, self.requests(self.epoch, self.batch))
+                self._iterator = self._start(_Onward(self.plan, self.epoch, self.batch))
+            try:
+                batch = self._take(self._iterator, self.plan.requests(self.epoch, self.batch))
+            except BaseException:
+                self.close()
+                raise
             # Counted when it is handed out: a checkpoint taken while this batch is in use resumes with the next one.
-            self.epoch, self.batch = self._after(self.epoch, self.batch)
+            self.epoch, self.batch = self.plan.after(self.epoch, self.batch)
             yield batch
-
-    def requests(self, epoch: int, batch: int) -> Requests:
-        """What this rank reads for a batch: (slot, video) pairs."""
-        first = epoch * self.clips_per_epoch + (batch * self.world + self.rank) * self.batch_size
-        slots = np.arange(first, first + self.batch_size)
-        videos = video_at(slots, len(self.dataset), self.dataset.seed, "order")
-        return list(zip(slots.tolist(), videos.tolist()))
-
-    def _after(self, epoch: int, batch: int) -> tuple[int, int]:
-        return (epoch, batch + 1) if batch + 1 < len(self) else (epoch + 1, 0)
 
     def state_dict(self) -> dict[str, Any]:
         """Where the stream stands; the same on every rank. Plain numbers and text."""
@@ -197,20 +237,8 @@ class ClipLoader(_Stream):
 
     def close(self) -> None:
         """Stop the workers; the next iteration starts new ones at the same position."""
+        _stop(self._iterator)
         self._iterator = None
-
-
-class _Onward:
-    """The batches from a position on, without end."""
-
-    def __init__(self, loader: ClipLoader, epoch: int, batch: int):
-        self.loader, self.epoch, self.batch = loader, epoch, batch
-
-    def __iter__(self) -> Iterator[Requests]:
-        epoch, batch = self.epoch, self.batch
-        while True:
-            yield self.loader.requests(epoch, batch)
-            epoch, batch = self.loader._after(epoch, batch)
 
 
 class ClipPass(_Stream):
@@ -234,5 +262,8 @@ class ClipPass(_Stream):
 
     def __iter__(self) -> Iterator[dict]:
         iterator = self._start(self.batches)
-        for requests in self.batches:
-            yield self._take(iterator, requests)
+        try:
+            for requests in self.batches:
+                yield self._take(iterator, requests)
+        finally:
+            _stop(iterator)

@@ -1,13 +1,78 @@
-"""The second video backend, PyAV: same frames as decord, with the index arithmetic decord does inside. No torch."""
+"""The reader interface, and the PyAV backend: the same frames as decord, with the index arithmetic decord does inside.
+
+No torch in here.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
-from vidiff.data.reader import Info, Reader, ReadError, _check_indices
+from vidiff.data.images import ReadError
+
+
+@dataclass(frozen=True)
+class Info:
+    """What a video measures: decodable frames, frames per second (None: unknown), width and height as displayed."""
+
+    num_frames: int
+    fps: float | None
+    width: int
+    height: int
+
+
+class Reader:
+    """A video on disk. `read` gives frames, `info` measures; both open the file and close it again."""
+
+    def __init__(self, path: Path | str):
+        self.path = Path(path)
+
+    def measure(self) -> Info:
+        """Open the file and measure it; the last frame is decoded, so that `num_frames` can be relied on."""
+        raise NotImplementedError
+
+    def read(self, indices: Sequence[int], height: int | None = None, width: int | None = None) -> np.ndarray:
+        """Frames as uint8 (T, H, W, 3) RGB, in the order of `indices` (repeats allowed).
+
+        Args:
+            indices: frame numbers in 0 .. num_frames-1.
+            height, width: size to resize to (see RESIZE_RULE); both None keeps the size of the source.
+
+        Raises:
+            ReadError: the file cannot be opened or one of these frames cannot be decoded.
+        """
+        raise NotImplementedError
+
+    @cached_property
+    def info(self) -> Info:
+        return self.measure()
+
+    @property
+    def num_frames(self) -> int:
+        return self.info.num_frames
+
+    @property
+    def fps(self) -> float | None:
+        return self.info.fps
+
+    @property
+    def width(self) -> int:
+        return self.info.width
+
+    @property
+    def height(self) -> int:
+        return self.info.height
+
+
+def _check_indices(path: Path, indices: Sequence[int], count: int) -> None:
+    low, high = min(indices), max(indices)
+    if low < 0 or high >= count:
+        raise ReadError(path, f"frames {low}..{high} were asked for, but the video has only {count}")
 
 
 class PyAVReader(Reader):
@@ -17,6 +82,11 @@ class PyAVReader(Reader):
     then starts at the keyframe before it. Where timestamps are missing, repeated, out of order or do not come back
     from the decoder, frames are counted from the start instead: slower, never wrong.
     """
+
+    def check(self) -> None:
+        """Raise ReadError if the file has no video frames at all; decodes nothing."""
+        with self._open() as (container, stream):
+            _timestamps(container, stream)
 
     def measure(self) -> Info:
         with self._open() as (container, stream):

@@ -7,13 +7,13 @@ decoder opened in a parent process hangs the workers forked from it. No torch in
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from vidiff.data.images import ReadError, list_images, open_rgb, strip_frames
+from vidiff.data.pyav import Info, PyAVReader, Reader, _check_indices
 from vidiff.errors import UsageError
 
 # How a source is brought to the training resolution; part of every protocol record.
@@ -24,63 +24,11 @@ RESIZE_RULE = {
     "image": "Pillow bilinear (antialiased)",
 }
 BACKENDS = ("decord", "pyav")
-# Widths at which decord 0.6 fails with "from_size == to_size", found by trying all from 2 to 199.
+# Widths at which decord 0.6 fails with "from_size == to_size", found by trying all from 2 to 199. PyAV reads those:
+# decoding larger and averaging would be another resize rule (1 to 5 grey levels away instead of 0.1 to 0.4).
 NARROW = {2, 3, 4, 6, 8, 12, 16, 24, 48, 72}
 FITS = ("crop", "stretch")
 __all__ = ["BACKENDS", "FITS", "RESIZE_RULE", "Info", "ReadError", "Reader", "open_reader", "read_square"]
-
-
-@dataclass(frozen=True)
-class Info:
-    """What a video measures: decodable frames, frames per second (None: unknown), width and height as displayed."""
-
-    num_frames: int
-    fps: float | None
-    width: int
-    height: int
-
-
-class Reader:
-    """A video on disk. `read` gives frames, `info` measures; both open the file and close it again."""
-
-    def __init__(self, path: Path | str):
-        self.path = Path(path)
-
-    def measure(self) -> Info:
-        """Open the file and measure it; the last frame is decoded, so that `num_frames` can be relied on."""
-        raise NotImplementedError
-
-    def read(self, indices: Sequence[int], height: int | None = None, width: int | None = None) -> np.ndarray:
-        """Frames as uint8 (T, H, W, 3) RGB, in the order of `indices` (repeats allowed).
-
-        Args:
-            indices: frame numbers in 0 .. num_frames-1.
-            height, width: size to resize to (see RESIZE_RULE); both None keeps the size of the source.
-
-        Raises:
-            ReadError: the file cannot be opened or one of these frames cannot be decoded.
-        """
-        raise NotImplementedError
-
-    @cached_property
-    def info(self) -> Info:
-        return self.measure()
-
-    @property
-    def num_frames(self) -> int:
-        return self.info.num_frames
-
-    @property
-    def fps(self) -> float | None:
-        return self.info.fps
-
-    @property
-    def width(self) -> int:
-        return self.info.width
-
-    @property
-    def height(self) -> int:
-        return self.info.height
 
 
 class DecordReader(Reader):
@@ -104,37 +52,43 @@ class DecordReader(Reader):
     def measure(self) -> Info:
         import decord
 
+        # PyAV says what is wrong with a file in fewer words, and decord writes to stderr when it cannot open one.
+        PyAVReader(self.path).check()
         reader = self._open(None, None)
         count, fps = len(reader), float(reader.get_avg_fps())
         try:
-            shape = reader.get_batch([count - 1]).shape
-        except (RuntimeError, decord.DECORDError):
+            height, width = self.read([count - 1]).shape[1:3]
+        except ReadError:
             # The header promises more than can be decoded: count what can, from the start.
-            reader, shape, count = self._open(None, None), None, 0
+            reader, count, (height, width) = self._open(None, None), 0, (0, 0)
             try:
                 while True:
-                    shape = reader.next().shape[-3:]
+                    height, width = reader.next().shape[-3:-1]
                     count += 1
             except (RuntimeError, StopIteration, decord.DECORDError):
                 pass
-            if shape is None:
+            if count == 0:
                 raise ReadError(self.path, "no frame can be decoded") from None
-        height, width = shape[-3], shape[-2]
         return Info(count, fps if np.isfinite(fps) and fps > 0 else None, int(width), int(height))
 
     def read(self, indices: Sequence[int], height: int | None = None, width: int | None = None) -> np.ndarray:
         import decord
 
-        # decord 0.6 cannot hand over frames of some narrow widths (16, 24, 48, 72 ...): decode larger and average.
-        factor = 1 if width is None or width not in NARROW else next(k for k in range(2, 99) if k * width not in NARROW)
-        reader = self._open(height and height * factor, width and width * factor)
+        if width in NARROW:
+            return PyAVReader(self.path).read(indices, height, width)
+        reader = self._open(height, width)
+        _check_indices(self.path, indices, len(reader))
+        first, last = reader.get_frame_timestamp([0, len(reader) - 1])[:, 0]
+        if first < -1e9 or last < -1e9:
+            # No timestamps (H.264 in avi): decord then silently seeks to wrong frames.
+            return PyAVReader(self.path).read(indices, height, width)
         try:
-            _check_indices(self.path, indices, len(reader))
-            return _shrink(reader.get_batch([int(i) for i in indices]).asnumpy(), factor)
+            return reader.get_batch([int(i) for i in indices]).asnumpy()
         except (RuntimeError, decord.DECORDError) as error:
-            if isinstance(error, ReadError):
-                raise
-            raise ReadError(self.path, _decord_reason(error)) from None
+            if "size must exactly match" not in str(error):
+                raise ReadError(self.path, _decord_reason(error)) from None
+        # A source that is itself so narrow, or a build of decord with other widths.
+        return PyAVReader(self.path).read(indices, height, width)
 
 
 class FramesReader(Reader):
@@ -220,11 +174,7 @@ def open_reader(
         return StripReader(path)
     if kind == "image":
         return ImageReader(path)
-    if backend == "pyav":
-        from vidiff.data.pyav import PyAVReader
-
-        return PyAVReader(path)
-    return DecordReader(path)
+    return PyAVReader(path) if backend == "pyav" else DecordReader(path)
 
 
 def read_square(
@@ -252,27 +202,12 @@ def read_square(
     return frames[:, top : top + resolution, left : left + resolution]
 
 
-def _shrink(frames: np.ndarray, factor: int) -> np.ndarray:
-    """Mean over factor x factor pixels: (T, factor*H, factor*W, 3) -> (T, H, W, 3)."""
-    if factor == 1:
-        return frames
-    t, h, w, c = frames.shape
-    blocks = frames.reshape(t, h // factor, factor, w // factor, factor, c)
-    return (blocks.mean((2, 4), dtype=np.float32) + 0.5).astype(np.uint8)
-
-
 def _resized(image, height: int | None, width: int | None) -> np.ndarray:
     if height and width and image.size != (width, height):
         from PIL import Image
 
         image = image.resize((width, height), Image.Resampling.BILINEAR)
     return np.asarray(image)
-
-
-def _check_indices(path: Path, indices: Sequence[int], count: int) -> None:
-    low, high = min(indices), max(indices)
-    if low < 0 or high >= count:
-        raise ReadError(path, f"frames {low}..{high} were asked for, but the video has only {count}")
 
 
 def _decord_reason(error: Exception) -> str:

@@ -54,6 +54,7 @@ def make_splits(index: Index, split: Split | None = None) -> dict[str, list[int]
     if None in given and any(given):
         missing = entries[given.index(None)].path
         raise UsageError(f"some videos are assigned to a split and some are not ({missing}); assign all or none")
+    aside: dict[str, list[str]] = {"val": [], "test": []}
     parts: dict[str, list[int]] = {name: [i for i, s in enumerate(given) if s == name] for name in ("val", "test")}
     pool = [i for i, s in enumerate(given) if s in (None, "train")]
     if not pool and entries:
@@ -76,7 +77,11 @@ def make_splits(index: Index, split: Split | None = None) -> dict[str, list[int]
             order.remove(group)
             for label in strata[group]:
                 left[label] -= 1
-            parts[name] += groups[group]
+            aside[name].append(group)
+    if not parts["test"] and split.test and not aside["test"] and len(aside["val"]) > 1:
+        aside["test"].append(aside["val"].pop())  # small classes: what can be spared is shared
+    for name, chosen in aside.items():
+        parts[name] += [i for group in chosen for i in groups[group]]
     train = sorted(i for group in order for i in groups[group])
     lacking = [n for n, share in (("val", split.val), ("test", split.test)) if share and not parts[n] and entries]
     if lacking:

@@ -64,6 +64,7 @@ class Evaluator:
             (B, C, T, H, W). On several processes it may yield this process's share or everything.
         held_out: the same for real clips disjoint from `real`: the floor is `real` against them. Without it the floor
             is one seeded half of `real` against the other, and the protocol says so.
+        floor_rule: what `held_out` is, in words, for the protocol.
         train: the same for the training clips that `nearest` measures the distance to; default: `real`.
         fields: what the protocol says about the data: any of frame_stride, fps, split, subset, offset,
             decode, seed, dataset.
@@ -83,6 +84,7 @@ class Evaluator:
         real: Callable[[], Batches],
         *,
         held_out: Callable[[], Batches] | None = None,
+        floor_rule: str = "real against held-out",
         train: Callable[[], Batches] | None = None,
         fields: Mapping | None = None,
         device: torch.device | str = "cpu",
@@ -105,6 +107,7 @@ class Evaluator:
         self.device = torch.device(device)
         self.gather = gather or _alone
         self.blocks = blocks
+        self.floor_rule = floor_rule
         self.cache = Path(cache) if cache is not None and fingerprint is not None else None
         self.fingerprint = fingerprint
         self._sources = {"real": real, "held_out": held_out, "train": train}
@@ -315,7 +318,7 @@ class Evaluator:
             if other.shape != reference.shape:
                 raise UsageError(f"held-out clips are (T, H, W) = {other.shape}, real ones {reference.shape}")
             index = np.random.Generator(np.random.PCG64(0)).permutation(len(other))[:n_fake]
-            other, rule = other.take(np.sort(index)), "real against held-out"
+            other, rule = other.take(np.sort(index)), self.floor_rule
         elif m.spec.score == "nearest":
             if len(reference) < 2:
                 return None, "each real clip to its nearest other one", len(reference)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import warnings
 from pathlib import Path
 
 import torch
@@ -61,7 +62,10 @@ class I3D(_Official):
         super().__init__()
         file = self._load("fvd", entry, path)
         try:
-            self.net = torch.jit.load(str(file), map_location="cpu").eval()
+            with warnings.catch_warnings():
+                # The published file is TorchScript, whatever torch recommends for new ones.
+                warnings.filterwarnings("ignore", message=".*torch.jit.load", category=FutureWarning)
+                self.net = torch.jit.load(str(file), map_location="cpu").eval()
         except RuntimeError as error:
             raise UsageError(f"{file}: not a TorchScript file ({str(error).splitlines()[0]})") from error
         try:

@@ -81,7 +81,9 @@ def parse_name(name: str) -> Name:
         return Name(name, score, "i3d", ddof, int(n), int(t), "prefix" if sgv else None)
     if name in _FIXED:
         return Name(name, *_FIXED[name])
-    near = difflib.get_close_matches(name, [*_FIXED, *_GROUPS, "fvd2048_16f", "auto"], n=1)
+    names = ["fvd2048_16f", *_FIXED, *_GROUPS, "auto"]
+    # A beginning counts more than a likeness: `fvd` means a video metric, although `fid` is but one letter away.
+    near = [n for n in names if name and n.startswith(name)] or difflib.get_close_matches(name, names, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     raise UsageError(f"unknown metric {name!r}.{hint} Accepted: {', '.join(ACCEPTED)}.")
 

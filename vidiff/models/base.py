@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from typing import Any, Callable, Iterable, Iterator, Literal, Sequence
 
 import lightning as L
@@ -382,19 +382,20 @@ class AdversarialModule(L.LightningModule):
 
 
 def _constructor_arguments(module: AdversarialModule) -> dict[str, Any]:
-    """The arguments of the outermost `__init__` that is building `module`, read off the call stack."""
+    """The arguments of the `__init__`s that are building `module`, read off the call stack.
+
+    What is only a default of the code (a network factory, say) is left out: the class brings it again.
+    """
     frame, found = inspect.currentframe().f_back, {}
     while frame is not None and frame.f_code.co_name == "__init__" and frame.f_locals.get("self") is module:
-        info = inspect.getargvalues(frame)
-        found |= {name: info.locals[name] for name in info.args[1:] + _keyword_only(frame)}
-        found |= info.locals.get(info.keywords, {}) if info.keywords else {}
+        code, values = frame.f_code, frame.f_locals
+        names = code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]
+        found |= {name: values[name] for name in names}
         frame = frame.f_back
-    return found
-
-
-def _keyword_only(frame) -> list[str]:
-    code = frame.f_code
-    return list(code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount])
+    signatures = [inspect.signature(c.__init__) for c in type(module).__mro__ if issubclass(c, AdversarialModule)]
+    defaults = [p.default for s in signatures for p in s.parameters.values()]
+    found = {k: asdict(v) if is_dataclass(v) else v for k, v in found.items()}
+    return {k: v for k, v in found.items() if _is_plain(v) or not any(v is d for d in defaults)}
 
 
 def _is_plain(value: Any) -> bool:

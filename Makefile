@@ -1,0 +1,43 @@
+# Two commands do everything: `make demo` and `make test`. `make help` lists the rest.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+# Two threads that fight over two cores made some linear algebra 10-100x slower: one thread a process.
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: help install lint format test test-slow demo bench clean
+.DEFAULT_GOAL := help
+
+help: ## list the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[offline,fid,tensorboard,dev]'
+	touch $@
+
+install: $(VENV)/.installed ## create .venv and install everything, exact versions
+
+demo: install ## train a small DCGAN on the embedded videos, report, samples (about 10 minutes on 2 cores)
+	$(BIN)/python -m vidiff fit --config experiments/dcgan.yaml --config experiments/_demo.yaml
+
+test: install ## the fast test suite
+	$(BIN)/python -m pytest
+
+test-slow: install ## the tests that take minutes
+	$(BIN)/python -m pytest -m slow
+
+lint: install ## check style
+	$(BIN)/ruff check vidiff tests
+	$(BIN)/ruff format --check vidiff tests
+
+format: install ## fix style
+	$(BIN)/ruff check --fix vidiff tests
+	$(BIN)/ruff format vidiff tests
+
+bench: install ## rebuild the README's table on the embedded videos (about an hour on 2 cores)
+	$(BIN)/python -m vidiff bench run experiments/benchmarks/games.yaml
+
+clean: ## remove caches and build products; runs and data stay
+	rm -rf build dist .pytest_cache .ruff_cache *.egg-info
+	find vidiff tests -name __pycache__ -type d -prune -exec rm -rf {} +

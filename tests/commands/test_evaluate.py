@@ -1,0 +1,109 @@
+"""`vidiff evaluate` on two small folders of real mp4 files."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from vidiff.commands import evaluate
+from vidiff.errors import UsageError
+from vidiff.media import write_mp4
+from vidiff.metrics import MetricWeightsMissing, check_comparable
+from vidiff.metrics.protocol import expand
+
+
+def write_videos(folder, count, seed, frames=12, size=32, speed=1.0):
+    folder.mkdir(parents=True)
+    g = np.random.Generator(np.random.PCG64(seed))
+    yy, xx = np.mgrid[:size, :size]
+    for i in range(count):
+        phase, tilt = g.uniform(0, 6, 2)
+        waves = [np.sin((xx * np.cos(tilt) + yy * np.sin(tilt)) / 3 + phase + 0.5 * speed * t) for t in range(frames)]
+        clip = (127.5 + 100 * np.stack(waves)[None] * g.uniform(0.3, 1, (3, 1, 1, 1))).astype(np.uint8)
+        write_mp4(folder / f"{i:03d}.mp4", torch.from_numpy(clip))
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    root = tmp_path_factory.mktemp("videos")
+    write_videos(root / "real", 10, 1)
+    write_videos(root / "fake", 8, 2, frames=8, speed=0.2)
+    return root
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path_factory.getbasetemp() / "home"))
+    monkeypatch.delenv("VIDIFF_WEIGHTS_DIR", raising=False)
+
+
+def run(folders, *more):
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    evaluate.add_arguments(parser)
+    flags = ["--real", str(folders / "real"), "--fake", str(folders / "fake"), "--num_frames", "8", *map(str, more)]
+    return evaluate.run(parser.parse_args(flags))
+
+
+def test_values_floors_and_protocols(folders, tmp_path, capsys):
+    file = tmp_path / "out" / "r.json"
+    names = "fvd_random,motion,diversity,prdc_random"
+    assert run(folders, "--metrics", names, "--json", file, "--device", "cpu") == 0
+    out = json.loads(file.read_text())["metrics"]
+    assert list(out) == expand(names)
+    p = out["fvd_random"]["protocol"]
+    assert (p["n_real"], p["n_fake"], p["num_frames"], p["resolution"]) == (8, 8, 8, "32x32")
+    assert p["frame_stride"] == 1 and p["seed"] == 0 and p["fps"] == 8 and p["dataset"]
+    assert p["subset"] == "seeded, 1 clip a video of 8"
+    assert out["fvd_random"]["value"] > 0 and out["fvd_random"]["floor"] > 0
+    assert 0.05 < out["motion"]["value"] < 0.6  # five times slower waves
+    table = capsys.readouterr().out
+    assert "fvd_random" in table and out["fvd_random"]["hash"] in table and "bias dominates" in table
+    assert not list(file.parent.glob("*.tmp"))
+
+    # Again is the same; another seed is another protocol, and is not compared.
+    assert run(folders, "--metrics", names, "--json", file, "--device", "cpu") == 0
+    assert json.loads(file.read_text())["metrics"] == out
+    assert run(folders, "--metrics", "fvd_random", "--seed", 1, "--json", file, "--device", "cpu") == 0
+    other = json.loads(file.read_text())["metrics"]["fvd_random"]
+    assert other["value"] != out["fvd_random"]["value"]
+    with pytest.raises(UsageError, match="seed: 0 against 1"):
+        check_comparable([p, other["protocol"]])
+
+
+def test_more_clips_than_real_videos_and_another_size(folders, tmp_path):
+    small = tmp_path / "small"
+    write_videos(small / "real", 3, 1)
+    (small / "fake").symlink_to(folders / "fake")
+    file = tmp_path / "r.json"
+    assert run(small, "--metrics", "motion", "--resolution", 16, "--num_clips", 7, "--json", file) == 0
+    p = json.loads(file.read_text())["metrics"]["motion"]["protocol"]
+    assert (p["n_real"], p["n_fake"], p["resolution"]) == (7, 7, "16x16")
+    assert p["subset"] == "seeded, several clips a video of 3"
+
+
+def test_floor_of_the_same_number_where_there_are_videos_enough(folders, tmp_path):
+    file = tmp_path / "r.json"
+    for count, rule, floor_n in ((5, "real against held-out", 5), (6, "half of real against the other half", 3)):
+        assert run(folders, "--metrics", "fvd_random", "--num_clips", count, "--json", file) == 0
+        p = json.loads(file.read_text())["metrics"]["fvd_random"]["protocol"]
+        assert (p["floor_rule"], p["floor_n"]) == (rule, floor_n)
+
+
+@pytest.mark.parametrize(
+    ("flags", "error", "text"),
+    [
+        (["--metrics", "fvd2048_16f"], MetricWeightsMissing, "i3d_torchscript.pt.*vidiff weights fetch i3d"),
+        (["--metrics", "fvd_randm"], UsageError, "Did you mean 'fvd_random'"),
+        (["--metrics", "motion", "--num_clips", "9"], UsageError, "--num_clips 9.*holds 8"),
+        (["--metrics", "motion", "--num_clips", "0"], UsageError, "at least 1"),
+        (["--metrics", "motion", "--frame_stride", "3"], UsageError, "at most 12 frames; a clip needs 22"),
+    ],
+)
+def test_refusals(folders, flags, error, text):
+    with pytest.raises(error, match=text) as info:
+        run(folders, *flags)
+    assert info.value.exit_code == 2

@@ -1,0 +1,74 @@
+"""`vidiff weights`: the list, a fetch from a stand-in, failures, and no torch."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import subprocess
+import sys
+
+import pytest
+
+from vidiff.commands import weights
+from vidiff.errors import RunError, UsageError
+from vidiff.metrics.weights import MANIFEST, WeightsFile
+
+
+@pytest.fixture
+def manifest(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("VIDIFF_WEIGHTS_DIR", str(tmp_path / "weights"))
+    source = tmp_path / "source.bin"
+    source.write_bytes(b"x" * 5000)
+    sha256 = hashlib.sha256(source.read_bytes()).hexdigest()
+    good = WeightsFile("good", "good.bin", source.as_uri(), sha256, 5000, "CC0", "nothing")
+    wrong = WeightsFile("wrong", "wrong.bin", source.as_uri(), "0" * 64, None, "CC0", "nothing")
+    return {"good": good, "wrong": wrong}
+
+
+def run(manifest, *flags):
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    weights.add_arguments(parser)
+    return weights.run(parser.parse_args(list(flags)), manifest)
+
+
+def test_fetch_then_list(manifest, tmp_path, capsys):
+    assert run(manifest, "list") == 0
+    assert capsys.readouterr().out.count("missing, searched") == 2
+    assert run(manifest, "fetch", "good") == 0
+    assert (tmp_path / "weights" / "good.bin").read_bytes() == b"x" * 5000
+    assert "as expected" in capsys.readouterr().out
+    assert run(manifest, "fetch", "good") == 0
+    assert "already here" in capsys.readouterr().out
+    assert run(manifest, "fetch", "good", "--to", str(tmp_path / "other")) == 0
+    assert (tmp_path / "other" / "good.bin").is_file()
+    (tmp_path / "weights" / "wrong.bin").write_bytes(b"?")
+    capsys.readouterr()
+    run(manifest, "list")
+    out = capsys.readouterr().out
+    assert "WRONG sha256" in out and "good.bin, sha256 as expected" in out
+
+
+def test_failures_are_one_message(manifest, tmp_path):
+    with pytest.raises(RunError, match="expected 0000") as info:
+        run(manifest, "fetch", "wrong")
+    assert info.value.exit_code == 1 and not list((tmp_path / "weights").iterdir())
+    with pytest.raises(UsageError, match="unknown weights 'i4d'; known: good, wrong"):
+        run(manifest, "fetch", "i4d")
+
+
+def test_manifest_is_complete():
+    for key, entry in MANIFEST.items():
+        assert entry.key == key and entry.url.startswith("https://") and entry.licence and entry.enables
+        assert entry.sha256 is None or len(entry.sha256) == 64
+
+
+def test_no_torch_is_imported():
+    code = (
+        "import sys, argparse; from vidiff.commands import weights; p = argparse.ArgumentParser();"
+        "weights.add_arguments(p); weights.run(p.parse_args(['list']));"
+        "sys.exit(any(m in sys.modules for m in ('torch', 'numpy', 'lightning')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "i3d_torchscript.pt" in done.stdout

@@ -1,0 +1,62 @@
+"""What several test files need: tiny models, tiny data in memory, a quiet trainer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from lightning.pytorch import LightningDataModule, Trainer
+
+from vidiff import keyed
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+TINY = dict(num_frames=4, resolution=16, width=4, latent_dim=8)
+
+
+class Clips(LightningDataModule):
+    """Batches of noise clips that are a function of their slots; `offset` and `world` cut them over processes."""
+
+    def __init__(self, batch_size: int = 4, batches: int = 1000, num_classes: int | None = None, **sizes):
+        super().__init__()
+        self.batch_size, self.batches, self.num_classes = batch_size, batches, num_classes
+        self.num_frames, self.resolution = sizes.get("num_frames", 4), sizes.get("resolution", 16)
+
+    def batch(self, index: int, rank: int = 0, world: int = 1) -> dict[str, torch.Tensor]:
+        first = index * self.batch_size * world + rank * self.batch_size
+        slots = range(first, first + self.batch_size)
+        shape = (3, self.num_frames, self.resolution, self.resolution)
+        return {
+            "clip": keyed.normal(slots, shape, "clip").clamp(-1, 1),
+            "label": keyed.integers(slots, self.num_classes or 1, "label"),
+            "slot": torch.tensor(list(slots)),
+        }
+
+    def train_dataloader(self):
+        rank = self.trainer.global_rank if self.trainer else 0
+        world = self.trainer.world_size if self.trainer else 1
+        return _Stream(self, rank, world)
+
+
+class _Stream:
+    def __init__(self, data: Clips, rank: int, world: int):
+        self.data, self.rank, self.world = data, rank, world
+
+    def __len__(self):
+        return self.data.batches
+
+    def __iter__(self):
+        return (self.data.batch(i, self.rank, self.world) for i in range(self.data.batches))
+
+
+def quiet_trainer(**settings) -> Trainer:
+    defaults = dict(
+        accelerator="cpu",
+        devices=1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        max_epochs=-1,
+        use_distributed_sampler=False,
+    )
+    return Trainer(**{**defaults, **settings})

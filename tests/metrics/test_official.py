@@ -1,0 +1,245 @@
+"""Official metrics with stand-in files of the same signature: hashes, shapes, ranges, resize rules, missing weights."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from vidiff.errors import RunError, UsageError
+from vidiff.keyed import forked
+from vidiff.metrics import Evaluator, MetricWeightsMissing, resolve_metrics
+from vidiff.metrics.official import I3D, Inception, fidelity_available
+from vidiff.metrics.resolve import auto_note
+from vidiff.metrics.weights import MANIFEST, WeightsFile, fetch, find, search_paths, verify
+
+needs_fidelity = pytest.mark.skipif(not fidelity_available(), reason="torch-fidelity is not installed")
+
+
+class StandIn(nn.Module):
+    """Called like the I3D file; its features show the range and size that arrived."""
+
+    def __init__(self, dim: int = 400):
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, x: Tensor, rescale: bool = False, resize: bool = False, return_features: bool = False) -> Tensor:
+        assert rescale and resize and return_features
+        x = x / 127.5 - 1.0
+        slots = torch.arange(self.dim, device=x.device, dtype=x.dtype) + 1.0
+        return torch.sin(x.mean([1, 2, 3, 4])[:, None] * slots) + 0.1 * x[:, 0, :, 0, 0].mean(1)[:, None] * slots.cos()
+
+
+class OtherSignature(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean([1, 2, 3, 4])[:, None].expand(-1, 400)
+
+
+def digest(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def put_i3d(folder, module=None):
+    folder.mkdir(exist_ok=True)
+    path = folder / "i3d_torchscript.pt"
+    torch.jit.script(module or StandIn()).save(str(path))
+    return path
+
+
+def known(path, key="i3d", **changes):
+    return dataclasses.replace(MANIFEST[key], sha256=digest(path), **changes)
+
+
+@pytest.fixture(autouse=True)
+def no_other_weights(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("VIDIFF_WEIGHTS_DIR", raising=False)
+
+
+def clips(n, seed, frames=16):
+    return torch.randint(
+        0, 256, (n, 3, frames, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed)
+    )
+
+
+def test_i3d_through_its_published_call(tmp_path):
+    path = put_i3d(tmp_path / "w")
+    net = I3D(path, known(path))
+    assert (net.dim, net.official, net.sha256, net.trust) == (400, True, digest(path), "manifest")
+    x = clips(2, 0)
+    torch.testing.assert_close(net(x), StandIn()(x.float(), True, True, True))
+    assert len(net.fingerprint()) == 16
+    assert I3D(path, known(path, fingerprint=tuple(net.fingerprint()))).sha256 == net.sha256
+    with pytest.raises(UsageError, match="reference clips"):
+        I3D(path, known(path, fingerprint=(0.5,) * 16))
+    with pytest.raises(ValueError, match="uint8"):
+        net(x.float())
+
+
+@pytest.mark.parametrize(
+    ("module", "text"), [(StandIn(1024), r"\(N, 400\), got \(1, 1024\)"), (OtherSignature(), "not the I3D")]
+)
+def test_another_network_is_refused(tmp_path, module, text):
+    path = put_i3d(tmp_path / "w", module)
+    with pytest.raises(UsageError, match=text):
+        I3D(path, known(path))
+
+
+def test_another_hash_is_refused_before_loading(tmp_path):
+    path = put_i3d(tmp_path / "w")
+    with pytest.raises(UsageError, match=f"{digest(path)} is not the manifest's"):
+        I3D(path)
+    path.write_bytes(b"print('code')")
+    with pytest.raises(UsageError, match="not a TorchScript file"):
+        I3D(path, known(path))
+
+
+def test_unknown_hash_is_trusted_once_and_recorded(tmp_path):
+    path = put_i3d(tmp_path / "w")
+    entry = dataclasses.replace(MANIFEST["i3d"], sha256=None)
+    assert verify(path, entry) == (digest(path), "first use")
+    assert path.with_name("i3d_torchscript.pt.sha256").read_text().split()[0] == digest(path)
+    assert verify(path, entry) == (digest(path), "first use")
+    put_i3d(tmp_path / "w", StandIn(401))
+    with pytest.raises(UsageError, match="recorded on its first use"):
+        verify(path, entry)
+
+
+def test_order_of_folders(tmp_path, monkeypatch):
+    entry = MANIFEST["i3d"]
+    explicit, env, home = tmp_path / "a", tmp_path / "b", tmp_path / "home" / ".cache" / "vidiff" / "weights"
+    assert find(entry) is None
+    home.mkdir(parents=True)
+    for folder in (home, env, explicit):
+        put_i3d(folder)
+        monkeypatch.setenv("VIDIFF_WEIGHTS_DIR", str(env))
+        assert find(entry, explicit).parent == folder
+    assert find(entry, explicit / entry.file) == explicit / entry.file
+    assert [p.parent for p in search_paths(entry, explicit)] == [explicit, env, home]
+
+
+@pytest.mark.parametrize("name", ["fvd2048_16f", "fvd256_16f@sgv", "kvd2048_16f", "fid", "fid_legacy"])
+def test_missing_weights_raise_at_the_start(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("VIDIFF_WEIGHTS_DIR", str(tmp_path / "mine"))
+    with pytest.raises(MetricWeightsMissing) as info:
+        resolve_metrics([name, "fvd_random"])
+    text = str(info.value)
+    assert isinstance(info.value, UsageError)
+    assert (MANIFEST["inception"] if name.startswith("fid") else MANIFEST["i3d"]).file in text
+    assert str(tmp_path / "mine") in text and "vidiff weights fetch" in text and "fvd_random" in text
+
+
+def test_auto_takes_what_is_there(tmp_path):
+    without = resolve_metrics("auto", num_clips=32)
+    names = [m.name for m in without]
+    assert "fvd_random" in names and "motion" in names and "diversity" in names
+    assert not any(m.official for m in without)
+    assert "fvd (no I3D weights" in auto_note(without)
+    path = put_i3d(tmp_path / "w")
+    manifest = {**MANIFEST, "i3d": known(path)}
+    found = resolve_metrics("auto", num_clips=32, weights=path.parent, manifest=manifest)
+    assert [m.name for m in found] == ["fvd32_16f", *names]
+    short = resolve_metrics("auto", num_clips=32, num_frames=4, weights=path.parent, manifest=manifest)
+    assert [m.name for m in short] == names
+    assert [m.name for m in resolve_metrics("auto", num_frames=1)] == [n for n in names if n != "motion"]
+    # `auto` never hides a file that is there and wrong.
+    with pytest.raises(UsageError, match="sha256"):
+        resolve_metrics("auto", weights=path.parent)
+
+
+def test_official_value_through_the_evaluator(tmp_path):
+    path = put_i3d(tmp_path / "w")
+    manifest = {**MANIFEST, "i3d": known(path)}
+    real, fake = clips(10, 1), clips(8, 2)
+
+    def run(name, fields=None, generated=fake):
+        metrics = resolve_metrics([name], weights=path, manifest=manifest)
+        evaluator = Evaluator(metrics, lambda: [(range(10), real)], fields=fields)
+        return evaluator.evaluate([(range(len(generated)), generated)])[name]
+
+    r = run("fvd8_16f")
+    x, y = (StandIn()(c.float(), True, True, True).double().numpy() for c in (real, fake))
+    root = np.linalg.svd(
+        (x - x.mean(0)) @ (y - y.mean(0)).T / np.sqrt(80), compute_uv=False
+    ).sum()  # ddof 0, from the samples
+    expected = ((x.mean(0) - y.mean(0)) ** 2).sum() + x.var(0).sum() + y.var(0).sum() - 2 * root
+    assert r["value"] == pytest.approx(expected, rel=1e-4)
+    assert r["official"] and r["low_n"] and r["protocol"]["ddof"] == 0
+    assert r["protocol"]["sha256"] == digest(path) and r["protocol"]["trust"] == "manifest"
+    assert len(r["protocol"]["fingerprint"]) == 16
+    with pytest.raises(UsageError, match="defined on 2048 generated clips, got 8"):
+        run("fvd2048_16f")
+    with pytest.raises(UsageError, match="clips of 8 frames, got 16"):
+        run("fvd8_8f")
+    with pytest.raises(UsageError, match="subset='prefix'"):
+        run("fvd8_16f@sgv")
+    with pytest.raises(UsageError, match="fvd8_16f@sgv"):
+        run("fvd8_16f", {"subset": "prefix"})
+    assert run("fvd8_16f@sgv", {"subset": "prefix"})["hash"] != r["hash"]
+
+
+@needs_fidelity
+def test_inception_rules(tmp_path, monkeypatch):
+    """Random weights in the published architecture: both resize rules against independent references."""
+    from PIL import Image
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+    # The constructor insists on a file: the parameters that it has just drawn are written to one.
+    path = tmp_path / "weights-inception-2015-12-05-6726825d.pth"
+    torch.save({}, path)
+    with monkeypatch.context() as patched, forked("stand-in"):
+        patched.setattr(nn.Module, "load_state_dict", lambda self, state: torch.save(self.state_dict(), path))
+        reference = FeatureExtractorInceptionV3("x", ["2048"], feature_extractor_weights_path=str(path))
+    entry = known(path, "inception")
+    state = torch.get_rng_state()
+    clean = Inception("clean", path, entry)
+    assert torch.equal(torch.get_rng_state(), state)
+    x = clips(1, 4, frames=4)
+    frames = x[0].transpose(0, 1).contiguous()  # (T, C, H, W)
+    clean.rule = "legacy"  # the same trunk; building a second one takes seconds
+    out = clean(x)
+    clean.rule = "clean"
+    assert out.shape == (4, 2048)
+    torch.testing.assert_close(out, reference(frames)[0], rtol=1e-5, atol=1e-6)
+    for size in (16, 400):  # up and down
+        x = clips(1, 5, frames=4) if size == 16 else torch.nn.functional.interpolate(x[0].float(), size).byte()[None]
+        frame = x[0, :, 2].numpy()
+        pil = [Image.fromarray(c.astype(np.float32)).resize((299, 299), Image.BICUBIC) for c in frame]
+        resized = torch.from_numpy(np.stack([np.asarray(c) for c in pil])).clamp(0, 255)
+        with torch.no_grad():
+            expected = clean.trunk((resized[None] - 128) / 128).flatten(1)
+        torch.testing.assert_close(clean(x)[2:3], expected, rtol=1e-3, atol=1e-4)
+    path.write_bytes(b"no weights")
+    with pytest.raises(UsageError, match="not the Inception weights"):
+        Inception("clean", path, known(path, "inception"))
+
+
+def entry_for(source, **changes):
+    values = dict(
+        key="x", file="x.bin", url=source.as_uri(), sha256=digest(source), size=None, licence="none", enables="nothing"
+    )
+    return WeightsFile(**{**values, **changes})
+
+
+def test_fetch_checks_and_leaves_nothing_behind(tmp_path, monkeypatch):
+    source, folder = tmp_path / "source.bin", tmp_path / "to"
+    source.write_bytes(b"weights" * 1000)
+    seen = []
+    path = fetch(entry_for(source), folder, lambda done, total: seen.append((done, total)))
+    assert path.read_bytes() == source.read_bytes() and seen[-1] == (7000, 7000)
+    for broken, text in (
+        (entry_for(source, file="y.bin", sha256="0" * 64), "expected 000.*nothing was kept"),
+        (entry_for(source, file="y.bin", url=(tmp_path / "none").as_uri()), "download failed"),
+        (entry_for(source, file="y.bin", url="nonsense"), "download failed"),
+    ):
+        with pytest.raises(RunError, match=text):
+            fetch(broken, folder)
+    assert [p.name for p in folder.iterdir()] == ["x.bin"]
+    monkeypatch.setenv("VIDIFF_WEIGHTS_DIR", str(tmp_path / "env"))
+    unknown = entry_for(source, sha256=None)
+    assert fetch(unknown).parent == tmp_path / "env"
+    assert verify(tmp_path / "env" / "x.bin", unknown)[0] == digest(source)

@@ -1,0 +1,264 @@
+"""The adversarial step: counting, moving average, keyed latents, schedules, guards, sampling, checkpoints."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from helpers import TINY, Clips, quiet_trainer
+from lightning.pytorch import Callback
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from vidiff.checkpoint import load_model, read_checkpoint
+from vidiff.errors import RunError, UsageError
+from vidiff.models.base import Schedule, families
+from vidiff.models.dcgan import DCGAN
+from vidiff.models.wgan import WGAN
+
+
+class Counter(Callback):
+    def __init__(self):
+        self.batches, self.steps = 0, []
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
+        self.batches += 1
+        self.steps.append(trainer.global_step)
+
+
+@pytest.mark.parametrize(
+    "n_critic, g_steps, max_steps, batches", [(1, 1, 12, 12), (5, 1, 4, 20), (1, 2, 6, 3), (2, 3, 5, 4)]
+)
+def test_a_step_is_a_generator_update(tmp_path, n_critic, g_steps, max_steps, batches):
+    model = DCGAN(n_critic=n_critic, g_steps=g_steps, **TINY)
+    counter = Counter()
+    saver = ModelCheckpoint(tmp_path, every_n_train_steps=2, save_top_k=-1, filename="{step}")
+    trainer = quiet_trainer(max_steps=max_steps, callbacks=[counter, saver], enable_checkpointing=True)
+    trainer.fit(model, Clips())
+    assert trainer.global_step == max_steps
+    assert counter.batches == batches == model.batches_seen
+    assert int(model.generator_ema.n_averaged) == max_steps
+    due = [s for s in dict.fromkeys(counter.steps) if s and s % 2 == 0]
+    assert sorted(int(p.stem.split("=")[1]) for p in tmp_path.glob("*.ckpt")) == due
+
+
+def test_discriminator_updates_between_generator_updates():
+    """With n_critic 5 the generator stands still on four batches of five, and D never does."""
+    model = DCGAN(n_critic=5, **TINY)
+    history = []
+
+    class Watch(Callback):
+        def on_train_batch_end(self, *_):
+            history.append(
+                [p.detach().clone() for p in (model.generator.layers[0].weight, model.discriminator.head.weight)]
+            )
+
+    quiet_trainer(max_steps=2, callbacks=[Watch()]).fit(model, Clips())
+    moved = [[not torch.equal(a, b) for a, b in zip(x, y)] for x, y in zip(history, history[1:])]
+    assert [g for g, _ in moved] == [False, False, False, True, False, False, False, False, True]
+    assert all(d for _, d in moved)
+
+
+def test_moving_average_by_hand():
+    """EMA after three updates equals the recursion with warm-up, and copies buffers."""
+    model = DCGAN(ema_decay=0.9, **TINY)
+    seen = []
+
+    class Watch(Callback):
+        def on_train_batch_end(self, *_):
+            seen.append(model.generator.layers[0].weight.detach().clone())
+
+    quiet_trainer(max_steps=3, callbacks=[Watch()]).fit(model, Clips())
+    expected = seen[0]
+    for n, w in enumerate(seen[1:], 1):
+        d = min(0.9, (1 + n) / (10 + n))
+        expected = d * expected + (1 - d) * w
+    torch.testing.assert_close(model.generator_ema.module.layers[0].weight, expected, rtol=1e-6, atol=1e-8)
+    norms = (model.generator_ema.module.layers[1], model.generator.layers[1])
+    assert torch.equal(norms[0].running_mean, norms[1].running_mean)
+    assert not model.generator_ema.training and model.generator.training
+
+
+def test_half_life_in_clips():
+    model = DCGAN(ema_half_life=40.0, **TINY)
+    quiet_trainer(max_steps=1).fit(model, Clips(batch_size=4))
+    assert model.generator_ema.decay == pytest.approx(0.5 ** (4 / 40), rel=1e-12)
+
+
+def test_latents_depend_on_the_slot_alone():
+    model = DCGAN(**TINY)
+    whole = model.latents(range(8), "d", 0)
+    assert torch.equal(whole[4:], model.latents(range(4, 8), "d", 0))
+    assert not torch.equal(whole, model.latents(range(8), "g", 0))
+    assert not torch.equal(whole, DCGAN(seed=1, **TINY).latents(range(8), "d", 0))
+
+
+def test_weights_are_a_function_of_the_seed():
+    torch.manual_seed(3)
+    a = DCGAN(seed=5, **TINY)
+    torch.manual_seed(4)
+    b = DCGAN(seed=5, **TINY)
+    assert all(torch.equal(x, y) for x, y in zip(a.parameters(), b.parameters()))
+    assert torch.equal(a.initial_generator().layers[0].weight, a.generator.layers[0].weight)
+
+
+@pytest.mark.parametrize(
+    "schedule, step, factor",
+    [
+        (Schedule(), 999, 1.0),
+        (Schedule("linear", decay_start=10, total_steps=20), 10, 1.0),
+        (Schedule("linear", decay_start=10, total_steps=20), 15, 0.5),
+        (Schedule("linear", decay_start=10, total_steps=20), 25, 0.0),
+        (Schedule("cosine", total_steps=20), 5, 0.5 * (1 + math.cos(math.pi / 4))),
+        (Schedule("constant", warmup_steps=4), 0, 0.25),
+        (Schedule("constant", warmup_steps=4), 9, 1.0),
+    ],
+)
+def test_schedule(schedule, step, factor):
+    assert schedule.factor(step) == pytest.approx(factor, abs=1e-12)
+
+
+def test_schedule_reaches_the_optimisers():
+    model = DCGAN(lr_schedule=Schedule("linear", total_steps=4), **TINY)
+    rates = []
+
+    class Watch(Callback):
+        def on_train_batch_end(self, *_):
+            rates.append([o.param_groups[0]["lr"] for o in model.optimizers()])
+
+    quiet_trainer(max_steps=3, callbacks=[Watch()]).fit(model, Clips())
+    # D moves before G in a batch, so both read the factor of the step that is being made.
+    assert rates == [pytest.approx([2e-4 * f] * 2) for f in (1.0, 0.75, 0.5)]
+
+
+def test_schedule_without_an_end_is_refused():
+    with pytest.raises(UsageError, match="total_steps"):
+        quiet_trainer(max_steps=-1, max_epochs=1).fit(DCGAN(lr_schedule=Schedule("cosine"), **TINY), Clips(batches=2))
+
+
+def test_gradient_clipping_bounds_the_step():
+    """With SGD at rate 1 the parameters move by exactly the clipped gradient norm."""
+    sgd = lambda p: torch.optim.SGD(p, lr=1.0)  # noqa: E731
+    model = DCGAN(clip_grad_norm=1e-3, optimizer_g=sgd, optimizer_d=sgd, **TINY)
+    before = [p.detach().clone() for p in model.discriminator.parameters()]
+    quiet_trainer(max_steps=1).fit(model, Clips())
+    moved = torch.sqrt(sum((a - b).square().sum() for a, b in zip(before, model.discriminator.parameters())))
+    assert float(moved) == pytest.approx(1e-3, rel=1e-3)
+    assert float(model.terms["train/d_grad_norm"]) > 1e-3  # the norm that is logged is the one before clipping
+
+
+def test_non_finite_loss_stops_and_names_the_term():
+    class Broken(DCGAN):
+        def generator_losses(self, batch):
+            return {"adv": super().generator_losses(batch)["adv"], "odd": torch.tensor(float("nan"))}
+
+    with pytest.raises(RunError, match="g_odd=nan"):
+        quiet_trainer(max_steps=3).fit(Broken(**TINY), Clips())
+
+
+def test_weight_clipping_holds_after_every_step():
+    model = WGAN(n_critic=1, weight_clip=0.01, **TINY)
+    quiet_trainer(max_steps=2).fit(model, Clips())
+    assert max(float(p.detach().abs().max()) for p in model.discriminator.parameters()) <= 0.01
+    assert max(float(p.detach().abs().max()) for p in model.generator.parameters()) > 0.01
+
+
+def test_samples_do_not_depend_on_number_or_batch_size():
+    model = DCGAN(**TINY).eval()
+    whole = model.sample(5, seed=3)
+    assert whole.dtype == torch.uint8 and whole.shape == (5, 3, 4, 16, 16)
+    parts = model.sample(5, seed=3, batch_size=2)
+    assert (whole.int() - parts.int()).abs().max() <= 1  # float32 rounding of another batch size
+    assert not torch.equal(whole, model.sample(5, seed=4))
+
+
+def test_sampling_leaves_modes_and_global_randomness_alone():
+    model = DCGAN(**TINY).train()
+    state = torch.get_rng_state()
+    model.sample(2, ema=False)
+    assert torch.equal(state, torch.get_rng_state()) and model.generator.training
+
+
+def test_labels_are_checked():
+    model = DCGAN(num_classes=3, **TINY)
+    assert model.sample(4, labels=[0, 2]).shape[0] == 4
+    with pytest.raises(UsageError, match="from 0 to 2"):
+        model.sample(1, labels=[3])
+    with pytest.raises(UsageError, match="unconditional"):
+        DCGAN(**TINY).sample(1, labels=[0])
+    with pytest.raises(UsageError, match="exactly 4 frames"):
+        model.sample(1, num_frames=9)
+
+
+def test_conditional_training_uses_the_labels():
+    model = DCGAN(num_classes=2, **TINY)
+    before = model.discriminator.embed.table.weight.detach().clone()
+    quiet_trainer(max_steps=2).fit(model, Clips(num_classes=2))
+    assert not torch.equal(before, model.discriminator.embed.table.weight)
+
+
+@pytest.mark.parametrize("num_classes", [None, 2])
+def test_checkpoint_round_trip(tmp_path, num_classes):
+    model = DCGAN(num_classes=num_classes, real_label=0.9, ema_decay=0.5, **TINY)
+    trainer = quiet_trainer(max_steps=2)
+    trainer.fit(model, Clips(num_classes=num_classes))
+    path = tmp_path / "a.ckpt"
+    trainer.save_checkpoint(path)
+    raw = torch.load(path, weights_only=True)
+    assert raw["vidiff"]["class_path"] == "vidiff.models.dcgan.DCGAN" and raw["global_step"] == 2
+    loaded = load_model(path)
+    assert loaded.real_label == 0.9 and not loaded.training
+    assert torch.equal(loaded.sample(3, seed=1), model.sample(3, seed=1))
+
+
+def test_checkpoint_errors(tmp_path):
+    with pytest.raises(UsageError, match="does not exist"):
+        read_checkpoint(tmp_path / "no.ckpt")
+    (tmp_path / "text.ckpt").write_text("hello")
+    with pytest.raises(RunError, match="not a readable checkpoint"):
+        read_checkpoint(tmp_path / "text.ckpt")
+    torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
+    with pytest.raises(RunError, match="not written by vidiff"):
+        read_checkpoint(tmp_path / "other.ckpt")
+    torch.save({"vidiff": {"schema": 1, "class_path": "torch.nn.Linear"}}, tmp_path / "linear.ckpt")
+    with pytest.raises(RunError, match="no AdversarialModule"):
+        load_model(tmp_path / "linear.ckpt")
+
+
+def test_a_network_given_in_python_is_asked_for_again(tmp_path):
+    from vidiff.nn.generators import ConvGenerator
+
+    factory = lambda spec: ConvGenerator(spec, norm="instance")  # noqa: E731
+    trainer = quiet_trainer(max_steps=1)
+    trainer.fit(DCGAN(generator=factory, **TINY), Clips())
+    trainer.save_checkpoint(tmp_path / "a.ckpt")
+    with pytest.raises(UsageError, match="generator"):
+        load_model(tmp_path / "a.ckpt")
+    assert load_model(tmp_path / "a.ckpt", generator=factory).sample(1).shape[0] == 1
+
+
+def test_a_network_from_yaml_travels_in_the_checkpoint(tmp_path):
+    """What the command line instantiated from class_path dicts is stored as those dicts and built again from them."""
+    from vidiff.nn.generators import ConvGenerator
+
+    model = DCGAN(generator=lambda spec: ConvGenerator(spec, norm="instance"), lr_schedule=Schedule("linear"), **TINY)
+    config = {"class_path": "vidiff.nn.generators.ConvGenerator", "init_args": {"norm": "instance"}}
+    model.config = {"class_path": "vidiff.models.dcgan.DCGAN", "init_args": {"generator": config}}
+    trainer = quiet_trainer(max_steps=1)
+    trainer.fit(model, Clips())
+    trainer.save_checkpoint(tmp_path / "a.ckpt")
+    loaded = load_model(tmp_path / "a.ckpt")
+    assert isinstance(loaded.generator.layers[1], torch.nn.InstanceNorm3d) and loaded.lr_schedule.kind == "linear"
+    assert torch.equal(loaded.sample(2), model.sample(2))
+
+
+def test_families_are_found_without_a_list():
+    assert families()["DCGAN"] is DCGAN
+
+
+@pytest.mark.parametrize(
+    "bad", [dict(n_critic=0), dict(g_steps=0), dict(width=0), dict(ema_decay=1.0), dict(resolution=17)]
+)
+def test_bad_arguments_are_refused(bad):
+    with pytest.raises(ValueError):
+        DCGAN(**{**TINY, **bad})

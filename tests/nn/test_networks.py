@@ -1,0 +1,102 @@
+"""Generators and discriminators: sizes, conditioning, initialisation, normalisation."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from vidiff.clip import ClipSpec
+from vidiff.nn.blocks import count_parameters, has_batch_norm, initialise, norm_layer
+from vidiff.nn.discriminators import ConvDiscriminator
+from vidiff.nn.generators import ConvGenerator
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3, 7, 16, 33, 64])
+@pytest.mark.parametrize("resolution", [16, 32])
+def test_sizes(frames, resolution):
+    spec = ClipSpec(3, frames, resolution, width=2, latent_dim=4)
+    clip = ConvGenerator(spec)(torch.randn(2, 4))
+    assert clip.shape == (2, 3, frames, resolution, resolution) and clip.abs().max() <= 1
+    assert ConvDiscriminator(spec)(clip).shape == (2,)
+
+
+@pytest.mark.parametrize("resolution, channels", [(64, 3), (128, 1)])
+def test_large_sizes_and_grey(resolution, channels):
+    spec = ClipSpec(channels, 2, resolution, width=1, latent_dim=4)
+    clip = ConvGenerator(spec)(torch.randn(2, 4))
+    assert clip.shape == (2, channels, 2, resolution, resolution)
+    assert ConvDiscriminator(spec)(clip).shape == (2,)
+
+
+def test_published_dcgan_channels():
+    """At 64x64 and width 64 the channels are DCGAN's 512, 256, 128, 64."""
+    g = ConvGenerator(ClipSpec(3, 16, 64, width=64))
+    convs = [m for m in g.modules() if isinstance(m, nn.ConvTranspose3d)]
+    assert [m.out_channels for m in convs] == [512, 256, 128, 64, 3]
+
+
+@pytest.mark.parametrize("bad", [dict(num_frames=0), dict(num_frames=65), dict(resolution=48)])
+def test_bad_sizes(bad):
+    with pytest.raises(ValueError):
+        ConvGenerator(ClipSpec(**bad))
+
+
+def test_labels_change_the_output_and_are_required():
+    spec = ClipSpec(3, 4, 16, width=2, latent_dim=4, num_classes=3)
+    g, d = ConvGenerator(spec).eval(), ConvDiscriminator(spec).eval()
+    z = torch.randn(1, 4)
+    clips = [g(z, torch.tensor([k])) for k in range(3)]
+    assert not torch.allclose(clips[0], clips[1])
+    assert d(clips[0], torch.tensor([0])) != d(clips[0], torch.tensor([1]))
+    with pytest.raises(ValueError, match="conditional"):
+        g(z)
+
+
+@pytest.mark.parametrize(
+    "init, std", [("dcgan", 0.02), ("xavier", (2 / (256 + 128)) ** 0.5), ("kaiming", (2 / 1.04 / 256) ** 0.5)]
+)
+def test_initial_spread(init, std):
+    torch.manual_seed(0)
+    layer = nn.Linear(256, 128)
+    initialise(layer, init)
+    assert float(layer.weight.detach().std()) == pytest.approx(std, rel=0.02)
+    assert float(layer.bias.detach().abs().max()) == 0
+
+
+def test_orthogonal():
+    layer = nn.Linear(32, 16)
+    initialise(layer, "orthogonal")
+    torch.testing.assert_close(layer.weight @ layer.weight.T, torch.eye(16), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("norm", ["layer", "instance", "none"])
+def test_per_clip_norms_do_not_mix_clips(norm):
+    spec = ClipSpec(3, 4, 16, width=4)
+    d = ConvDiscriminator(spec, norm=norm)
+    clips = torch.randn(3, 3, 4, 16, 16)
+    assert not has_batch_norm(d)
+    torch.testing.assert_close(d(clips)[:1], d(clips[:1]), rtol=1e-4, atol=1e-5)
+
+
+def test_batch_norm_mixes_clips():
+    d = ConvDiscriminator(ClipSpec(3, 4, 16, width=4), norm="batch")
+    clips = torch.randn(3, 3, 4, 16, 16)
+    assert has_batch_norm(d) and not torch.allclose(d(clips)[:1], d(clips[:1]), atol=1e-4)
+
+
+def test_unknown_norm():
+    with pytest.raises(ValueError, match="batch, layer"):
+        norm_layer("group", 4)
+
+
+def test_spectral_norm_bounds_the_layers():
+    d = ConvDiscriminator(ClipSpec(3, 4, 16, width=4), norm="none", spectral=True)
+    for _ in range(30):
+        d(torch.randn(2, 3, 4, 16, 16))
+    for layer in d.layers[::2]:
+        assert float(torch.linalg.matrix_norm(layer.weight.detach().flatten(1), 2)) == pytest.approx(1, abs=0.05)
+
+
+def test_parameter_count():
+    assert count_parameters(nn.Linear(3, 2)) == 8

@@ -1,0 +1,70 @@
+"""jsonargparse's errors in one sentence: which key, what was given, what is accepted, the nearest name."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import re
+
+from vidiff.models.base import families
+
+
+def _nearest(name: str, accepted: list[str]) -> str:
+    near = difflib.get_close_matches(name, accepted, n=1, cutoff=0.5)
+    return f" Did you mean {near[0]}?" if near else ""
+
+
+def _arguments_of(class_path: str) -> list[str]:
+    """Every argument that a class and its bases take through **kwargs."""
+    module, _, name = class_path.rpartition(".")
+    try:
+        cls = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError):
+        return []
+    names: list[str] = []
+    for base in cls.__mro__:
+        if "__init__" not in vars(base):
+            continue
+        parameters = inspect.signature(base.__init__).parameters.values()
+        names += [p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) and p.name != "self"]
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            break
+    return list(dict.fromkeys(names))
+
+
+def readable(message: str, options: list[str]) -> str:
+    """One sentence for a person.
+
+    Args:
+        message: what jsonargparse said.
+        options: every option name of the verb, dotted.
+    """
+    text = " ".join(message.split())
+    section = (re.search(r'Parser key "([\w.]+)"', text) or ["", ""])[1]
+
+    if match := re.search(r"unrecognized arguments: (.+)$", text):
+        given = match[1].split()[0]
+        name = given.lstrip("-").split("=")[0]
+        return f"unknown option --{name}.{_nearest(name, options)} `vidiff fit --help` lists all."
+    if match := re.search(r"does not accept option '([\w.]+)'", text):
+        return f"unknown key {match[1]!r} in the configuration.{_nearest(match[1], options)}"
+    if match := re.search(r"Problem with given class_path '([\w.]+)':.*?Option '([\w.]+)' is not accepted", text):
+        accepted = _arguments_of(match[1])
+        name = match[2].split(".")[-1]
+        return (
+            f"{section}.{match[2]}: {match[1].rpartition('.')[2]} has no such argument.{_nearest(name, accepted)} "
+            f"Accepted: {', '.join(accepted)}."
+        )
+    if match := re.search(r"Expected a dot import path string: (\S+)", text):
+        accepted = sorted(families()) if section == "model" else ["ClipDataModule"] if section == "data" else []
+        listed = f" Accepted: {', '.join(accepted)}, or a full import path." if accepted else ""
+        return f"{section}.class_path: there is no class {match[1]!r}.{_nearest(match[1], accepted)}{listed}"
+    inner = re.findall(r'Parser key "([\w.]+)": (.+?)(?= - |$)', text)
+    if inner:
+        key, why = inner[-1]
+        key = key if key == section or key.startswith(section) else f"{section}.{key}"
+        why = re.sub(r"<class '([\w.]+)'>", lambda m: m[1].rpartition(".")[2], why)
+        why = re.sub(r"\s*Subtypes: \[.*?\] Errors:", "", why)
+        return f"{key}: {why.strip(' -')}"
+    return text
