@@ -87,7 +87,7 @@ def test_gradient_penalty_is_taken_between_real_and_fake():
     """D(x) = 1/2 |x|^2 has gradient x, so the penalty tells where it was taken."""
     real, fake = torch.full((1, 1, 1, 1, 1), 3.0).double(), torch.full((1, 1, 1, 1, 1), -1.0).double()
     d = lambda x: 0.5 * x.square().flatten(1).sum(1)  # noqa: E731
-    value = penalties.gradient_penalty(d, real, fake, torch.tensor([0.9]).double())
+    value = penalties.gradient_penalty(d, real, fake, torch.tensor([0.9], dtype=torch.float64))
     assert float(value) == pytest.approx((0.9 * 3 - 0.1 - 1) ** 2, rel=1e-9)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import os
+import subprocess
+import sys
 
 import av
 import numpy as np
@@ -152,3 +154,8 @@ def test_grid_mp4_tiles_every_clip(tmp_path):
     back, _ = read(tmp_path / "g.mp4")
     assert back.shape == (4, 134, 134, 3)  # 2 x 2 tiles of 64 pixels, 2 pixels between and around
     assert psnr(back[:, 68:132, 2:66], clips[2].repeat(2, 1).repeat(2, 2)) > 30
+
+
+def test_importing_media_does_not_import_torch():
+    code = "import sys; from vidiff import media; print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "False"

@@ -16,6 +16,7 @@ from vidiff import __version__
 from vidiff.callbacks.checkpoints import Checkpoints
 from vidiff.callbacks.report import print_report
 from vidiff.callbacks.run import Run, write_text
+from vidiff.callbacks.training_log import Spent
 from vidiff.checkpoint import load_model
 from vidiff.data.index import cache_dir
 from vidiff.media import sheet, write_gif, write_mp4, write_png
@@ -23,6 +24,7 @@ from vidiff.metrics.controls import controls
 from vidiff.metrics.evaluation import Evaluator
 from vidiff.metrics.gather import gather_processes
 from vidiff.metrics.resolve import auto_note, resolve_metrics
+from vidiff.nn.blocks import count_parameters
 
 # Selection and report never share latents, else the best checkpoint's luck would be reported.
 SELECTION_SEED, REPORT_SEED = 1, 2
@@ -62,6 +64,7 @@ class Evaluation(Callback):
     def __init__(self, run: Run, options: EvaluationOptions, checkpoints: Checkpoints | None = None):
         self.run, self.options, self.checkpoints = run, options, checkpoints
         self.split = options.reference
+        self.spent: Spent | None = None
         self._evaluated = -1
         self._evaluator: Evaluator | None = None
         self._real: Tensor | None = None
@@ -85,7 +88,6 @@ class Evaluation(Callback):
             self.split = {"validate": "val", "test": "test"}[stage]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        pl_module.data_record = trainer.datamodule.describe()
         self._evaluated = trainer.global_step
         if trainer.global_step == 0:
             self.evaluate(trainer, pl_module)
@@ -95,12 +97,17 @@ class Evaluation(Callback):
     ) -> None:
         step = trainer.global_step
         if step != self._evaluated and (step % self.options.every_n_steps == 0 or step == trainer.max_steps):
-            self._evaluated = step
-            values = self.evaluate(trainer, pl_module)
-            if self.checkpoints is not None:
-                self.checkpoints.offer(trainer, values)
+            self._evaluate_and_offer(trainer, pl_module)
+
+    def _evaluate_and_offer(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._evaluated = trainer.global_step
+        values = self.evaluate(trainer, pl_module)
+        if self.checkpoints is not None:
+            self.checkpoints.offer(trainer, values)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.global_step != self._evaluated:  # stopped by a budget or by hand
+            self._evaluate_and_offer(trainer, pl_module)
         best = self.run.checkpoints / "best.ckpt"
         model = load_model(best, str(pl_module.device)) if best.exists() else pl_module
         self.report(trainer, model, best.name if best.exists() else "last.ckpt")
@@ -190,7 +197,10 @@ class Evaluation(Callback):
             "model": type(module).__name__,
             "checkpoint": checkpoint,
             "steps": trainer.global_step,
-            "batches_seen": module.batches_seen,
+            "batches_seen": trainer.lightning_module.batches_seen,
+            "clips_seen": self.spent.clips if self.spent else None,
+            "cpu_seconds": self.spent.cpu_s if self.spent else None,
+            "parameters": {p: count_parameters(n) for p, n in module.players.items()},
             "data": trainer.datamodule.describe(),
             "metrics": results,
             "controls": self._controls(trainer, module),

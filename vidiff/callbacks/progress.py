@@ -58,7 +58,7 @@ class GameProgress(ProgressBar):
     ) -> None:
         if not (self._enabled and trainer.is_global_zero):
             return
-        self._clips += len(batch["clip"]) * world_size()
+        self._clips += len(batch["slot"]) * world_size()
         now = time.monotonic()
         if now - self._last < (self.refresh_s if self._bar else self.plain_s):
             return

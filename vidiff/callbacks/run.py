@@ -65,9 +65,12 @@ class RunFolder(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self.run.dir = Path(trainer.strategy.broadcast(str(self.run.dir)))
-        if stage != "fit" or not trainer.is_global_zero:
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # Not in `setup`: whatever is refused there leaves no folder behind.
+        if not trainer.is_global_zero:
             return
-        if not self.run.resumed and self.run.dir.exists() and any(self.run.dir.iterdir()):
+        if not self.run.resumed and (self.run.dir / "config.yaml").exists():
             raise UsageError(f"{self.run.dir} already holds a run: choose another --run_dir or add --ckpt_path last")
         name = "config.yaml"
         if self.run.resumed and (self.run.dir / name).exists():
@@ -75,3 +78,16 @@ class RunFolder(Callback):
                 return
             name = f"config-resumed-{time.strftime('%Y%m%d-%H%M%S')}.yaml"
         write_text(self.run.dir / name, self.run.config)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        pl_module.data_record = trainer.datamodule.describe()
+        before, now = pl_module.restored_data.get("fingerprint"), pl_module.data_record["fingerprint"]
+        if before is not None and before != now:
+            raise UsageError(
+                f"--data.root {trainer.datamodule.root} is not what the checkpoint was trained on: its fingerprint is "
+                f"{now[:12]}, the checkpoint's {before[:12]}. Start a new run for other videos."
+            )
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if trainer.is_global_zero and self.run.dir.exists():
+            trainer.datamodule.write_bad_files(self.run.dir)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import Any
 
@@ -10,6 +11,47 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from vidiff.callbacks.metrics_csv import MetricsCSV
 from vidiff.parallel import mean_over_processes, world_size
+
+
+def cpu_seconds() -> float:
+    """CPU time of this process and of its loader workers that have ended."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
+class Spent(Callback):
+    """Counts the CPU seconds and clips of a run, over resumes too, and stops it at a budget.
+
+    Args:
+        budget_cpu_s: CPU seconds of process 0 after which training ends; None = no limit.
+    """
+
+    def __init__(self, budget_cpu_s: float | None = None):
+        self.budget_cpu_s = budget_cpu_s
+        self.cpu_s, self.clips, self._since = 0.0, 0, None
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"cpu_s": self.total(), "clips": self.clips}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.cpu_s, self.clips = state_dict["cpu_s"], state_dict["clips"]
+
+    def total(self) -> float:
+        return self.cpu_s + (cpu_seconds() - self._since if self._since is not None else 0.0)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._since = cpu_seconds()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self.clips += len(batch["slot"]) * world_size()
+        if self.budget_cpu_s is not None:
+            over = self.total() > self.budget_cpu_s
+            trainer.should_stop = trainer.should_stop or trainer.strategy.broadcast(over)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.cpu_s, self._since = self.total(), None
 
 
 class TrainingLog(Callback):
@@ -37,7 +79,7 @@ class TrainingLog(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        self._clips += len(batch["clip"]) * world_size()
+        self._clips += len(batch["slot"]) * world_size()
         self._batch_end = time.perf_counter()
         step = trainer.global_step
         due = step % trainer.log_every_n_steps == 0 or step == trainer.max_steps

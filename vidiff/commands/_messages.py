@@ -7,6 +7,7 @@ import importlib
 import inspect
 import re
 
+from vidiff.errors import UsageError
 from vidiff.models.base import families
 
 
@@ -68,3 +69,14 @@ def readable(message: str, options: list[str]) -> str:
         why = re.sub(r"\s*Subtypes: \[.*?\] Errors:", "", why)
         return f"{key}: {why.strip(' -')}"
     return text
+
+
+def constructor_message(error: BaseException) -> str:
+    """What a constructor complained about, dug out of the frames that jsonargparse wraps around it."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, UsageError):
+            return str(seen)
+        seen = seen.__cause__ or seen.__context__
+    first = re.search(r"Errors:\s+- (.+)", str(error))
+    return (first[1] if first else str(error)).strip()

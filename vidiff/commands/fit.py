@@ -16,15 +16,16 @@ import yaml
 from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from vidiff.callbacks.checkpoints import Checkpoints
 from vidiff.callbacks.evaluation import Evaluation, EvaluationOptions
 from vidiff.callbacks.metrics_csv import MetricsCSV
 from vidiff.callbacks.progress import GameProgress
 from vidiff.callbacks.run import Run, RunFolder, new_run_dir, newest_run
-from vidiff.callbacks.training_log import TrainingLog
+from vidiff.callbacks.training_log import Spent, TrainingLog
 from vidiff.cli import experiments_dir
-from vidiff.commands._messages import readable
+from vidiff.commands._messages import constructor_message, readable
 from vidiff.data.datamodule import ClipDataModule  # noqa: F401  (gives the class its short name)
 from vidiff.errors import UsageError
 from vidiff.models.base import AdversarialModule, families
@@ -127,6 +128,9 @@ class TrainingCLI(LightningCLI):
         )  # fmt: skip
         parser.add_class_arguments(EvaluationOptions, "evaluation")
         parser.add_argument("--checkpoints.every_n_steps", type=int, default=250, help="generator steps")
+        parser.add_argument(
+            "--budget_cpu_s", type=float | None, default=None, help="stop after this many CPU seconds of process 0"
+        )
         for name in ("num_frames", "resolution", "channels"):
             parser.link_arguments(f"data.init_args.{name}", f"model.init_args.{name}")
         parser.link_arguments("seed_everything", "model.init_args.seed", compute_fn=_seed)
@@ -156,7 +160,10 @@ class TrainingCLI(LightningCLI):
         return self.config[self.subcommand]
 
     def instantiate_classes(self) -> None:
-        super().instantiate_classes()
+        try:
+            super().instantiate_classes()
+        except (ValueError, TypeError, MisconfigurationException) as error:
+            raise UsageError(constructor_message(error)) from error
         given = self._config.model.as_dict()
         self.model.config = {"class_path": given["class_path"], "init_args": given.get("init_args", {})}
 
@@ -166,7 +173,8 @@ class TrainingCLI(LightningCLI):
         self.evaluation = Evaluation(run, EvaluationOptions(**config.evaluation.as_dict()))
         checkpoints = Checkpoints(run, config.checkpoints.every_n_steps)
         self.evaluation.checkpoints = checkpoints
-        forced = [RunFolder(run), TrainingLog(), self.evaluation, checkpoints]
+        spent = self.evaluation.spent = Spent(config.budget_cpu_s)
+        forced = [RunFolder(run), TrainingLog(), spent, self.evaluation, checkpoints]
         if config.trainer.get("enable_progress_bar") is not False:
             forced.append(GameProgress())
         loggers = [MetricsCSV(run), *_dashboards(config.logger, run, config.as_dict())]
@@ -217,7 +225,8 @@ def _place_run(argv: list[str]) -> tuple[Run, list[str]]:
     """Decide the run folder and which checkpoint is meant; nothing is created yet."""
     experiment = _experiment_name(argv)
     run_dir, ckpt = _option(argv, "run_dir"), _option(argv, "ckpt_path")
-    launched = os.environ.get("VIDIFF_RUN_DIR")  # set for the processes that this one starts
+    # Set by this process for those that it starts; Lightning gives them their number in LOCAL_RANK.
+    launched = os.environ.get("VIDIFF_RUN_DIR") if os.environ.get("LOCAL_RANK", "0") != "0" else None
     if ckpt == "last":
         folder = Path(run_dir) if run_dir else newest_run(RUNS, experiment)
         path = folder / "checkpoints" / "last.ckpt"

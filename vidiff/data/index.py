@@ -127,7 +127,7 @@ def build_index(root: Path | str, backend: str = "decord", stills: bool = False,
         known = dict(label=item.label, split=item.split, group=item.group, domain=item.domain)
         return Entry(item.path, item.kind, **size, **known, sha256=sha, files=item.files)
 
-    results = _with_progress(measure, found.items, progress)
+    results = in_threads(measure, found.items, "measuring videos", progress)
     cache.save()
     entries = tuple(r for r in results if isinstance(r, Entry))
     bad = found.bad + [r for r in results if not isinstance(r, Entry)]
@@ -138,7 +138,7 @@ def _measure(root: Path, item: Item, backend: str) -> dict[str, Any]:
     return asdict(open_reader(root / item.path, item.kind, backend, item.files).measure())
 
 
-def _with_progress(task: Callable, items: Sequence[Item], progress: bool) -> list:
+def in_threads(task: Callable, items: Sequence, title: str, progress: bool = True) -> list:
     """`[task(i) for i in items]` in a few threads (decoders and hashing release the GIL), with a bar after 1 s."""
     start, bar, results = time.monotonic(), None, []
     with ThreadPoolExecutor(max(1, min(8, os.cpu_count() or 1))) as pool:
@@ -151,7 +151,7 @@ def _with_progress(task: Callable, items: Sequence[Item], progress: bool) -> lis
 
                     bar = Progress(console=Console(file=sys.stderr), transient=True)
                     bar.start()
-                    row = bar.add_task("measuring videos", total=len(items))
+                    row = bar.add_task(title, total=len(items))
                 if bar is not None:
                     bar.update(row, completed=len(results))
         except BaseException:

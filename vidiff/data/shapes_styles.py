@@ -93,7 +93,9 @@ def distance(shape: str, u: np.ndarray, v: np.ndarray) -> np.ndarray:
         theta = np.abs(np.mod(theta + half, 2 * half) - half)
         ex, ey = notch * np.cos(half) - tip, notch * np.sin(half)
         length = np.hypot(ex, ey)
-        return ((rho * np.cos(theta) - tip) * np.float32(ey) - rho * np.sin(theta) * np.float32(ex)) / np.float32(length)
+        return ((rho * np.cos(theta) - tip) * np.float32(ey) - rho * np.sin(theta) * np.float32(ex)) / np.float32(
+            length
+        )
     raise ValueError(f"no shape '{shape}'; shapes: {', '.join(SHAPES)}")
 
 
@@ -109,7 +111,7 @@ def pattern(shape: str, u: np.ndarray, v: np.ndarray, pixel: np.ndarray) -> np.n
     return soft(np.hypot(u, v) - 0.48, pixel)  # star: a round heart
 
 
-def _waves(values: np.ndarray, canvas: Canvas) -> np.ndarray:
+def _slope(values: np.ndarray, canvas: Canvas) -> np.ndarray:
     """|gradient| of a picture per pixel, (T, H, W)."""
     dy = np.gradient(values, axis=1)
     if canvas.wraps:
@@ -126,7 +128,7 @@ def _ground(canvas: Canvas) -> np.ndarray:
 
 def _bands(ground: np.ndarray, canvas: Canvas, levels: int, width: float) -> tuple[np.ndarray, np.ndarray]:
     """Flat bands of `ground` with one-pixel edges, and the contour lines (`width` pixels) between them."""
-    slope = np.maximum(_waves(ground, canvas), 1e-4)
+    slope = np.maximum(_slope(ground, canvas), 1e-4)
     flat, line = np.zeros_like(ground), np.zeros_like(ground)
     for level in range(1, levels):
         pixels = (level / levels - ground) / slope  # distance to the contour, in pixels
@@ -150,7 +152,7 @@ def _local(layer: Layer, canvas: Canvas) -> tuple[np.ndarray, np.ndarray, np.nda
 
 def plain(canvas: Canvas, sky: np.ndarray, earth: np.ndarray, layers: list[Layer]) -> np.ndarray:
     """Textured, shaded and with soft shadows."""
-    image = mix(sky, earth, _ground(canvas)) * (1.0 + 0.10 * canvas.fine)[..., None]
+    image = mix(sky, earth, _ground(canvas)) * (1.0 + 0.085 * canvas.fine)[..., None]
     for layer in layers:
         u, v, edge, pixel = _local(layer, canvas)
         shadow = np.clip(1.45 - np.hypot(layer.u - 0.18, layer.v - 0.34), 0.0, 1.0)
@@ -165,10 +167,10 @@ def plain(canvas: Canvas, sky: np.ndarray, earth: np.ndarray, layers: list[Layer
 
 def night(day: np.ndarray) -> np.ndarray:
     """A plain picture after dark: gamma, less colour, blue cast."""
-    dark = np.clip(day, 0.0, 1.0) ** np.float32(1.9)
+    dark = np.clip(day, 0.0, 1.0) ** np.float32(1.7)
     grey = dark.mean(axis=-1, keepdims=True)
-    dark = grey + (dark - grey) * 0.62
-    return dark * np.array((0.36, 0.50, 0.80), np.float32) + np.array((0.015, 0.03, 0.11), np.float32)
+    dark = grey + (dark - grey) * 0.72
+    return dark * np.array((0.44, 0.50, 0.74), np.float32) + np.array((0.015, 0.03, 0.11), np.float32)
 
 
 def cartoon(canvas: Canvas, sky: np.ndarray, earth: np.ndarray, layers: list[Layer]) -> np.ndarray:
@@ -197,7 +199,7 @@ def sketch(canvas: Canvas, layers: list[Layer]) -> np.ndarray:
     _, line = _bands(ground, canvas, 4, 0.8)
     spacing = max(0.066, 3.4 * canvas.pixel)
     low = np.clip((ground - 0.55) * 4.0, 0.0, 1.0)
-    paper = np.array((0.955, 0.940, 0.895), np.float32) - 0.085 * canvas.paper[..., None]
+    paper = np.array((0.955, 0.940, 0.895), np.float32) - 0.060 * canvas.paper[..., None]
     tone = np.maximum(0.50 * line, low * _strokes(canvas.hatch, spacing, 0.24, canvas.pixel))
     image = mix(paper, PENCIL, tone)
     width = max(1.5 * canvas.pixel, 0.026)

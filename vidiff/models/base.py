@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import math
+import sys
 from dataclasses import asdict, dataclass, is_dataclass
 from typing import Any, Callable, Iterable, Iterator, Literal, Sequence
 
@@ -118,6 +119,7 @@ class AdversarialModule(L.LightningModule):
         self._factories = {"g": optimizer_g, "d": optimizer_d}
         self.config: dict[str, Any] | None = None  # class_path and init_args as the command line parsed them
         self.data_record: dict[str, Any] = {}  # what the data module says of itself, kept in checkpoints
+        self.restored_data: dict[str, Any] = {}  # the same as a resumed checkpoint had it
         self.batches_seen = 0
         self.terms: dict[str, Tensor] = {}  # the newest value of everything that is logged
         # Initial weights are a function of the seed alone, whatever was drawn before.
@@ -190,9 +192,13 @@ class AdversarialModule(L.LightningModule):
         for optimizer in optimizers:
             for group in optimizer.param_groups:
                 group.setdefault("initial_lr", group["lr"])
+        plain = [[{k: v for k, v in g.items() if k != "params"} for g in o.param_groups] for o in optimizers]
+        self._optimizer_settings = plain
         return optimizers
 
-    def on_fit_start(self) -> None:
+    def setup(self, stage: str) -> None:
+        if stage != "fit":
+            return
         if self.lr_schedule.total_steps is None and self.trainer.max_steps > 0:
             self.lr_schedule.total_steps = self.trainer.max_steps
         self.lr_schedule.factor(0)  # a schedule that cannot work fails now
@@ -378,7 +384,40 @@ class AdversarialModule(L.LightningModule):
                 f"the checkpoint holds a {record['class_path']}, but the configuration asks for "
                 f"{cls.__module__}.{cls.__qualname__}"
             )
+        self._compare(record["init_args"], checkpoint["state_dict"])
         self.batches_seen = record["batches_seen"]
+        self.restored_data = record["data"]
+
+    def _compare(self, stored: dict[str, Any], state: dict[str, Tensor]) -> None:
+        """The command line wins over the checkpoint: say where they differ, refuse what cannot be loaded."""
+        mine = self.state_dict()
+        if wrong := [k for k in state if k not in mine or mine[k].shape != state[k].shape] + [
+            k for k in mine if k not in state
+        ]:
+            changed = [f"{k}={stored[k]!r}" for k in stored if k in self._arguments and self._arguments[k] != stored[k]]
+            raise UsageError(
+                "the checkpoint's networks are not the configured ones "
+                f"({', '.join(changed) or wrong[0]} in the checkpoint): set the model as it was trained"
+            )
+        for name, value in self._arguments.items():
+            if name in stored and _is_plain(value) and _is_plain(stored[name]) and stored[name] != value:
+                say(f"model.{name} is {value!r}; the checkpoint was trained with {stored[name]!r}")
+
+    def on_train_start(self) -> None:
+        # A restored optimiser brings its old settings along; the configured ones win.
+        for player, optimizer, wanted in zip(self._order, self.optimizers(), self._optimizer_settings):
+            for group, settings in zip(optimizer.param_groups, wanted):
+                for name, value in settings.items():
+                    if name != "lr" and group.get(name) != value:
+                        label = "lr" if name == "initial_lr" else name
+                        say(f"model.optimizer_{player}.{label} is {value!r}; the checkpoint had {group.get(name)!r}")
+                        group[name] = value
+
+
+def say(message: str) -> None:
+    """One line on stderr, from one process."""
+    if rank() == 0:
+        print(f"vidiff: {message}", file=sys.stderr)
 
 
 def _constructor_arguments(module: AdversarialModule) -> dict[str, Any]:

@@ -1,0 +1,196 @@
+"""The main job end to end: train, sample, evaluate, resume, and everything a user can get wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from conftest import rows
+
+import vidiff
+from vidiff.cli import experiments_dir, main
+
+FAMILIES = ["dcgan", "wgan", "wgan_gp", "lsgan"]
+
+
+def test_a_run_leaves_everything_in_its_folder(fit, tmp_path, capsys):
+    assert fit("--run_dir", "r") == 0
+    run = Path("r")
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    assert config["model"]["init_args"]["width"] == 8 and config["data"]["init_args"]["num_frames"] == 8
+    steps = rows(run / "metrics.csv")
+    assert [int(r["step"]) for r in steps] == [0, 1, 2, 3, 4]
+    assert all(float(r["train/g_adv"]) > 0 for r in steps[1:])
+    assert steps[2]["val/fvd_random"] and not steps[3]["val/fvd_random"]
+    report = json.loads((run / "report.json").read_text())
+    assert {"fvd_random", "motion", "diversity"} <= set(report["metrics"])
+    assert report["metrics"]["fvd_random"]["protocol"]["seed"] != 1  # not the selection's clips
+    assert {"untrained", "grey_noise", "mean_frame_frozen", "one_clip_repeated"} <= set(report["controls"])
+    assert {p.name for p in (run / "checkpoints").iterdir()} == {"last.ckpt", "best.ckpt"}
+    for path in (run / "checkpoints").iterdir():
+        torch.load(path, weights_only=True)
+    assert {p.suffix for p in (run / "samples").iterdir()} == {".png", ".gif", ".mp4"}
+    printed = capsys.readouterr().out
+    assert "r/report.json" in printed and "r/samples/final.png" in printed
+
+    clips = vidiff.load_model(run / "checkpoints" / "best.ckpt").sample(3)
+    assert clips.shape == (3, 3, 8, 16, 16) and clips.dtype == torch.uint8
+
+    assert fit("--run_dir", "r") == 2
+    assert "already holds a run" in capsys.readouterr().err
+    assert (
+        main(["sample", "--ckpt", "r/checkpoints/best.ckpt", "--num", "3", "--format", "mp4,gif,png,npy", "--out", "s"])
+        == 0
+    )
+    assert {p.name for p in Path("s").iterdir()} == {
+        *(f"0000{i}.{e}" for i in range(3) for e in ("mp4", "gif")), "sheet.png", "clips.npy"
+    }  # fmt: skip
+    for verb in ("validate", "test"):
+        common = ["--config", "r/config.yaml", "--ckpt_path", "r/checkpoints/last.ckpt", "--run_dir", f"r-{verb}"]
+        assert main([verb, *common]) == 0
+        other = json.loads((Path(f"r-{verb}") / f"report-{verb}.json").read_text())
+        assert other["metrics"]["fvd_random"]["protocol"]["split"] == {"validate": "val", "test": "test"}[verb]
+
+
+def test_run_folders_have_names_of_their_own(fit):
+    assert fit() == 0 and fit() == 0
+    assert len(list(Path("runs/dcgan").iterdir())) == 2
+
+
+@pytest.mark.parametrize("experiment", FAMILIES)
+@pytest.mark.parametrize("workers, every", [(0, 3), (2, 4)])
+def test_resume_is_exact(fit, experiment, workers, every):
+    """Every value of metrics.csv of an interrupted and continued run equals the uninterrupted one's.
+
+    16 clips an epoch in batches of 4: step 4 of a game with n_critic 1 is an epoch's end, step 3 is inside one.
+    """
+    common = ("--data.num_workers", workers, "--data.clips_per_epoch", 16, "--trainer.max_steps", 6)
+    common += ("--checkpoints.every_n_steps", every, "--evaluation.every_n_steps", 3)
+    assert fit("--run_dir", "straight", *common, experiment=experiment) == 0
+    assert fit("--run_dir", "parts", *common, "--trainer.max_steps", every, experiment=experiment) == 0
+    assert fit("--run_dir", "parts", *common, "--ckpt_path", "last", experiment=experiment) == 0
+    straight, parts = rows(Path("straight/metrics.csv")), rows(Path("parts/metrics.csv"))
+    wanted = [r for r in straight if r["step"] != str(every) or r.get("val/fvd_random")]
+    by_step = {r["step"]: r for r in parts}
+    assert [r["step"] for r in straight] == [r["step"] for r in parts]
+    for row in wanted:
+        got = by_step[row["step"]]
+        assert {k: v for k, v in row.items() if v} == {k: got.get(k) for k, v in row.items() if v}
+    a, b = (torch.load(f"{d}/checkpoints/last.ckpt", weights_only=True) for d in ("straight", "parts"))
+    assert all(torch.equal(a["state_dict"][k], b["state_dict"][k]) for k in a["state_dict"])
+
+
+def test_resume_after_sigkill(shapes, tmp_path):
+    """Killed in the middle, a run continues from last.ckpt on the same curve; rows after the checkpoint are redone."""
+    settings = ["--data.root", str(shapes), "--evaluation.metrics", "fvd_random", "--trainer.max_steps", "12"]
+    settings += ["--evaluation.every_n_steps", "6", "--checkpoints.every_n_steps", "4", "--data.clips_per_epoch", "24"]
+    command = [sys.executable, "-m", "vidiff", "fit", "--config", "experiments/dcgan.yaml"]
+    command += ["--config", "experiments/_tiny.yaml", *settings]
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(vidiff.__file__).parent.parent)}
+    env.pop("VIDIFF_RUN_DIR", None)
+    quiet = dict(cwd=tmp_path, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    straight = subprocess.run([*command, "--run_dir", "straight"], **quiet)
+    assert straight.returncode == 0, straight.stderr[-2000:]
+    victim = subprocess.Popen([*command, "--run_dir", "killed"], **quiet)
+    log = tmp_path / "killed" / "metrics.csv"
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not (log.exists() and len(log.read_text().splitlines()) > 7):
+        time.sleep(0.02)
+    victim.send_signal(signal.SIGKILL)
+    victim.wait()
+    victim.stderr.close()
+    assert (tmp_path / "killed/checkpoints/last.ckpt").exists()
+    again = subprocess.run([*command, "--run_dir", "killed", "--ckpt_path", "last"], **quiet)
+    assert again.returncode == 0, again.stderr[-2000:]
+    assert (tmp_path / "straight/metrics.csv").read_text() == log.read_text()
+
+
+def test_last_is_the_newest_run_of_the_experiment(fit, capsys):
+    assert fit("--trainer.max_steps", 2) == 0
+    assert fit("--ckpt_path", "last", "--trainer.max_steps", 3) == 0
+    (only,) = Path("runs/dcgan").iterdir()
+    assert f"continuing {only}" in capsys.readouterr().err
+    assert [r["step"] for r in rows(only / "metrics.csv")] == ["0", "1", "2", "3"]
+
+
+def test_the_command_line_wins_over_the_checkpoint_and_says_so(fit, capsys):
+    assert fit("--run_dir", "r", "--trainer.max_steps", 2) == 0
+    changed = ("--model.optimizer_g.lr", 0.005, "--model.ema_decay", 0.5)
+    assert fit("--run_dir", "r", "--ckpt_path", "last", "--trainer.max_steps", 3, *changed) == 0
+    said = capsys.readouterr().err
+    assert "ema_decay" in said and "0.999" in said and "0.5" in said and "lr" in said
+    assert float(rows(Path("r/metrics.csv"))[-1]["train/lr_g"]) == pytest.approx(0.005, rel=1e-6)
+
+
+def test_other_data_than_the_checkpoints_is_said(fit, tmp_path, capsys):
+    from vidiff.data.shapes import render_dataset
+
+    assert fit("--run_dir", "r", "--trainer.max_steps", 2) == 0
+    other = tmp_path / "other"
+    render_dataset(other, videos=24, seed=9, frames=12, resolution=32)
+    assert fit("--run_dir", "r", "--ckpt_path", "last", "--trainer.max_steps", 3, root=other) == 2
+    assert "fingerprint" in capsys.readouterr().err
+
+
+WRONG = [
+    (["--trainer.max_step", "3"], "trainer.max_steps"),
+    (["--model.widht", "3"], "width"),
+    (["--model.width", "wide"], "model.width"),
+    (["--model.class_path", "DCGANN"], "DCGAN"),
+    (["--model.num_frames", "5"], "contradicts data.num_frames=8"),
+    (["--config", "missing.yaml"], "missing.yaml"),
+    (["--config", "broken.yaml"], "broken.yaml is not valid YAML"),
+    (["--config", "unknown.yaml"], "trainer.max_steps"),
+    (["--data.root", "nowhere"], "nowhere"),
+    (["--data.batch_size", "0"], "batch_size"),
+    (["--data.augment", "wild"], "standard"),
+    (["--evaluation.metrics", "fvd2048_16f"], "i3d_torchscript.pt"),
+    (["--evaluation.metrics", "fdv_random"], "fvd_random"),
+    (["--logger", "paper"], "wandb"),
+    (["--ckpt_path", "gone.ckpt"], "gone.ckpt"),
+    (["--model.lr_schedule.kind", "linear", "--model.lr_schedule.decay_start", "99"], "decay_start"),
+    (["--trainer.accelerator", "gpuu"], "gpuu"),
+]
+
+
+@pytest.mark.parametrize("arguments, named", WRONG, ids=[" ".join(w[0][:2]) for w in WRONG])
+def test_usage_errors(fit, capsys, arguments, named):
+    Path("broken.yaml").write_text("trainer: [1\n")
+    Path("unknown.yaml").write_text("trainer:\n  max_stepss: 3\n")
+    assert fit("--run_dir", "r", *arguments) == 2
+    said = capsys.readouterr().err
+    assert named in said and "Traceback" not in said
+    assert not Path("r").exists()  # nothing half-written
+
+
+def test_no_model_named(capsys):
+    assert main(["fit", "--config", "experiments/_tiny.yaml"]) == 2
+    assert "no model is named" in capsys.readouterr().err
+
+
+def test_batch_norm_critic_is_refused(fit, capsys):
+    bad = ["--model.discriminator.class_path", "vidiff.nn.discriminators.ConvDiscriminator"]
+    assert fit("--run_dir", "r", *bad, "--model.discriminator.init_args.norm", "batch", experiment="wgan_gp") == 2
+    assert "BatchNorm" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("path", sorted(experiments_dir().glob("[a-z]*.yaml")), ids=lambda p: p.stem)
+def test_every_experiment_steps(fit, path):
+    """Every shipped experiment is parsed against the real signatures and makes one real update of each player."""
+    assert fit("--run_dir", "r", "--trainer.max_steps", 1, experiment=path.stem) == 0
+    last = rows(Path("r/metrics.csv"))[-1]
+    assert last["step"] == "1" and last["train/g_total"] and last["train/d_total"]
+
+
+def test_layer_norm_overlay(fit):
+    assert fit("--run_dir", "r", "--config", "experiments/_layer_norm.yaml", "--trainer.max_steps", 1) == 0
+    model = vidiff.load_model("r/checkpoints/last.ckpt")
+    assert isinstance(model.generator.layers[1], torch.nn.GroupNorm)

@@ -1,0 +1,299 @@
+"""Decoded frames kept for the next time: on disk (memory-mapped, shared by workers and runs) or in memory. No torch.
+
+A video is kept in pieces of at most 256 frames, uint8 (C, T, H, W) at training resolution: a clip touches one or two
+of them, so an hour of film is never decoded for the sake of sixteen frames, and damage costs only the piece it is in.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import io
+import math
+import os
+import shutil
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from vidiff.data.images import ReadError
+from vidiff.data.index import cache_dir, in_threads
+
+PIECE = 256  # frames
+SPARE = 1_000_000_000  # bytes of the disk that are never taken
+GRANTS = 16  # a look at the folder entitles to 1/16 of the free room: so many writers at once cannot overdraw it
+TOUCHED = 60.0  # seconds for which a file's last use need not be noted again
+ABANDONED = 3600.0  # seconds after which a temporary file belongs to nobody
+Decode = Callable[[Sequence[int]], np.ndarray]  # frame numbers -> uint8 (C, T, H, W)
+
+
+class Video(NamedTuple):
+    """A video as the cache sees it.
+
+    Args:
+        key: identity of its content and of how it is decoded.
+        shape: (C, T, H, W) of the whole of it.
+        decode: frame numbers -> uint8 (C, len(numbers), H, W); may raise ReadError.
+    """
+
+    key: str
+    shape: tuple[int, int, int, int]
+    decode: Decode
+
+    @property
+    def pieces(self) -> range:
+        return range(-(-self.shape[1] // PIECE))
+
+    def frames(self, piece: int) -> range:
+        return range(piece * PIECE, min((piece + 1) * PIECE, self.shape[1]))
+
+    def piece_shape(self, piece: int) -> tuple[int, int, int, int]:
+        return (self.shape[0], len(self.frames(piece)), *self.shape[2:])
+
+
+class FrameCache:
+    """What both kinds share: a clip is put together from pieces; what cannot be kept is decoded as ever.
+
+    Args:
+        limit: bytes to keep at most.
+    """
+
+    def __init__(self, limit: int):
+        self.limit = limit
+        self.unreadable: set[str] = set()  # pieces that hold a damaged frame: their good clips are still read
+
+    def read(self, video: Video, indices: np.ndarray) -> np.ndarray:
+        """The frames `indices` (increasing) of a video, a new array uint8 (C, T, H, W).
+
+        Raises:
+            ReadError: one of them cannot be decoded.
+        """
+        homes, parts = indices // PIECE, []
+        for piece in np.unique(homes).tolist():
+            frames = self._piece(video, piece)
+            if frames is None:
+                return video.decode(indices)
+            inside = indices[homes == piece] - piece * PIECE
+            stride = int(inside[1] - inside[0]) if len(inside) > 1 else 1
+            # A slice touches the pages of these frames alone, and copies in runs.
+            parts.append(frames[:, inside[0] : inside[-1] + 1 : stride])
+        return np.concatenate(parts, axis=1)
+
+    def prepare(self, videos: Iterable[Video]) -> None:
+        """Called in the main process before workers start."""
+        raise NotImplementedError
+
+    def _piece(self, video: Video, piece: int) -> np.ndarray | None:
+        """Frames of a piece, or None where it is not to be had."""
+        raise NotImplementedError
+
+    def _decode(self, video: Video, piece: int) -> np.ndarray | None:
+        name = f"{video.key}-{piece}"
+        if name in self.unreadable:
+            return None
+        try:
+            return video.decode(np.array(video.frames(piece)))
+        except ReadError:
+            self.unreadable.add(name)
+            return None
+
+
+class RamCache(FrameCache):
+    """Decoded once in the main process and held there; forked workers share the memory, spawned ones get a copy."""
+
+    def __init__(self, limit: int):
+        super().__init__(limit)
+        self.pieces: dict[str, np.ndarray] = {}
+
+    def prepare(self, videos: Iterable[Video]) -> None:
+        room = self.limit - sum(frames.nbytes for frames in self.pieces.values())
+        wanted: dict[str, tuple[Video, int]] = {}  # by name: byte-identical copies are decoded once
+        for video in videos:
+            for piece in video.pieces:
+                name, size = f"{video.key}-{piece}", math.prod(video.piece_shape(piece))
+                if size <= room and not (name in wanted or name in self.pieces or name in self.unreadable):
+                    wanted[name] = video, piece
+                    room -= size
+        jobs = list(wanted.values())
+        decoded = in_threads(lambda job: self._decode(*job), jobs, "decoding videos into memory")
+        self.pieces |= {name: frames for name, frames in zip(wanted, decoded) if frames is not None}
+
+    def _piece(self, video: Video, piece: int) -> np.ndarray | None:
+        return self.pieces.get(f"{video.key}-{piece}")
+
+
+class DiskCache(FrameCache):
+    """`.npy` files under `$VIDIFF_CACHE_DIR/frames`, written on first use and mapped into memory on every other.
+
+    Files appear whole (a temporary name, then a rename), so writers killed half-way or working on the same video at
+    once do no harm; a file whose header or length is not the expected one is made again. When room is needed the
+    least recently used files go, never one that was used since this run began; once everything is in use, what does
+    not fit is decoded each time. A disk that cannot be written costs time, never a result.
+
+    Args:
+        limit: bytes of the whole folder, all runs together.
+        folder: instead of `$VIDIFF_CACHE_DIR/frames`.
+    """
+
+    def __init__(self, limit: int, folder: Path | str | None = None):
+        super().__init__(limit)
+        self.folder = Path(folder) if folder else cache_dir() / "frames"
+        self.started = time.time()
+        self.full = False
+        self._granted = 0
+        self._claimed: set[str] = set()
+
+    def prepare(self, videos: Iterable[Video]) -> None:
+        """Mark the files that are there as used by this run, so that it does not throw away what it needs next."""
+        for video in videos:
+            if video.key not in self._claimed:
+                self._claimed.add(video.key)
+                for piece in video.pieces:
+                    _touch(self._path(video, piece))
+
+    def _path(self, video: Video, piece: int) -> Path:
+        return self.folder / video.key[:2] / f"{video.key}-{piece}.npy"
+
+    def _piece(self, video: Video, piece: int) -> np.ndarray | None:
+        path, shape = self._path(video, piece), video.piece_shape(piece)
+        frames = _open(path, shape)
+        if frames is not None:
+            return frames
+        size = math.prod(shape)
+        if not self._room(size):
+            return None
+        frames = self._decode(video, piece)
+        if frames is not None:
+            if frames.shape != shape:
+                raise ReadError(path, f"decoded as {frames.shape} instead of {shape}")
+            self.full |= not _store(path, frames)
+        return frames
+
+    def _room(self, size: int) -> bool:
+        """Whether `size` bytes may be written; old files of other runs make way."""
+        if self.full or size > self.limit:
+            return False
+        if self._granted < size:
+            files = sorted(self._files())
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                spare = shutil.disk_usage(self.folder).free - SPARE
+            except OSError:
+                spare = 0
+            free = min(self.limit - sum(length for _, length, _ in files), spare)
+            for used, length, path in files:
+                if free >= max(size, self.limit // GRANTS) or used >= self.started:
+                    break
+                try:
+                    os.unlink(path)
+                except OSError:
+                    continue
+                free += length
+            if free < size:
+                self.full = True
+                return False
+            self._granted = max(size, free // GRANTS)
+        self._granted -= size
+        return True
+
+    def _files(self) -> Iterator[tuple[float, int, str]]:
+        """(last use, bytes, path) of every file; abandoned temporary files are removed on the way."""
+        for folder in _scan(self.folder):
+            for file in _scan(folder.path) if folder.is_dir() else ():
+                try:
+                    status = file.stat()
+                    if file.name.startswith(".") and time.time() - status.st_mtime > ABANDONED:
+                        os.unlink(file.path)
+                    else:
+                        yield status.st_mtime, status.st_size, file.path
+                except OSError:
+                    continue  # another run removed it
+
+
+def _scan(folder: Path | str) -> list[os.DirEntry]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except OSError:
+        return []
+
+
+@functools.cache
+def _header(shape: tuple[int, ...]) -> bytes:
+    """The head of a .npy file of this shape, to the byte."""
+    buffer = io.BytesIO()
+    np.lib.format.write_array_header_1_0(buffer, {"descr": "|u1", "fortran_order": False, "shape": tuple(shape)})
+    return buffer.getvalue()
+
+
+def _open(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
+    """The array of a file, mapped; None if there is none or it is not whole."""
+    head = _header(shape)
+    try:
+        with open(path, "rb") as file:
+            status = os.fstat(file.fileno())
+            if status.st_size != len(head) + math.prod(shape) or file.read(len(head)) != head:
+                return None
+            if time.time() - status.st_mtime > TOUCHED:
+                _touch(path)
+            return np.asarray(np.memmap(file, np.uint8, "r", offset=len(head), shape=shape))
+    except (OSError, ValueError):
+        return None
+
+
+def _touch(path: Path) -> None:
+    try:
+        os.utime(path, (time.time(),) * 2)
+    except OSError:
+        pass
+
+
+def _store(path: Path, frames: np.ndarray) -> bool:
+    """Write an array whole or not at all; whether that worked."""
+    temporary = path.parent / f".{uuid.uuid4().hex}.part"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "xb") as file:
+            file.write(_header(frames.shape))
+            file.write(memoryview(np.ascontiguousarray(frames)).cast("B"))
+            file.flush()
+            os.fsync(file.fileno())  # or a power failure leaves the right length with zeros in it
+        _touch(temporary)
+        os.replace(temporary, path)
+        return True
+    except OSError:
+        return False
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def within(seconds: float, path: Path, work: Callable[[], np.ndarray]) -> np.ndarray:
+    """The result of `work`, or ReadError when it is not done after `seconds` (0: wait for ever).
+
+    A decoder that hangs cannot be stopped from outside; its thread is left behind and ends with the process.
+    """
+    if not seconds:
+        return work()
+    result: list = []
+
+    def run() -> None:
+        try:
+            result.append((work(), None))
+        except BaseException as error:
+            result.append((None, error))
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if not result:
+        raise ReadError(path, f"still not decoded after {seconds:g} s")
+    value, error = result[0]
+    if error is not None:
+        raise error
+    return value
