@@ -111,7 +111,9 @@ def write_mp4(
                 stream.codec_context.colorspace, stream.codec_context.color_range = 6, 1
                 for index, image in enumerate(frames):
                     frame = av.VideoFrame.from_ndarray(image, format="rgb24")
-                    frame = frame.reformat(format="yuv420p", dst_colorspace="ITU601", dst_color_range="MPEG")
+                    frame = frame.reformat(
+                        format="yuv420p", dst_colorspace="ITU601", dst_color_range="MPEG", interpolation="AREA"
+                    )
                     frame.pts, frame.time_base = index, 1 / rate
                     container.mux(stream.encode(frame))
                 container.mux(stream.encode())

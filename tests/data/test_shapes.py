@@ -182,6 +182,26 @@ def test_dataset_is_kept_when_the_same_and_never_overwritten(tmp_path):
     assert tree(tmp_path / "mine") == {"holiday.mp4": b"x"}
 
 
+def test_two_processes_may_make_the_same_set(tmp_path, monkeypatch):
+    """Whoever finishes second takes what is there if it is the same, and refuses otherwise."""
+    write, faster = shapes.media.write_mp4, dict(seed=0)
+
+    def interrupted(path, *args, **kwargs):
+        monkeypatch.setattr(shapes.media, "write_mp4", write)
+        shapes.render_dataset(tmp_path / "d", videos=4, **SIZE, **faster, progress=False)
+        write(path, *args, **kwargs)
+
+    monkeypatch.setattr(shapes.media, "write_mp4", interrupted)
+    record = shapes.render_dataset(tmp_path / "d", videos=4, seed=0, **SIZE, progress=False)
+    before = tree(tmp_path / "d")
+    assert record == json.loads(before["shapes.json"]) and [p.name for p in tmp_path.iterdir()] == ["d"]
+    (tmp_path / "d").rename(tmp_path / "e")
+    monkeypatch.setattr(shapes.media, "write_mp4", interrupted)
+    with pytest.raises(UsageError, match="another"):
+        shapes.render_dataset(tmp_path / "d", videos=4, seed=1, **SIZE, progress=False)
+    assert tree(tmp_path / "d") == before
+
+
 def test_failed_rendering_leaves_nothing(tmp_path, monkeypatch):
     def fail(*args, **kwargs):
         raise KeyboardInterrupt

@@ -19,6 +19,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from vidiff.callbacks.checkpoints import Checkpoints
+from vidiff.callbacks.dashboards import dashboards
 from vidiff.callbacks.evaluation import Evaluation, EvaluationOptions
 from vidiff.callbacks.metrics_csv import MetricsCSV
 from vidiff.callbacks.progress import GameProgress
@@ -143,9 +144,10 @@ class TrainingCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         config = self._config
         _check_linked(self.argv, config)
-        self.run_folder.config = self.parser._subcommands_action._name_parser_map[self.subcommand].dump(
-            config, skip_none=False
-        )
+        parser = self.parser._subcommands_action._name_parser_map[self.subcommand]
+        kept = config.clone()
+        kept.run_dir = kept.ckpt_path = None  # the file describes a run, not where and from what it was started
+        self.run_folder.config = parser.dump(kept, skip_none=False)
 
     def parse_arguments(self, parser, args) -> None:
         try:
@@ -177,7 +179,7 @@ class TrainingCLI(LightningCLI):
         forced = [RunFolder(run), TrainingLog(), spent, self.evaluation, checkpoints]
         if config.trainer.get("enable_progress_bar") is not False:
             forced.append(GameProgress())
-        loggers = [MetricsCSV(run), *_dashboards(config.logger, run, config.as_dict())]
+        loggers = [MetricsCSV(run), *dashboards(config.logger, run, yaml.safe_load(run.config))]
         settings = {**self._get(self.config_init, "trainer", default={}), **kwargs}
         settings["logger"] = loggers
         settings["callbacks"] = [*forced, *(settings.get("callbacks") or [])]
@@ -191,10 +193,6 @@ class TrainingCLI(LightningCLI):
             settings["strategy"] = GameStrategy()
             trainer = Trainer(**settings)
         return trainer
-
-
-def _dashboards(kind: str, run: Run, config: dict[str, Any]) -> list:
-    return []
 
 
 def _option(argv: list[str], name: str) -> str | None:

@@ -15,7 +15,7 @@ import shutil
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,12 +38,10 @@ class Video(NamedTuple):
     Args:
         key: identity of its content and of how it is decoded.
         shape: (C, T, H, W) of the whole of it.
-        decode: frame numbers -> uint8 (C, len(numbers), H, W); may raise ReadError.
     """
 
     key: str
     shape: tuple[int, int, int, int]
-    decode: Decode
 
     @property
     def pieces(self) -> range:
@@ -67,37 +65,42 @@ class FrameCache:
         self.limit = limit
         self.unreadable: set[str] = set()  # pieces that hold a damaged frame: their good clips are still read
 
-    def read(self, video: Video, indices: np.ndarray) -> np.ndarray:
-        """The frames `indices` (increasing) of a video, a new array uint8 (C, T, H, W).
+    def read(self, video: Video, indices: np.ndarray, decode: Decode) -> np.ndarray:
+        """Frames of a video, a new array uint8 (C, T, H, W).
+
+        Args:
+            video: which.
+            indices: frame numbers, increasing in equal steps.
+            decode: frame numbers -> uint8 (C, len(numbers), H, W); may raise ReadError.
 
         Raises:
             ReadError: one of them cannot be decoded.
         """
         homes, parts = indices // PIECE, []
         for piece in np.unique(homes).tolist():
-            frames = self._piece(video, piece)
+            frames = self._piece(video, piece, decode)
             if frames is None:
-                return video.decode(indices)
+                return decode(indices)
             inside = indices[homes == piece] - piece * PIECE
             stride = int(inside[1] - inside[0]) if len(inside) > 1 else 1
             # A slice touches the pages of these frames alone, and copies in runs.
             parts.append(frames[:, inside[0] : inside[-1] + 1 : stride])
         return np.concatenate(parts, axis=1)
 
-    def prepare(self, videos: Iterable[Video]) -> None:
-        """Called in the main process before workers start."""
+    def prepare(self, videos: Sequence[Video], decode: Callable[[int, Sequence[int]], np.ndarray]) -> None:
+        """Called in the main process before workers start; `decode` takes a position in `videos` as well."""
         raise NotImplementedError
 
-    def _piece(self, video: Video, piece: int) -> np.ndarray | None:
+    def _piece(self, video: Video, piece: int, decode: Decode) -> np.ndarray | None:
         """Frames of a piece, or None where it is not to be had."""
         raise NotImplementedError
 
-    def _decode(self, video: Video, piece: int) -> np.ndarray | None:
+    def _decode(self, video: Video, piece: int, decode: Decode) -> np.ndarray | None:
         name = f"{video.key}-{piece}"
         if name in self.unreadable:
             return None
         try:
-            return video.decode(np.array(video.frames(piece)))
+            return decode(np.array(video.frames(piece)))
         except ReadError:
             self.unreadable.add(name)
             return None
@@ -110,20 +113,20 @@ class RamCache(FrameCache):
         super().__init__(limit)
         self.pieces: dict[str, np.ndarray] = {}
 
-    def prepare(self, videos: Iterable[Video]) -> None:
+    def prepare(self, videos: Sequence[Video], decode: Callable[[int, Sequence[int]], np.ndarray]) -> None:
         room = self.limit - sum(frames.nbytes for frames in self.pieces.values())
-        wanted: dict[str, tuple[Video, int]] = {}  # by name: byte-identical copies are decoded once
-        for video in videos:
+        wanted: dict[str, tuple] = {}  # by name: byte-identical copies are decoded once
+        for position, video in enumerate(videos):
             for piece in video.pieces:
                 name, size = f"{video.key}-{piece}", math.prod(video.piece_shape(piece))
                 if size <= room and not (name in wanted or name in self.pieces or name in self.unreadable):
-                    wanted[name] = video, piece
+                    wanted[name] = video, piece, functools.partial(decode, position)
                     room -= size
         jobs = list(wanted.values())
         decoded = in_threads(lambda job: self._decode(*job), jobs, "decoding videos into memory")
         self.pieces |= {name: frames for name, frames in zip(wanted, decoded) if frames is not None}
 
-    def _piece(self, video: Video, piece: int) -> np.ndarray | None:
+    def _piece(self, video: Video, piece: int, decode: Decode) -> np.ndarray | None:
         return self.pieces.get(f"{video.key}-{piece}")
 
 
@@ -148,7 +151,18 @@ class DiskCache(FrameCache):
         self._granted = 0
         self._claimed: set[str] = set()
 
-    def prepare(self, videos: Iterable[Video]) -> None:
+    def unusable(self) -> str | None:
+        """Why nothing can be written; None when it can."""
+        probe = self.folder / f".{uuid.uuid4().hex}.part"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            probe.touch()
+            probe.unlink()
+            return None
+        except OSError as error:
+            return f"{self.folder} cannot be written ({error.strerror})"
+
+    def prepare(self, videos: Sequence[Video], decode: Callable[[int, Sequence[int]], np.ndarray]) -> None:
         """Mark the files that are there as used by this run, so that it does not throw away what it needs next."""
         for video in videos:
             if video.key not in self._claimed:
@@ -159,7 +173,7 @@ class DiskCache(FrameCache):
     def _path(self, video: Video, piece: int) -> Path:
         return self.folder / video.key[:2] / f"{video.key}-{piece}.npy"
 
-    def _piece(self, video: Video, piece: int) -> np.ndarray | None:
+    def _piece(self, video: Video, piece: int, decode: Decode) -> np.ndarray | None:
         path, shape = self._path(video, piece), video.piece_shape(piece)
         frames = _open(path, shape)
         if frames is not None:
@@ -167,10 +181,9 @@ class DiskCache(FrameCache):
         size = math.prod(shape)
         if not self._room(size):
             return None
-        frames = self._decode(video, piece)
+        frames = self._decode(video, piece, decode)
         if frames is not None:
-            if frames.shape != shape:
-                raise ReadError(path, f"decoded as {frames.shape} instead of {shape}")
+            assert frames.shape == shape, (frames.shape, shape)
             self.full |= not _store(path, frames)
         return frames
 
@@ -181,10 +194,9 @@ class DiskCache(FrameCache):
         if self._granted < size:
             files = sorted(self._files())
             try:
-                self.folder.mkdir(parents=True, exist_ok=True)
                 spare = shutil.disk_usage(self.folder).free - SPARE
-            except OSError:
-                spare = 0
+            except OSError:  # the folder was removed; the first file brings it back
+                spare = size
             free = min(self.limit - sum(length for _, length, _ in files), spare)
             for used, length, path in files:
                 if free >= max(size, self.limit // GRANTS) or used >= self.started:
@@ -273,8 +285,8 @@ def _store(path: Path, frames: np.ndarray) -> bool:
             temporary.unlink(missing_ok=True)
 
 
-def within(seconds: float, path: Path, work: Callable[[], np.ndarray]) -> np.ndarray:
-    """The result of `work`, or ReadError when it is not done after `seconds` (0: wait for ever).
+def within(seconds: float, work: Callable[[], np.ndarray]) -> np.ndarray:
+    """The result of `work`, or TimeoutError when it is not done after `seconds` (0: wait for ever).
 
     A decoder that hangs cannot be stopped from outside; its thread is left behind and ends with the process.
     """
@@ -292,7 +304,7 @@ def within(seconds: float, path: Path, work: Callable[[], np.ndarray]) -> np.nda
     thread.start()
     thread.join(seconds)
     if not result:
-        raise ReadError(path, f"still not decoded after {seconds:g} s")
+        raise TimeoutError
     value, error = result[0]
     if error is not None:
         raise error

@@ -15,16 +15,17 @@ from torch import Tensor, nn
 
 from vidiff.augment.pipeline import build_augment
 from vidiff.clip import uint8_to_unit, unit_to_signed
+from vidiff.data.cache import DiskCache, FrameCache, RamCache
 from vidiff.data.dataset import BadFiles, ClipDataset
 from vidiff.data.index import Entry, Index, build_index
 from vidiff.data.layouts import ACCEPTED
 from vidiff.data.loader import ClipLoader, ClipPass
 from vidiff.data.reader import RESIZE_RULE
-from vidiff.data.sampling import clip_span, video_at
+from vidiff.data.sampling import clip_span
 from vidiff.data.splits import Split, make_splits
 from vidiff.errors import RunError, UsageError
 
-EMBEDDED_ROOT, EMBEDDED_VIDEOS = Path("data", "shapes"), 240
+EMBEDDED_VIDEOS = 240
 
 
 class ClipDataModule(LightningDataModule):
@@ -48,10 +49,18 @@ class ClipDataModule(LightningDataModule):
         on_error: an unreadable clip: `skip` (another one takes its place, counted and listed) or `raise`.
         max_bad_fraction: share of unreadable files above which the run stops.
         clips_per_epoch: None: the smallest multiple of the number of training videos >= 1000; in whole batches.
-        timeout: seconds to wait for a batch from the workers before stopping.
+        timeout: seconds to wait for a batch from the workers before stopping. A file that takes an eighth of it for
+            64 frames counts as unreadable. 0: wait for ever.
         stills: every image is a video of one frame (photos in class folders); for `num_frames: 1`.
         multiprocessing_context: how workers start: `fork`, `spawn`, `forkserver`; None: the platform's way.
+        cache: decoded frames are kept on `disk` (`$VIDIFF_CACHE_DIR/frames`, shared by workers, processes and runs;
+            the default, because decoding otherwise competes with training for the same cores, and the clips are the
+            same to the bit), in `ram` (all decoded at the start, held by each process), or nowhere: `none`.
+        cache_limit_gb: most that is kept, in 10^9 bytes, of all runs together for `disk`. What does not fit is decoded
+            each time.
     """
+
+    embedded_root = Path("data", "shapes")
 
     def __init__(
         self,
@@ -74,6 +83,8 @@ class ClipDataModule(LightningDataModule):
         timeout: float = 120.0,
         stills: bool = False,
         multiprocessing_context: str | None = None,
+        cache: Literal["none", "ram", "disk"] = "disk",
+        cache_limit_gb: float = 4.0,
     ):
         super().__init__()
         if isinstance(num_classes, str) and num_classes != "auto":
@@ -82,13 +93,18 @@ class ClipDataModule(LightningDataModule):
             raise UsageError(f"max_bad_fraction is a share in [0, 1], got {max_bad_fraction}")
         if batch_size < 1:
             raise UsageError(f"batch_size must be at least 1, got {batch_size}")
-        self.root = Path(root) if root is not None else EMBEDDED_ROOT
+        if cache not in ("none", "ram", "disk") or cache_limit_gb < 0:
+            raise UsageError(
+                f"cache must be none, ram or disk, its limit not negative, got {cache!r}, {cache_limit_gb}"
+            )
+        self.root = Path(root) if root is not None else self.embedded_root
         self.embedded = root is None
         self.num_frames, self.resolution, self.frame_stride = num_frames, resolution, frame_stride
         self.channels, self.batch_size, self.seed = channels, batch_size, seed
         self.split, self.fit, self.backend, self.on_error, self.stills = split, fit, backend, on_error, stills
         self.max_bad_fraction, self.clips_per_epoch = max_bad_fraction, clips_per_epoch
         self.loading = dict(num_workers=num_workers, timeout=timeout, multiprocessing_context=multiprocessing_context)
+        self.cache, self.cache_limit = cache, int(cache_limit_gb * 1e9)
         self.augment = build_augment(augment)
         self._num_classes = num_classes
         clip_span(num_frames, frame_stride)
@@ -202,28 +218,51 @@ class ClipDataModule(LightningDataModule):
         if not self.videos[split]:
             span = clip_span(self.num_frames, self.frame_stride)
             raise UsageError(f"{self.root}: the {split} split holds no video of {span} frames or more")
-        return ClipDataset(
-            self.index.root,
-            self.videos[split],
-            self.num_frames,
-            self.resolution,
-            self.frame_stride,
-            self.channels,
-            self.index.classes,
-            self.seed if seed is None else seed,
-            purpose,
-            self.fit,
-            self.backend,
-            self.on_error,
-            **options,
-        )
+        return self.clips_of(self.videos[split], self.index.classes, seed, purpose, **options)
+
+    def clips_of(
+        self,
+        entries: list[Entry],
+        classes: list[str],
+        seed: int | None = None,
+        purpose: str = "train",
+        kind: type[ClipDataset] = ClipDataset,
+        **options,
+    ) -> ClipDataset:
+        """The clips of some videos, with the geometry and decoding of this datamodule."""
+        geometry = self.num_frames, self.resolution, self.frame_stride, self.channels, classes
+        key = self.seed if seed is None else seed, purpose
+        decoding = dict(cache=self.frame_cache, patience=self.loading["timeout"] / 8) | options
+        return kind(self.index.root, entries, *geometry, *key, self.fit, self.backend, self.on_error, **decoding)
+
+    @cached_property
+    def frame_cache(self) -> FrameCache | None:
+        """Where decoded frames are kept."""
+        if self.cache == "none":
+            return None
+        need = sum(e.num_frames for e in self.index.entries) * self.channels * self.resolution**2
+        if need > self.cache_limit:
+            warnings.warn(
+                f"decoded, the videos take {need / 1e9:.1f} GB, more than cache_limit_gb={self.cache_limit / 1e9:g}: "
+                "the rest is decoded each time",
+                stacklevel=2,
+            )
+        cache = RamCache(self.cache_limit) if self.cache == "ram" else DiskCache(self.cache_limit)
+        if isinstance(cache, DiskCache) and (reason := cache.unusable()):
+            warnings.warn(f"decoded frames are not kept: {reason}; VIDIFF_CACHE_DIR moves the cache", stacklevel=2)
+            return None
+        return cache
 
     def _place(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
 
+    def train_dataset(self) -> ClipDataset:
+        """What the training stream reads."""
+        return self.dataset("train")
+
     def train_dataloader(self) -> ClipLoader:
         rank, world = self._place()
-        dataset, clips = self.dataset("train"), self.clips_per_epoch
+        dataset, clips = self.train_dataset(), self.clips_per_epoch
         limit = getattr(self.trainer, "limit_train_batches", 1.0)
         if isinstance(limit, int) and limit > 0:
             # The loader's epoch is then what Lightning calls an epoch, and slots stay without gaps.
@@ -274,24 +313,31 @@ class ClipDataModule(LightningDataModule):
         if num_clips < 1:
             raise UsageError(f"num_clips must be at least 1, got {num_clips}")
         dataset = self.dataset(split, seed, "evaluation")
-        ids = torch.arange(rank, num_clips, world).numpy()
-        videos = video_at(ids, len(dataset), seed, "evaluation")
-        requests = list(zip(ids.tolist(), videos.tolist()))
+        requests = dataset.requests(torch.arange(rank, num_clips, world).numpy())
         for batch in ClipPass(dataset, requests, batch_size, bad_files=self.bad_files, **self.loading):
             yield batch["slot"], batch["clip"], batch["label"]
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """On the device: uint8 -> float [-1, 1]; in training the augmentation in between, keyed by the global slot."""
-        if not isinstance(batch, dict) or "clip" not in batch or batch["clip"].dtype != torch.uint8:
+        if not isinstance(batch, dict):
             return batch
-        clip = uint8_to_unit(batch["clip"])
-        if self.trainer is not None and self.trainer.training:
-            rank, world = self._place()
-            size = len(clip)
-            first = int(batch["slot"][0]) - rank * size
-            self.augment.to(clip.device)
-            clip = self.augment(clip, key=(self.seed, first), offset=rank * size, total=world * size)
-        return {**batch, "clip": unit_to_signed(clip)}
+        return self.to_float(batch, augment=self.trainer is not None and self.trainer.training)
+
+    def to_float(self, batch: dict[str, Any], augment: bool) -> dict[str, Any]:
+        """The batch with its uint8 clips (`clip`, `clip_a`, `clip_b`) as float [-1, 1], augmented or not."""
+        out, (rank, world) = dict(batch), self._place()
+        for name in ("clip", "clip_a", "clip_b"):
+            if name not in batch or batch[name].dtype != torch.uint8:
+                continue
+            clip = uint8_to_unit(batch[name])
+            if augment:
+                size = len(clip)
+                first = int(batch["slot"][0]) - rank * size
+                self.augment.to(clip.device)
+                key = (self.seed, first) if name == "clip" else (self.seed, first, name)
+                clip = self.augment(clip, key=key, offset=rank * size, total=world * size)
+            out[name] = unit_to_signed(clip)
+        return out
 
     def write_bad_files(self, run_dir: str | Path) -> Path | None:
         """Write `bad_files.csv` (path, found, failures, reason) into a run's folder; None when every file was fine."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import functools
 import hashlib
 import os
 import tempfile
 import warnings
 from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +19,14 @@ from torch.utils.data import Dataset
 
 from vidiff import keyed
 from vidiff.clip import thwc_to_clip
+from vidiff.data.cache import FrameCache, Video, within
 from vidiff.data.index import Entry
-from vidiff.data.reader import FITS, ReadError, open_reader, read_square
-from vidiff.data.sampling import clip_indices, clip_span
+from vidiff.data.reader import FITS, RESIZE_RULE, ReadError, open_reader, read_square
+from vidiff.data.sampling import clip_indices, clip_span, video_at
 from vidiff.errors import RunError, UsageError
 
 ATTEMPTS = 10  # clips tried for one slot before giving up
+DECODED_VERSION = 1  # of the frames in the cache: raise it whenever decoding or resizing gives other pixels
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # BT.601
 
 
@@ -40,6 +44,8 @@ class ClipDataset(Dataset):
         on_error: `skip`: an unreadable clip is replaced by another one, keyed by (seed, slot, attempt), and the item
             says so; `raise`: ReadError.
         random_start: False takes the centred clip of each video.
+        cache: where decoded frames are kept; the clips are the same with and without.
+        patience: seconds for decoding 64 frames before a file counts as unreadable (0: for ever).
     """
 
     def __init__(
@@ -57,6 +63,8 @@ class ClipDataset(Dataset):
         backend: str = "decord",
         on_error: str = "skip",
         random_start: bool = True,
+        cache: FrameCache | None = None,
+        patience: float = 0.0,
     ):
         if channels not in (1, 3):
             raise UsageError(f"channels must be 3 (RGB) or 1 (grey), got {channels}")
@@ -73,6 +81,12 @@ class ClipDataset(Dataset):
         self.labels = [classes.index(e.label) if e.label is not None else 0 for e in entries]
         self.seed, self.purpose, self.fit, self.backend = seed, purpose, fit, backend
         self.on_error, self.random_start = on_error, random_start
+        self.patience = patience
+        self.hung: dict[int, str] = {}  # video -> reason
+        self.cache = cache
+        self.videos = [self._video(i) for i in range(len(self.entries))] if cache else []
+        if cache:
+            cache.prepare(self.videos, self._decode)
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -86,39 +100,93 @@ class ClipDataset(Dataset):
     def path(self, video: int) -> Path:
         return self.root / self.entries[video].path
 
-    def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
+    def requests(self, slots: np.ndarray) -> list[tuple[int, int]]:
+        """What to ask for, (slot, video), at each slot of an endless run."""
+        order = "order" if self.purpose == "train" else self.purpose
+        return list(zip(slots.tolist(), video_at(slots, len(self), self.seed, order).tolist()))
+
+    def paths(self, request: tuple[int, int]) -> list[Path]:
+        """The files that a request reads."""
+        return [self.path(request[1])]
+
+    def __getitem__(self, request: tuple[int, int]) -> dict[str, Any]:
         """The clip of a slot: `clip` uint8 (C, T, H, W), `label`, `video`, `start`, `slot`, and `bad`: a list of
-        (video, reason) of what had to be passed over.
+        (path, reason) of what had to be passed over.
 
         Raises:
             ReadError: the clip cannot be read (`on_error="raise"`), or ten clips in a row cannot.
         """
-        slot, video = int(key[0]), int(key[1])
-        bad: list[tuple[int, str]] = []
+        slot, video = int(request[0]), int(request[1])
+        bad: list[tuple[str, str]] = []
         for attempt in range(ATTEMPTS):
             if attempt:
-                video = keyed.key(self.seed, self.purpose, "video", slot, attempt) % len(self.entries)
+                video = self._instead(slot, video, attempt)
             try:
-                clip, start = self._read(slot, video, attempt)
+                item = self._read(slot, video, attempt)
             except ReadError as error:
                 if self.on_error == "raise":
                     raise
-                bad.append((video, error.reason))
+                bad.append((error.path, error.reason))
                 continue
-            label = self.labels[video]
-            return {"clip": clip, "label": label, "video": video, "start": start, "slot": slot, "bad": bad}
-        names = ", ".join(sorted({self.entries[v].path for v, _ in bad})[:5])
+            return {**item, "label": self.labels[video], "video": video, "slot": slot, "bad": bad}
+        names = ", ".join(sorted({path for path, _ in bad})[:5])
         raise ReadError(self.root, f"{ATTEMPTS} clips in a row could not be read ({names}: {bad[-1][1]})")
 
-    def _read(self, slot: int, video: int, attempt: int) -> tuple[torch.Tensor, int]:
-        entry = self.entries[video]
+    def _instead(self, slot: int, video: int, attempt: int) -> int:
+        """The video that takes the place of one that cannot be read."""
+        return keyed.key(self.seed, self.purpose, "video", slot, attempt) % len(self.entries)
+
+    def _read(self, slot: int, video: int, attempt: int) -> dict[str, Any]:
+        length = self.entries[video].num_frames
         start_key = keyed.key(self.seed, self.purpose, "start", slot, attempt) if self.random_start else None
-        indices = clip_indices(entry.num_frames, self.num_frames, self.frame_stride, start_key)
-        reader = open_reader(self.path(video), entry.kind, self.backend, entry.files)
-        frames = read_square(reader, indices, self.resolution, self.fit, (entry.width, entry.height))
+        indices = clip_indices(length, self.num_frames, self.frame_stride, start_key)
+        decode = functools.partial(self._decode, video)
+        clip = self.cache.read(self.videos[video], indices, decode) if self.cache else decode(indices)
+        return {"clip": torch.from_numpy(clip), "start": int(indices[0])}
+
+    def _decode(self, video: int, indices: Sequence[int]) -> np.ndarray:
+        """Frames of a video at training resolution, uint8 (C, T, H, W).
+
+        Raises:
+            ReadError: naming the video, whichever of its files is at fault.
+        """
+        entry, path = self.entries[video], self.path(video)
+        reader = open_reader(path, entry.kind, self.backend, entry.files)
+        size = (entry.width, entry.height)
+        if video in self.hung:
+            raise ReadError(path, self.hung[video])
+        patience = self.patience * max(1.0, len(indices) / 64)
+        try:
+            frames = within(patience, lambda: read_square(reader, indices, self.resolution, self.fit, size))
+        except TimeoutError:
+            self.hung[video] = f"still not decoded after {patience:g} s"
+            raise ReadError(path, self.hung[video]) from None
+        except ReadError as error:
+            part = "" if error.path == str(path) else f"{Path(error.path).name}: "
+            raise ReadError(path, part + error.reason) from None
         if self.channels == 1:
             frames = (frames @ _LUMA + 0.5).astype(np.uint8)[..., None]  # (T, H, W, 3) -> (T, H, W, 1)
-        return thwc_to_clip(frames), int(indices[0])
+        return thwc_to_clip(frames).numpy()
+
+    def _video(self, video: int) -> Video:
+        """How the cache knows a video: by its content and by all that decides on the pixels."""
+        e = self.entries[video]
+        decoding = (DECODED_VERSION, RESIZE_RULE[e.kind], self.backend, self.resolution, self.fit, self.channels)
+        what = (e.sha256, e.kind, e.num_frames, e.width, e.height, decoding, _libraries())
+        key = hashlib.sha256(repr(what).encode()).hexdigest()[:40]
+        return Video(key, (self.channels, e.num_frames, self.resolution, self.resolution))
+
+
+@functools.cache
+def _libraries() -> tuple[str, ...]:
+    """Names and versions of what decodes."""
+    found = []
+    for name in ("decord", "decord2", "av", "pillow"):
+        try:
+            found.append(f"{name} {metadata.version(name)}")
+        except metadata.PackageNotFoundError:
+            continue
+    return tuple(found)
 
 
 class BadFiles:

@@ -16,11 +16,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from vidiff.data.dataset import BadFiles, ClipDataset
 from vidiff.data.reader import ReadError
-from vidiff.data.sampling import epoch_length, video_at
+from vidiff.data.sampling import epoch_length
 from vidiff.errors import RunError, UsageError
 
-Requests = list[tuple[int, int]]  # a batch as asked for: (slot, video)
-KEYS = ("label", "video", "start", "slot")
+Requests = list[tuple]  # a batch as asked for: (slot, video), or whatever the dataset's `requests` gives
 
 
 class _Batches(Dataset):
@@ -34,9 +33,11 @@ class _Batches(Dataset):
             items = [self.dataset[request] for request in requests]
         except ReadError as error:
             return {"error": (error.path, error.reason)}
-        batch: dict[str, Any] = {"clip": torch.stack([item["clip"] for item in items])}  # (B, C, T, H, W)
-        batch.update({k: torch.tensor([item[k] for item in items], dtype=torch.int64) for k in KEYS})
-        batch["bad"] = [failure for item in items for failure in item["bad"]]
+        batch: dict[str, Any] = {"bad": [failure for item in items for failure in item.pop("bad")]}
+        for name, value in items[0].items():
+            column = [item[name] for item in items]
+            tensor = isinstance(value, torch.Tensor)  # clips: (C, T, H, W) -> (B, C, T, H, W); the rest: (B,)
+            batch[name] = torch.stack(column) if tensor else torch.tensor(column, dtype=torch.int64)
         return batch
 
 
@@ -90,7 +91,7 @@ class _Stream:
         try:
             batch = next(iterator)
         except RuntimeError as error:
-            names = ", ".join(dict.fromkeys(str(self.dataset.path(video)) for _, video in requests))
+            names = ", ".join(dict.fromkeys(str(path) for request in requests for path in self.dataset.paths(request)))
             if "timed out" in str(error):
                 raise RunError(
                     f"no batch within {self.timeout:g} s; a decoder may hang on one of: {names}. "
@@ -104,17 +105,16 @@ class _Stream:
             raise
         if "error" in batch:
             raise ReadError(*batch["error"])
-        for video, reason in batch.pop("bad"):
-            self.bad_files.add(self.dataset.path(video), reason)
+        for path, reason in batch.pop("bad"):
+            self.bad_files.add(path, reason)
         return batch
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """Which (slot, video) pairs this rank reads for which batch: arithmetic, no state."""
+    """Which requests this rank makes for which batch: arithmetic, no state."""
 
-    num_videos: int
-    seed: int
+    dataset: ClipDataset
     batch_size: int
     rank: int
     world: int
@@ -125,8 +125,7 @@ class _Plan:
 
     def requests(self, epoch: int, batch: int) -> Requests:
         first = epoch * self.clips_per_epoch + (batch * self.world + self.rank) * self.batch_size
-        slots = np.arange(first, first + self.batch_size)
-        return list(zip(slots.tolist(), video_at(slots, self.num_videos, self.seed, "order").tolist()))
+        return self.dataset.requests(np.arange(first, first + self.batch_size))
 
     def after(self, epoch: int, batch: int) -> tuple[int, int]:
         return (epoch, batch + 1) if batch + 1 < len(self) else (epoch + 1, 0)
@@ -180,7 +179,7 @@ class ClipLoader(_Stream):
             raise UsageError(f"batch_size must be at least 1 and rank in 0..{world - 1}, got {batch_size} and {rank}")
         self.batch_size, self.rank, self.world = batch_size, rank, world
         self.clips_per_epoch = epoch_length(len(dataset), batch_size * world, clips_per_epoch)
-        self.plan = _Plan(len(dataset), dataset.seed, batch_size, rank, world, self.clips_per_epoch)
+        self.plan = _Plan(dataset, batch_size, rank, world, self.clips_per_epoch)
         self.epoch = self.batch = 0  # the batch to hand out next
         self._iterator: Iterator[dict] | None = None  # Lightning shuts the workers of an attribute of this name
 
@@ -246,7 +245,7 @@ class ClipPass(_Stream):
 
     Args:
         dataset: the clips; its `purpose` and `seed` key the starts.
-        requests: (slot, video) of every clip of this process.
+        requests: what this process asks the dataset for, one entry a clip.
         batch_size: clips per batch.
         bad_files, num_workers, timeout, multiprocessing_context: as in ClipLoader.
     """

@@ -103,9 +103,9 @@ def _write(out: Path, request: dict, jobs: Sequence[tuple[str, int, str]], progr
             media.write_mp4(temporary / name, clip, fps=FPS, crf=14)
         record = {**request, "files": len(jobs), "sha256": digest.hexdigest(), **finish()}
         (temporary / MARKER).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-        if out.exists():
-            out.rmdir()  # empty, or this fails and nothing is lost
         try:
+            if out.exists():
+                out.rmdir()  # empty, or this fails and nothing is lost
             os.rename(temporary, out)
         except OSError:
             # Somebody else was faster; fine if they made the same.

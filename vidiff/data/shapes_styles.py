@@ -177,7 +177,7 @@ def cartoon(canvas: Canvas, sky: np.ndarray, earth: np.ndarray, layers: list[Lay
     """Flat, stronger colours and dark outlines."""
     flat, line = _bands(_ground(canvas), canvas, 4, 1.0)
     image = mix(mix(_vivid(sky), _vivid(earth), flat), INK, 0.55 * line)
-    width = max(2.0 * canvas.pixel, 0.034)
+    width = max(1.4 * canvas.pixel, 0.034)
     for layer in layers:
         u, v, edge, pixel = _local(layer, canvas)
         first, second = (_vivid(colour) for colour in layer.colours)

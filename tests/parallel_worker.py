@@ -1,0 +1,45 @@
+"""Trains one family for a few steps on one or two processes and saves what each process ends with.
+
+Run by test_parallel.py as a program, because Lightning starts the second process by running it again.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import torch
+from helpers import TINY, Clips, quiet_trainer
+
+from vidiff.models.base import families
+from vidiff.nn.discriminators import ConvDiscriminator
+from vidiff.nn.generators import ConvGenerator
+from vidiff.parallel import GameStrategy, rank
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("family")
+    parser.add_argument("out")
+    parser.add_argument("--world", type=int, default=1)
+    parser.add_argument("--norm", default="layer")
+    parser.add_argument("--sync", action="store_true")
+    parser.add_argument("--steps", type=int, default=3)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    # SGD, because Adam hides a wrong scale of the gradients.
+    sgd = lambda p: torch.optim.SGD(p, lr=0.05)  # noqa: E731
+    model = families()[args.family](
+        generator=lambda spec: ConvGenerator(spec, norm=args.norm),
+        discriminator=lambda spec: ConvDiscriminator(spec, norm=args.norm),
+        optimizer_g=sgd,
+        optimizer_d=sgd,
+        **TINY,
+    ).double()
+    more = dict(devices=args.world, strategy=GameStrategy()) if args.world > 1 else {}
+    trainer = quiet_trainer(max_steps=args.steps, precision="64-true", sync_batchnorm=args.sync, **more)
+    trainer.fit(model, Clips(batch_size=8 // args.world))
+    torch.save(model.state_dict(), f"{args.out}.{rank()}")
+
+
+if __name__ == "__main__":
+    main()
