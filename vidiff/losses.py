@@ -5,6 +5,7 @@
 | standard (non-saturating) | E softplus(-D(x)) + E softplus(D(G(z))) | E softplus(-D(G(z))) | Goodfellow et al. 2014, 1406.2661 |
 | Wasserstein | E D(G(z)) - E D(x) | -E D(G(z)) | Arjovsky et al. 2017, 1701.07875 |
 | least squares | 1/2 E (D(x)-b)^2 + 1/2 E (D(G(z))-a)^2 | 1/2 E (D(G(z))-c)^2 | Mao et al. 2017, 1611.04076 |
+| relativistic pairing | E softplus(-(D(x)-D(G(z)))) | E softplus(-(D(G(z))-D(x))) | Huang et al. 2024, 2501.05441 |
 
 Every discriminator loss is returned as its real and its fake part, so that both can be watched.
 """
@@ -50,6 +51,19 @@ def least_squares_d(real_logits: Tensor, fake_logits: Tensor, a: float = 0.0, b:
 def least_squares_g(fake_logits: Tensor, c: float = 1.0) -> Tensor:
     """1/2 E (D(G(z)) - c)^2."""
     return 0.5 * (fake_logits - c).square().mean()
+
+
+def relativistic_d(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """E softplus(-(D(x_i) - D(G(z_i)))), clip i of one side paired with clip i of the other.
+
+    (Jolicoeur-Martineau 2018, 1807.00734; as R3GAN has it: Huang et al. 2024, 2501.05441.)
+    """
+    return F.softplus(fake_logits - real_logits).mean()
+
+
+def relativistic_g(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """E softplus(-(D(G(z_i)) - D(x_i))): D's loss with the two sides exchanged."""
+    return relativistic_d(fake_logits, real_logits)
 
 
 def reconstruction(output: Tensor, target: Tensor, kind: str = "l1") -> Tensor:

@@ -13,14 +13,24 @@ from torch import Tensor
 Critic = Callable[[Tensor], Tensor]
 
 
-def _gradient(network: Critic, clips: Tensor) -> Tensor:
-    """d sum(network(clips)) / d clips as (B, N), differentiable once more."""
+def _logits_and_gradient(network: Critic, clips: Tensor) -> tuple[Tensor, Tensor]:
+    """network(clips), and d sum(network(clips)) / d clips as (B, N), differentiable once more."""
     clips = clips.detach()
     clips = clips.requires_grad_(True) if clips.dtype == torch.float64 else clips.float().requires_grad_(True)
     with torch.autocast(clips.device.type, enabled=False):
         logits = network(clips)
         (gradient,) = torch.autograd.grad(logits.sum(), clips, create_graph=True)
-    return gradient.flatten(1)  # (B, C, T, H, W) -> (B, N)
+    return logits, gradient.flatten(1)  # (B, C, T, H, W) -> (B, N)
+
+
+def _gradient(network: Critic, clips: Tensor) -> Tensor:
+    return _logits_and_gradient(network, clips)[1]
+
+
+def logits_and_penalty(network: Critic, clips: Tensor) -> tuple[Tensor, Tensor]:
+    """D(x) and 1/2 E |grad D(x)|_2^2 from one forward: R1 on real clips, R2 on generated ones."""
+    logits, gradient = _logits_and_gradient(network, clips)
+    return logits, 0.5 * gradient.square().sum(1).mean()
 
 
 def gradient_penalty(network: Critic, real: Tensor, fake: Tensor, mix: Tensor, target: float = 1.0) -> Tensor:

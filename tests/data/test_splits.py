@@ -127,3 +127,15 @@ def test_weizmann_performers(make):
     assert [len(p) for p in performers] == [7, 1, 1] and not any(
         a & b for a, b in itertools.combinations(performers, 2)
     )
+
+
+def test_every_domain_is_in_every_part_where_it_can_be():
+    entries = [entry(f"A/{n}.mp4", "A") for n in range(40)] + [entry(f"B/{n}.mp4", "B") for n in range(4)]
+    plain, each = (make_splits(index_of(entries), Split(0.05, 0.05), every) for every in (False, True))
+    assert len(plain["val"]) == 2 and len(plain["train"]) == 40
+    for part in each.values():
+        assert {entries[i].domain for i in part} == {"A", "B"}
+    assert sorted(sum(each.values(), [])) == list(range(44)) and 2 <= len(each["val"]) <= 3
+    with pytest.warns(UserWarning, match="of each domain: test = the training videos"):
+        few = make_splits(index_of(entries[:42]), Split(0.05, 0.05), True)
+    assert [entries[i].domain for i in few["test"]].count("B") == 1 and len(set(few["train"]) & set(few["test"])) == 1

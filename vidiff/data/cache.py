@@ -15,6 +15,7 @@ import shutil
 import threading
 import time
 import uuid
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -225,6 +226,31 @@ class DiskCache(FrameCache):
                         yield status.st_mtime, status.st_size, file.path
                 except OSError:
                     continue  # another run removed it
+
+
+def open_cache(kind: str, limit: int, need: int) -> FrameCache | None:
+    """The cache of a run, with a warning where it cannot keep everything.
+
+    Args:
+        kind: `none | ram | disk`.
+        limit: bytes to keep at most.
+        need: bytes of all videos decoded.
+    """
+    if kind == "none":
+        return None
+    if need > limit:
+        warnings.warn(
+            f"decoded, the videos take {need / 1e9:.1f} GB, more than cache_limit_gb={limit / 1e9:g}: the rest is "
+            "decoded each time",
+            stacklevel=3,
+        )
+    if kind == "ram":
+        return RamCache(limit)
+    cache = DiskCache(limit)
+    if reason := cache.unusable():
+        warnings.warn(f"decoded frames are not kept: {reason}; VIDIFF_CACHE_DIR moves the cache", stacklevel=3)
+        return None
+    return cache
 
 
 def _scan(folder: Path | str) -> list[os.DirEntry]:

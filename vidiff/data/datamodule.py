@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from vidiff.augment.pipeline import build_augment
 from vidiff.clip import uint8_to_unit, unit_to_signed
-from vidiff.data.cache import DiskCache, FrameCache, RamCache
+from vidiff.data.cache import FrameCache, open_cache
 from vidiff.data.dataset import BadFiles, ClipDataset
 from vidiff.data.index import Entry, Index, build_index
 from vidiff.data.layouts import ACCEPTED
@@ -60,7 +60,7 @@ class ClipDataModule(LightningDataModule):
             each time.
     """
 
-    embedded_root = Path("data", "shapes")
+    embedded_root, every_domain = Path("data", "shapes"), False  # every_domain: val and test have some of each
 
     def __init__(
         self,
@@ -155,7 +155,8 @@ class ClipDataModule(LightningDataModule):
         that the division does not depend on the clip length."""
         _ = self.bad_files
         entries, span = self.index.entries, clip_span(self.num_frames, self.frame_stride)
-        parts = {name: [entries[i] for i in part] for name, part in make_splits(self.index, self.split).items()}
+        division = make_splits(self.index, self.split, self.every_domain)
+        parts = {name: [entries[i] for i in part] for name, part in division.items()}
         long = {name: [e for e in part if e.num_frames >= span] for name, part in parts.items()}
         lengths = sorted(e.num_frames for e in entries)
         need = f"{self.num_frames} frames at stride {self.frame_stride} need {span}"
@@ -238,20 +239,8 @@ class ClipDataModule(LightningDataModule):
     @cached_property
     def frame_cache(self) -> FrameCache | None:
         """Where decoded frames are kept."""
-        if self.cache == "none":
-            return None
-        need = sum(e.num_frames for e in self.index.entries) * self.channels * self.resolution**2
-        if need > self.cache_limit:
-            warnings.warn(
-                f"decoded, the videos take {need / 1e9:.1f} GB, more than cache_limit_gb={self.cache_limit / 1e9:g}: "
-                "the rest is decoded each time",
-                stacklevel=2,
-            )
-        cache = RamCache(self.cache_limit) if self.cache == "ram" else DiskCache(self.cache_limit)
-        if isinstance(cache, DiskCache) and (reason := cache.unusable()):
-            warnings.warn(f"decoded frames are not kept: {reason}; VIDIFF_CACHE_DIR moves the cache", stacklevel=2)
-            return None
-        return cache
+        frames = sum(e.num_frames for e in self.index.entries)
+        return open_cache(self.cache, self.cache_limit, frames * self.channels * self.resolution**2)
 
     def _place(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)

@@ -41,12 +41,15 @@ class Split:
         _pattern(self.group_by)
 
 
-def make_splits(index: Index, split: Split | None = None) -> dict[str, list[int]]:
+def make_splits(index: Index, split: Split | None = None, every_domain: bool = False) -> dict[str, list[int]]:
     """Positions in `index.entries` for `train`, `val` and `test`, each in order.
 
     Given splits are kept; what they lack is taken from `train`. Otherwise the groups are shuffled by a hash of the
     seed and the group, evenly over the classes; every class stays in `train`, and from three groups on `val` and
     `test` get at least one each. With fewer, `val` and `test` are the training videos, with a warning.
+
+    With `every_domain`, `val` and `test` hold videos of each domain; a domain that can spare none lends its training
+    videos, with a warning.
     """
     split = split or Split()
     entries = index.entries
@@ -70,27 +73,36 @@ def make_splits(index: Index, split: Split | None = None) -> dict[str, list[int]
     for name, share in (("val", split.val), ("test", split.test)):
         if parts[name] or share == 0.0:
             continue
-        for _ in range(max(1, round(share * len(groups))) if len(groups) >= 3 else 0):
-            group = next((g for g in order if all(left[label] > 1 for label in strata[g])), None)
-            if group is None:
-                break
+        wanted = max(1, round(share * len(groups))) if len(groups) >= 3 else 0
+        waiting = {entries[i].domain for i in pool} if every_domain else set()
+        for group in list(order):
+            if len(aside[name]) >= wanted and not waiting & {domain for domain, _ in strata[group]}:
+                continue
+            if any(left[label] < 2 for label in strata[group]):
+                continue
             order.remove(group)
             for label in strata[group]:
                 left[label] -= 1
+            waiting -= {domain for domain, _ in strata[group]}
             aside[name].append(group)
     if not parts["test"] and split.test and not aside["test"] and len(aside["val"]) > 1:
         aside["test"].append(aside["val"].pop())  # small classes: what can be spared is shared
     for name, chosen in aside.items():
         parts[name] += [i for group in chosen for i in groups[group]]
     train = sorted(i for group in order for i in groups[group])
-    lacking = [n for n, share in (("val", split.val), ("test", split.test)) if share and not parts[n] and entries]
-    if lacking:
+    lent = []
+    for name, share in (("val", split.val), ("test", split.test)):
+        have = {entries[i].domain for i in parts[name]}
+        lack = [i for i in train if entries[i].domain not in have] if every_domain or not parts[name] else []
+        if share and lack:
+            parts[name] += lack
+            lent.append(name)
+    if lent:
         warnings.warn(
-            f"{len(groups)} group(s) of videos are too few to set some aside: {' and '.join(lacking)} = the training "
-            "videos, so their figures say nothing about new videos",
+            f"{len(groups)} group(s) of videos are too few to set some aside{' of each domain' * every_domain}: "
+            f"{' and '.join(lent)} = the training videos, so their figures say nothing about new videos",
             stacklevel=2,
         )
-        parts.update({name: list(train) for name in lacking})
     return {"train": train, "val": sorted(parts["val"]), "test": sorted(parts["test"])}
 
 

@@ -1,0 +1,121 @@
+"""The laws of the house that a program can check: imports run downward, no registry, nothing heavy where it hurts."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import vidiff
+
+PACKAGE = Path(vidiff.__file__).parent
+LEVEL = {
+    **dict.fromkeys(["__init__", "errors", "clip", "keyed"], 0),
+    **dict.fromkeys(["losses", "penalties", "optim", "ema", "parallel", "media", "nn", "augment", "metrics"], 1),
+    **dict.fromkeys(["models", "data"], 2),
+    **dict.fromkeys(["callbacks", "bench", "checkpoint"], 3),
+    **dict.fromkeys(["commands", "cli", "__main__"], 4),
+}
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def unit(module: str) -> str:
+    """`vidiff.models.dcgan` -> `models`."""
+    return module.split(".")[1] if "." in module else "__init__"
+
+
+def imports(path: Path) -> list[str]:
+    """Every module of the package that a file imports, also inside functions."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found += [a.name for a in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}: relative import"
+            names = [a.name for a in node.names]
+            deeper = [f"vidiff.{n}" for n in names if n in LEVEL] if node.module == "vidiff" else []
+            found += deeper or [node.module]
+    return [m for m in found if m == "vidiff" or m.startswith("vidiff.")]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_run_downward(path):
+    here = unit(f"vidiff.{'.'.join(path.relative_to(PACKAGE).with_suffix('').parts)}")
+    lazy_api = path == PACKAGE / "__init__.py"  # `vidiff.load_model` is looked up when it is asked for
+    for module in imports(path):
+        there = unit(module)
+        if there == here or there == "__init__" or lazy_api:
+            continue
+        assert LEVEL[there] < LEVEL[here] or (LEVEL[there] == LEVEL[here] >= 3), (
+            f"{path.relative_to(PACKAGE)} (level {LEVEL[here]}) imports {module} (level {LEVEL[there]})"
+        )
+
+
+def test_models_and_data_never_meet():
+    for path in FILES:
+        part = path.relative_to(PACKAGE).parts[0]
+        if part in ("models", "data"):
+            other = {"models": "data", "data": "models"}[part]
+            assert not [m for m in imports(path) if unit(m) == other], path
+
+
+def test_no_family_is_named_outside_its_file():
+    """A new family is one .py and one .yaml: nothing else may know it by name."""
+    names = {p.stem for p in (PACKAGE / "models").glob("[a-z]*.py")} - {"base"}
+    for path in FILES:
+        if path.parent.name != "models":
+            wrong = [m for m in imports(path) if m.startswith("vidiff.models.") and m.split(".")[2] in names]
+            assert not wrong or path.parent.name == "bench", f"{path} imports {wrong}"
+
+
+def test_every_file_says_what_it_is_for():
+    for path in FILES:
+        if path.read_text(encoding="utf-8").strip():
+            assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), path
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["list"], ["data", "--help"], ["weights", "list"]])
+def test_light_commands_import_nothing_heavy(arguments):
+    code = (
+        "import sys, time\nfrom vidiff.cli import main\n"
+        "try:\n    main(sys.argv[1:])\nexcept SystemExit:\n    pass\n"
+        "heavy = [m for m in ('torch', 'lightning', 'wandb', 'kornia') if m in sys.modules]\n"
+        "print(f'\\nHEAVY={heavy} CPU={time.process_time():.3f}')\n"
+    )
+    env = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, env=env)
+    last = done.stdout.strip().splitlines()[-1]
+    assert "HEAVY=[]" in last, done.stdout + done.stderr
+    assert float(last.split("CPU=")[1]) < 0.5
+
+
+def test_importing_the_package_is_light():
+    started = time.process_time()
+    code = "import vidiff, sys; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": str(PACKAGE.parent)})
+    assert time.process_time() - started < 5
+
+
+def test_module_and_script_say_the_same():
+    script = Path(sys.executable).parent / "vidiff"
+    if not script.exists():
+        pytest.skip("the package is not installed in this environment")
+    outputs = [
+        subprocess.run([*command, "--help"], capture_output=True, text=True, check=True).stdout
+        for command in ([sys.executable, "-m", "vidiff"], [str(script)])
+    ]
+    assert outputs[0] == outputs[1] and "fit" in outputs[0]
+
+
+def test_torch_load_is_safe_everywhere():
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load":
+                assert any(k.arg == "weights_only" and ast.unparse(k.value) == "True" for k in node.keywords), path
+            if isinstance(node, ast.Import):
+                assert not {"pickle", "dill"} & {a.name for a in node.names}, path

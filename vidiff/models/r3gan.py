@@ -1,0 +1,78 @@
+"""R3GAN on clips: the modern baseline, a regularised relativistic game between plain residual networks.
+
+Huang, Gokaslan, Kuleshov, Tompkin 2024, "The GAN is dead; long live the GAN! A Modern GAN Baseline", 2501.05441.
+
+    D minimises  E softplus(-(D(x) - D(G(z)))) + gamma/2 E |grad D(x)|^2 + gamma/2 E |grad D(G(z))|^2     (R1, R2)
+    G minimises  E softplus(-(D(G(z)) - D(x)))
+
+Paper -> code: f(-t) = softplus(-t) on paired differences -> `relativistic_d`, `relativistic_g`; gamma ->
+`r1_gamma`, falling along half a cosine to `r1_gamma_final` in `burn_in` batches; Adam with beta1 = 0 -> `optimizer_*`.
+No normalisation, fix-up initialisation, grouped convolutions and a learned 4x4 basis: `vidiff.nn.r3`.
+Deviations: 3-D convolutions; at full resolution a strided convolution instead of a stage of blocks, and at half of
+it one narrow block instead of two, which makes an update several times cheaper; only gamma is scheduled (the learning
+rate by `lr_schedule`, beta2 is constant); gamma is larger than the paper's at 32x32, as a clip has more pixels.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from lightning.pytorch.cli import OptimizerCallable
+from torch import Tensor
+
+from vidiff.errors import UsageError
+from vidiff.losses import relativistic_d, relativistic_g
+from vidiff.models.base import AdversarialModule, NetworkFactory
+from vidiff.nn.r3 import R3Discriminator, R3Generator
+from vidiff.optim import Adam
+from vidiff.penalties import logits_and_penalty
+
+
+class R3GAN(AdversarialModule):
+    """Relativistic pairing loss with R1 and R2 between residual networks without normalisation.
+
+    Args:
+        generator, discriminator: network factories.
+        optimizer_g, optimizer_d: Adam, beta1 0 as in the paper.
+        r1_gamma: gamma, weight of both penalties at the start.
+        r1_gamma_final: gamma after `burn_in` batches.
+        burn_in: batches over which gamma falls; 0 = `r1_gamma_final` from the start.
+        kwargs: sizes and the step, see `AdversarialModule`.
+    """
+
+    def __init__(
+        self,
+        generator: NetworkFactory = lambda spec: R3Generator(spec, blocks=2),
+        discriminator: NetworkFactory = lambda spec: R3Discriminator(spec, blocks=2),
+        optimizer_g: OptimizerCallable = lambda p: Adam(p, lr=2e-4, beta1=0.0, beta2=0.99),
+        optimizer_d: OptimizerCallable = lambda p: Adam(p, lr=2e-4, beta1=0.0, beta2=0.99),
+        r1_gamma: float = 10.0,
+        r1_gamma_final: float = 1.0,
+        burn_in: int = 2000,
+        **kwargs,
+    ):
+        super().__init__(
+            generator=generator, discriminator=discriminator, optimizer_g=optimizer_g, optimizer_d=optimizer_d, **kwargs
+        )
+        if min(r1_gamma, r1_gamma_final) < 0 or burn_in < 0:
+            raise UsageError("R3GAN: r1_gamma, r1_gamma_final and burn_in must not be negative")
+        self.r1_gamma, self.r1_gamma_final, self.burn_in = r1_gamma, r1_gamma_final, burn_in
+
+    def gamma(self) -> float:
+        """final + (start - final) * 1/2 (1 + cos(pi * min(batches / burn_in, 1)))."""
+        done = min(self.batches_seen / self.burn_in, 1.0) if self.burn_in else 1.0
+        return self.r1_gamma_final + (self.r1_gamma - self.r1_gamma_final) * 0.5 * (1.0 + math.cos(math.pi * done))
+
+    def discriminator_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        critic, gamma = lambda clips: self.discriminate(clips, batch), self.gamma()
+        real_logits, r1 = self.penalty(logits_and_penalty, critic, batch["clip"])
+        fake_logits, r2 = self.penalty(logits_and_penalty, critic, self.fake_clips(batch, "d"))
+        self.watch(real_logits, fake_logits)
+        return {"adv": relativistic_d(real_logits, fake_logits), "r1": gamma * r1, "r2": gamma * r2}
+
+    def generator_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        fake_logits = self.discriminate(self.fake_clips(batch, "g"), batch)
+        with torch.no_grad():
+            real_logits = self.discriminate(batch["clip"], batch)
+        return {"adv": relativistic_g(real_logits, fake_logits)}
