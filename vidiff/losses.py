@@ -2,9 +2,10 @@
 
 | game | discriminator minimises | generator minimises | paper |
 |---|---|---|---|
-| standard (non-saturating) | E softplus(-D(x)) + E softplus(D(G(z))) | E softplus(-D(G(z))) | Goodfellow et al. 2014, 1406.2661 |
+| non-saturating | E softplus(-D(x)) + E softplus(D(G(z))) | E softplus(-D(G(z))) | Goodfellow et al. 2014, 1406.2661 |
 | Wasserstein | E D(G(z)) - E D(x) | -E D(G(z)) | Arjovsky et al. 2017, 1701.07875 |
 | least squares | 1/2 E (D(x)-b)^2 + 1/2 E (D(G(z))-a)^2 | 1/2 E (D(G(z))-c)^2 | Mao et al. 2017, 1611.04076 |
+| loss-sensitive, D = -L | E max(0, margin - D(x) + D(G(z))) | -E D(G(z)) | Qi 2017, 1701.06264 |
 | relativistic pairing | E softplus(-(D(x)-D(G(z)))) | E softplus(-(D(G(z))-D(x))) | Huang et al. 2024, 2501.05441 |
 
 Every discriminator loss is returned as its real and its fake part, so that both can be watched.
@@ -64,6 +65,37 @@ def relativistic_d(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
 def relativistic_g(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     """E softplus(-(D(G(z_i)) - D(x_i))): D's loss with the two sides exchanged."""
     return relativistic_d(fake_logits, real_logits)
+
+
+def loss_sensitive_d(real_loss: Tensor, fake_loss: Tensor, margin: Tensor) -> Tensor:
+    """E max(0, margin_i + L(x_i) - L(G(z_i))) (Qi 2017, 1701.06264), clip i paired with clip i.
+
+    Args:
+        real_loss, fake_loss: L, (B,); small = realistic.
+        margin: by how much the loss of a generated clip has to exceed that of its partner, (B,).
+    """
+    return F.relu(margin + real_loss - fake_loss).mean()
+
+
+def laplacian(clip: Tensor, axis: str) -> Tensor:
+    """Mean squared second difference of clips: how rough they are in space or in time.
+
+    `time`: E (x[t-1] - 2 x[t] + x[t+1])^2; `space`: E (x[h-1] + x[h+1] + x[w-1] + x[w+1] - 4 x[h, w])^2, the
+    five-point Laplacian; both over inner points only, and 0 where there are none.
+
+    Args:
+        clip: (B, C, T, H, W).
+        axis: `space` or `time`.
+    """
+    if axis == "time":
+        second = clip[:, :, 2:] - 2.0 * clip[:, :, 1:-1] + clip[:, :, :-2]
+    elif axis == "space":
+        x = clip[..., 1:-1, 1:-1]
+        vertical = clip[..., 2:, 1:-1] + clip[..., :-2, 1:-1]
+        second = vertical + clip[..., 1:-1, 2:] + clip[..., 1:-1, :-2] - 4.0 * x
+    else:
+        raise ValueError(f"axis must be space or time, got {axis!r}")
+    return second.square().mean() if second.numel() else clip.sum() * 0.0
 
 
 def reconstruction(output: Tensor, target: Tensor, kind: str = "l1") -> Tensor:

@@ -259,8 +259,13 @@ class AdversarialModule(L.LightningModule):
     def on_before_optimizer_step(self, optimizer) -> None:
         # Here, and not right after backward, because under fp16 gradients are scaled until now.
         parameters = [p for p in self.players[self._moving].parameters() if p.grad is not None]
-        limit = self.clip_grad_norm if self.clip_grad_norm is not None else float("inf")
-        self.terms[f"train/{self._moving}_grad_norm"] = nn.utils.clip_grad_norm_(parameters, limit)
+        norm = nn.utils.get_total_norm([p.grad for p in parameters])
+        self.terms[f"train/{self._moving}_grad_norm"] = norm
+        scaler = getattr(self.trainer.precision_plugin, "scaler", None)  # skips a step with infinite gradients itself
+        if scaler is None and not torch.isfinite(norm):
+            self._stop_on_non_finite(self._moving, {"grad_norm": norm})
+        if self.clip_grad_norm is not None:
+            nn.utils.clip_grads_with_norm_(parameters, self.clip_grad_norm, norm)
 
     def _stop_on_non_finite(self, player: Player, terms: dict[str, Tensor]) -> None:
         bad = ", ".join(f"{player}_{name}={t.item():g}" for name, t in terms.items() if not torch.isfinite(t))
@@ -292,20 +297,27 @@ class AdversarialModule(L.LightningModule):
         Raises:
             UsageError: `num_frames` differs from what this network makes, or a label is out of range.
         """
-        if num_frames not in (None, self.spec.num_frames):
-            raise UsageError(
-                f"{type(self).__name__} makes clips of exactly {self.spec.num_frames} frames, not {num_frames}"
-            )
+        if num_frames is not None and num_frames < 1:
+            raise UsageError(f"num_frames must be at least 1, got {num_frames}")
         label = self._sample_labels(ids, seed, labels)
-        z = self.latents(ids, "sample", seed)
         network = self.generator_ema.module if ema else self.generator
         was_training = network.training
         network.eval()
         try:
             with torch.no_grad():
-                return signed_to_uint8(network(z, label)).cpu()
+                return signed_to_uint8(self.synthesise(network, ids, seed, label, num_frames)).cpu()
         finally:
             network.train(was_training)
+
+    def synthesise(
+        self, network: nn.Module, ids: Sequence[int], seed: int, label: Tensor | None, num_frames: int | None
+    ) -> Tensor:
+        """Clips in [-1, 1] of these sample ids by `network`; a family that can choose its length overrides this."""
+        if num_frames not in (None, self.spec.num_frames):
+            raise UsageError(
+                f"{type(self).__name__} makes clips of exactly {self.spec.num_frames} frames, not {num_frames}"
+            )
+        return network(self.latents(ids, "sample", seed), label)
 
     def _sample_labels(self, ids: Sequence[int], seed: int, labels: Sequence[int] | None) -> Tensor | None:
         k = self.spec.num_classes

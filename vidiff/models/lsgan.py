@@ -4,10 +4,12 @@ Mao, Li, Xie, Lau, Wang, Smolley 2017, "Least Squares Generative Adversarial Net
 the 0-1 coding of equation 9.
 
     D minimises  1/2 E (D(x) - b)^2 + 1/2 E (D(G(z)) - a)^2
-    G minimises  1/2 E (D(G(z)) - c)^2
+    G minimises  1/2 E (D(G(z)) - c)^2 [+ weights * E |Laplacian of G(z)|^2 in space and in time]
 
 Paper -> code: a, b, c = 0, 1, 1 -> `fake_target`, `real_target`, `generator_target`; (-1, 1, 0) gives the Pearson
 chi-square form of equation 8. BatchNorm in both networks, as in the paper.
+The Laplacian terms are not the paper's and are off by default: second differences of the generated clip, squared, so
+that the effect of smoothness is one weight (`laplacian_space`, `laplacian_time`).
 Deviations: time axis; samples come from a moving average of G; learning rate 2e-4 as for DCGAN, so that the two
 differ in the loss alone.
 """
@@ -17,7 +19,7 @@ from __future__ import annotations
 from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
 
-from vidiff.losses import least_squares_d, least_squares_g
+from vidiff.losses import laplacian, least_squares_d, least_squares_g
 from vidiff.models.base import AdversarialModule, NetworkFactory
 from vidiff.nn.discriminators import ConvDiscriminator
 from vidiff.nn.generators import ConvGenerator
@@ -31,6 +33,7 @@ class LSGAN(AdversarialModule):
         generator, discriminator: network factories.
         optimizer_g, optimizer_d: Adam, learning rate 2e-4 and beta1 0.5.
         fake_target, real_target, generator_target: the paper's a, b and c.
+        laplacian_space, laplacian_time: weights of the generator's roughness, see `vidiff.losses.laplacian`.
         kwargs: sizes and the step, see `AdversarialModule`.
     """
 
@@ -43,12 +46,15 @@ class LSGAN(AdversarialModule):
         fake_target: float = 0.0,
         real_target: float = 1.0,
         generator_target: float = 1.0,
+        laplacian_space: float = 0.0,
+        laplacian_time: float = 0.0,
         **kwargs,
     ):
         super().__init__(
             generator=generator, discriminator=discriminator, optimizer_g=optimizer_g, optimizer_d=optimizer_d, **kwargs
         )
         self.fake_target, self.real_target, self.generator_target = fake_target, real_target, generator_target
+        self.laplacian = {"space": laplacian_space, "time": laplacian_time}
 
     def discriminator_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         real_logits = self.discriminate(batch["clip"], batch)
@@ -58,4 +64,6 @@ class LSGAN(AdversarialModule):
         return {"real": real, "fake": fake}
 
     def generator_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        return {"adv": least_squares_g(self.discriminate(self.fake_clips(batch, "g"), batch), self.generator_target)}
+        fake = self.fake_clips(batch, "g")
+        terms = {"adv": least_squares_g(self.discriminate(fake, batch), self.generator_target)}
+        return terms | {f"laplacian_{a}": w * laplacian(fake, a) for a, w in self.laplacian.items() if w}

@@ -1,0 +1,99 @@
+"""A benchmark on disk: which experiments, under which common settings; and running what is still missing of it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from vidiff.errors import RunError, UsageError
+
+
+@dataclass
+class Benchmark:
+    """What a file in `experiments/benchmarks/` holds.
+
+    Args:
+        runs: names of experiments (`dcgan` = experiments/dcgan.yaml).
+        overlay: settings laid over every one of them.
+        seeds: one run per experiment and seed.
+    """
+
+    runs: list[str]
+    overlay: dict[str, Any] = field(default_factory=dict)
+    seeds: list[int] = field(default_factory=lambda: [0])
+
+
+def load(path: Path) -> Benchmark:
+    """Read a definition.
+
+    Raises:
+        UsageError: no such file, not YAML, or an unknown key.
+    """
+    try:
+        content = yaml.safe_load(path.read_text())
+        return Benchmark(**content)
+    except FileNotFoundError:
+        raise UsageError(f"{path}: no such benchmark") from None
+    except (TypeError, yaml.YAMLError) as error:
+        raise UsageError(
+            f"{path} is no benchmark: {' '.join(str(error).split())}; keys: runs, overlay, seeds"
+        ) from None
+
+
+def run_missing(benchmark: Benchmark, out: Path, extra: list[str], jobs: int) -> list[Path]:
+    """Train what has no report yet, `jobs` at a time, one thread each; returns the run folders in order.
+
+    Args:
+        benchmark: what to run.
+        out: folder of the runs: `<out>/<experiment>-seed<seed>`; a run that was interrupted is continued.
+        extra: further arguments of `fit`, such as `--data.root DIR`.
+        jobs: runs at once.
+
+    Raises:
+        RunError: a run failed; its log is named, the others were finished.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    folders = [out / f"{name}-seed{seed}" for name in benchmark.runs for seed in benchmark.seeds]
+    waiting = [f for f in folders if not (f / "report.json").exists()]
+    running: list[tuple[subprocess.Popen, Path]] = []
+    failed: list[Path] = []
+    with tempfile.TemporaryDirectory() as temporary:
+        overlay = Path(temporary) / "_overlay.yaml"
+        overlay.write_text(yaml.safe_dump(benchmark.overlay))
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                running.append(_start(waiting.pop(0), overlay, extra, out))
+            time.sleep(0.2)
+            for process, folder in list(running):
+                if process.poll() is not None:
+                    running.remove((process, folder))
+                    print(f"{folder.name}: {'done' if process.returncode == 0 else 'FAILED'}", file=sys.stderr)
+                    if process.returncode != 0:
+                        failed.append(folder)
+    if failed:
+        raise RunError(f"{len(failed)} run(s) failed; see {', '.join(str(_log(out, f)) for f in failed)}")
+    return folders
+
+
+def _log(out: Path, folder: Path) -> Path:
+    return out / f"{folder.name}.log"
+
+
+def _start(folder: Path, overlay: Path, extra: list[str], out: Path) -> tuple[subprocess.Popen, Path]:
+    name, _, seed = folder.name.rpartition("-seed")
+    command = [sys.executable, "-m", "vidiff", "fit", "--config", f"experiments/{name}.yaml", "--config", str(overlay)]
+    command += ["--seed_everything", seed, "--run_dir", str(folder), *extra]
+    if (folder / "checkpoints" / "last.ckpt").exists():
+        command += ["--ckpt_path", "last"]
+    print(f"{folder.name}: started, log {_log(out, folder)}", file=sys.stderr)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with _log(out, folder).open("a") as log:
+        return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment), folder

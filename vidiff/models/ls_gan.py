@@ -1,0 +1,81 @@
+"""Loss-sensitive GAN on clips; least squares, which shares its abbreviation, is `LSGAN`.
+
+Qi 2017, "Loss-Sensitive Generative Adversarial Networks on Lipschitz Densities", 1701.06264.
+
+    D minimises  E max(0, lambda |x - G(z)|_1 + L(x) - L(G(z))) + gamma/2 E |grad L(x)|^2
+    G minimises  E L(G(z))
+
+L is a learned loss, small for real clips; a generated clip has to lose by a margin that grows with its distance to
+the real clip it is paired with, so that what is already close is left alone.
+Paper -> code: L -> -`discriminate` (logits, so that large means real as everywhere here), Delta -> `margin` times the
+mean absolute difference, the gradient penalty of section 6 -> `r1_gamma`.
+The paper adds E L(x) to D's objective; it has no lower bound (a constant can be subtracted from L for ever) and the
+author's code leaves it out: the code is followed.
+Deviations: time axis; the L1 distance is a mean, not a sum, over the clip; layer norm in the critic, because the
+penalty is per clip; samples come from a moving average of G.
+"""
+
+from __future__ import annotations
+
+from lightning.pytorch.cli import OptimizerCallable
+from torch import Tensor
+
+from vidiff.errors import UsageError
+from vidiff.losses import loss_sensitive_d, wasserstein_g
+from vidiff.models.base import AdversarialModule, NetworkFactory
+from vidiff.nn.blocks import has_batch_norm
+from vidiff.nn.discriminators import ConvDiscriminator
+from vidiff.nn.generators import ConvGenerator
+from vidiff.optim import Adam
+from vidiff.penalties import logits_and_penalty
+
+
+class LossSensitiveGAN(AdversarialModule):
+    """Margin game: a generated clip has to lose against its real partner in proportion to their distance.
+
+    Args:
+        generator, discriminator: network factories; the critic may not use BatchNorm while `r1_gamma` is positive.
+        optimizer_g, optimizer_d: the author's Adam, learning rate 2e-4 and beta1 0.5.
+        margin: lambda, weight of the mean absolute difference (0 to 2) in the margin.
+        r1_gamma: weight of the penalty on the loss function's gradient.
+        kwargs: sizes and the step, see `AdversarialModule`.
+
+    Raises:
+        UsageError: the critic contains BatchNorm and `r1_gamma` is positive.
+    """
+
+    def __init__(
+        self,
+        generator: NetworkFactory = lambda spec: ConvGenerator(spec, norm="batch"),
+        discriminator: NetworkFactory = lambda spec: ConvDiscriminator(spec, norm="layer"),
+        optimizer_g: OptimizerCallable = lambda p: Adam(p, lr=2e-4, beta1=0.5, beta2=0.999),
+        optimizer_d: OptimizerCallable = lambda p: Adam(p, lr=2e-4, beta1=0.5, beta2=0.999),
+        margin: float = 10.0,
+        r1_gamma: float = 1.0,
+        **kwargs,
+    ):
+        super().__init__(
+            generator=generator, discriminator=discriminator, optimizer_g=optimizer_g, optimizer_d=optimizer_d, **kwargs
+        )
+        if r1_gamma and has_batch_norm(self.discriminator):
+            raise UsageError(
+                "LossSensitiveGAN: the gradient penalty is per clip and has no meaning through BatchNorm; give the "
+                "discriminator norm: layer, instance or none, or set r1_gamma to 0"
+            )
+        self.margin, self.r1_gamma = margin, r1_gamma
+
+    def discriminator_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        real, fake = batch["clip"], self.fake_clips(batch, "d")
+        terms = {}
+        if self.r1_gamma:
+            real_logits, r1 = self.penalty(logits_and_penalty, lambda x: self.discriminate(x, batch), real)
+            terms["r1"] = self.r1_gamma * r1
+        else:
+            real_logits = self.discriminate(real, batch)
+        fake_logits = self.discriminate(fake, batch)
+        self.watch(real_logits, fake_logits)
+        margin = self.margin * (real - fake).abs().flatten(1).mean(1)
+        return {"margin": loss_sensitive_d(-real_logits, -fake_logits, margin), **terms}
+
+    def generator_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {"adv": wasserstein_g(self.discriminate(self.fake_clips(batch, "g"), batch))}
