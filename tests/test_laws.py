@@ -15,7 +15,7 @@ import vidiff
 
 PACKAGE = Path(vidiff.__file__).parent
 LEVEL = {
-    **dict.fromkeys(["__init__", "errors", "clip", "keyed"], 0),
+    **dict.fromkeys(["__init__", "errors", "clip", "files", "keyed"], 0),
     **dict.fromkeys(["losses", "penalties", "optim", "ema", "parallel", "media", "nn", "augment", "metrics"], 1),
     **dict.fromkeys(["models", "data"], 2),
     **dict.fromkeys(["callbacks", "bench", "checkpoint"], 3),

@@ -43,9 +43,8 @@ def load(path: Path) -> Benchmark:
     except FileNotFoundError:
         raise UsageError(f"{path}: no such benchmark") from None
     except (TypeError, yaml.YAMLError) as error:
-        raise UsageError(
-            f"{path} is no benchmark: {' '.join(str(error).split())}; keys: runs, overlay, seeds"
-        ) from None
+        why = " ".join(str(error).split())
+        raise UsageError(f"{path} is no benchmark: {why}; accepted keys: runs, overlay, seeds") from None
 
 
 def run_missing(benchmark: Benchmark, out: Path, extra: list[str], jobs: int) -> list[Path]:

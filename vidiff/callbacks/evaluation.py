@@ -15,10 +15,11 @@ from torch import Tensor
 from vidiff import __version__
 from vidiff.callbacks.checkpoints import Checkpoints
 from vidiff.callbacks.report import print_report
-from vidiff.callbacks.run import Run, write_text
+from vidiff.callbacks.run import Run
 from vidiff.callbacks.training_log import Spent
 from vidiff.checkpoint import load_model
 from vidiff.data.index import cache_dir
+from vidiff.files import write_text
 from vidiff.media import sheet, write_gif, write_mp4, write_png
 from vidiff.metrics.controls import controls
 from vidiff.metrics.evaluation import Evaluator

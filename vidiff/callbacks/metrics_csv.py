@@ -10,7 +10,8 @@ from typing import Any
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from vidiff.callbacks.run import Run, write_text
+from vidiff.callbacks.run import Run
+from vidiff.files import write_text
 
 # What depends on the machine and the hour, kept apart so that metrics.csv of two equal runs is equal.
 TIMING_PREFIX = "time/"

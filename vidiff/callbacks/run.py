@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import time
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from vidiff.errors import UsageError
+from vidiff.files import write_text
 
 
 @dataclass
@@ -47,14 +47,6 @@ def newest_run(root: Path, experiment: str) -> Path:
     if not runs:
         raise UsageError(f"--ckpt_path last: no run of {experiment!r} with a checkpoint under {root / experiment}")
     return max(runs, key=lambda p: (p / "checkpoints" / "last.ckpt").stat().st_mtime)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write through a temporary name, so that a file is whole or absent."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text)
-    os.replace(temporary, path)
 
 
 class RunFolder(Callback):

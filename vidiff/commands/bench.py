@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     from vidiff.bench.definition import load, run_missing
     from vidiff.bench.table import markdown, read_reports
-    from vidiff.callbacks.run import write_text
+    from vidiff.files import write_text
 
     if args.action == "run":
         path = Path(args.definition)

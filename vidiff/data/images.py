@@ -39,7 +39,7 @@ def natural(name: str) -> list:
 
 
 def sniff(path: Path) -> str:
-    """`video`, `image`, `text`, `empty` or `other`, from the first bytes of a file."""
+    """`video`, `image`, `array`, `text`, `empty` or `other`, from the first bytes of a file."""
     with open(path, "rb") as file:
         head = file.read(512)
     if not head:
@@ -47,6 +47,8 @@ def sniff(path: Path) -> str:
     if head.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM", b"II*\0", b"MM\0*")):
         # "BM" alone is weak: a bitmap also has four zero bytes at offset 6.
         return "image" if head[:2] != b"BM" or head[6:10] == b"\0\0\0\0" else _text_or_other(head)
+    if head.startswith(b"\x93NUMPY"):
+        return "array"
     if head[:4] == b"RIFF":
         return {b"WEBP": "image", b"AVI ": "video"}.get(head[8:12], "other")
     if head[4:8] in _MP4_BOXES:
@@ -109,6 +111,26 @@ def strip_frames(width: int, height: int) -> int | None:
     """Number of square frames if an image of this size is a strip of them (either direction), else None."""
     long, short = max(width, height), max(1, min(width, height))
     return long // short if long % short == 0 and long // short >= MIN_STRIP_FRAMES else None
+
+
+def array_layout(path: Path) -> tuple[int, int, int, int] | None:
+    """(videos, frames, height, width) of a .npy file of videos, None where it holds something else.
+
+    Accepted are uint8 (frames, videos, height, width), as Moving MNIST comes, and (videos, frames, height, width, 1 or
+    3). Only the header is read.
+    """
+    import numpy as np
+
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError):
+        return None
+    shape = array.shape
+    if array.dtype != np.uint8 or 0 in shape:
+        return None
+    if len(shape) == 4 and shape[3] > 4:  # else a batch of pictures
+        return shape[1], shape[0], shape[2], shape[3]
+    return shape[:4] if len(shape) == 5 and shape[4] in (1, 3) else None
 
 
 def list_images(folder: Path) -> tuple[str, ...]:

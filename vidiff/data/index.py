@@ -29,7 +29,7 @@ class Entry:
 
     Args:
         path: relative to the root of the index, with forward slashes.
-        kind: `video | strip | frames | image`.
+        kind: `video | strip | frames | image | array`.
         num_frames: frames that can be decoded.
         fps: frames per second; None where the source has none (images).
         width, height: size as displayed, in pixels.
@@ -38,7 +38,7 @@ class Entry:
         group: group of a manifest; videos of a group stay in one split.
         domain: `A | B` in a two-domain root, else the class.
         sha256: of the content (of a folder of frames: over its names and contents).
-        files: names of the frames of a folder.
+        files: names of the frames of a folder; the number of the video in an array.
     """
 
     path: str
@@ -185,6 +185,8 @@ class _Cache:
         self.touched: set[str] = set()
 
     def sha256(self, item: Item) -> str:
+        if item.kind == "array":
+            return hashlib.sha256(f"{self._file(item.path)}\0{item.files[0]}".encode()).hexdigest()
         if item.kind != "frames":
             return self._file(item.path)
         digest = hashlib.sha256()

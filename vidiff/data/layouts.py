@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
-from vidiff.data.images import MEDIA_SUFFIXES, ReadError, image_size, natural, sniff, strip_frames
+from vidiff.data.images import MEDIA_SUFFIXES, ReadError, array_layout, image_size, natural, sniff, strip_frames
 from vidiff.errors import UsageError
 
 SPLITS = {"train": "train", "val": "val", "validation": "val", "valid": "val", "test": "test"}
@@ -21,6 +21,7 @@ ACCEPTED = """\
   a folder of videos (mp4, mkv, avi, webm, gif ...), flat or one folder a class: class/video.mp4
   folders of frames: one folder of same-sized images a video
   strips: one image a video, its square frames side by side
+  arrays: .npy, uint8 (frames, videos, height, width) or (videos, frames, height, width, channels)
   manifest.csv with the columns path[,label][,split][,group][,domain]
   train/ val/ test/ on top of any of these, or two domains: A/ B/, or trainA/ trainB/ testA/ testB/"""
 _PAIR = re.compile(r"(train|validation|valid|val|test)[_-]?([ab])", re.IGNORECASE)
@@ -31,12 +32,12 @@ class Item:
     """A candidate video: its path relative to the root, its kind, and what folders or manifest say about it."""
 
     path: str
-    kind: str  # video | strip | frames | image
+    kind: str  # video | strip | frames | image | array
     label: str | None = None
     split: str | None = None
     group: str | None = None
     domain: str | None = None
-    files: tuple[str, ...] = ()  # names of the frames, for kind `frames`
+    files: tuple[str, ...] = ()  # names of the frames, for kind `frames`; number of the video, for kind `array`
 
 
 @dataclass
@@ -109,6 +110,8 @@ def _sort_out(found: Found, root: Path, paths: list[Path], stills: bool, singles
             found.items.append(Item(name, "strip"))
         elif kind == "image":
             images.append((name, size))
+        elif kind == "array" and not stills and (layout := array_layout(path)):
+            found.items += [Item(name, "array", files=(str(n),)) for n in range(layout[0])]
         elif path.suffix.lower() in MEDIA_SUFFIXES:
             found.bad.append((name, {"empty": "empty file", "text": "a text file"}.get(kind, "not a video or image")))
         else:
@@ -150,6 +153,7 @@ def _read_folders(found: Found) -> None:
         names.append("class folders")
     kinds = sorted({item.kind for item in found.items})
     plural = {"video": "videos", "strip": "strips", "frames": "folders of frames", "image": "still images"}
+    plural["array"] = "arrays of videos"
     found.layout = ", ".join(names + [" and ".join(plural[kind] for kind in kinds)])
     found.items = [
         replace(item, split=split, label=label, domain=domain or label)
@@ -207,8 +211,8 @@ def _add_listed(found: Found, root: Path, name: str, item: Item) -> None:
     )
     _sort_out(part, root, paths, False, singles := [])
     kinds = part.items if folder else part.items + singles
-    if len(kinds) == 1 and (kinds[0].kind == "frames" or not folder):
-        found.items.append(replace(item, kind=kinds[0].kind, files=kinds[0].files))
+    if not folder and kinds or len(kinds) == 1 and kinds[0].kind == "frames":
+        found.items += [replace(item, kind=one.kind, files=one.files) for one in kinds]  # an array holds many
         found.bad += part.bad
     elif not folder:
         found.bad += part.bad or [(name, "not a video or image")]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vidiff.data.images import ReadError, list_images, open_rgb, strip_frames
+from vidiff.data.images import ReadError, array_layout, list_images, open_rgb, strip_frames
 from vidiff.data.pyav import Info, PyAVReader, Reader, _check_indices
 from vidiff.errors import UsageError
 
@@ -22,6 +22,7 @@ RESIZE_RULE = {
     "frames": "Pillow bilinear (antialiased)",
     "strip": "Pillow bilinear (antialiased)",
     "image": "Pillow bilinear (antialiased)",
+    "array": "Pillow bilinear (antialiased)",
 }
 BACKENDS = ("decord", "pyav")
 # Widths at which decord 0.6 fails with "from_size == to_size", found by trying all from 2 to 199. PyAV reads those:
@@ -155,6 +156,38 @@ class StripReader(Reader):
         return np.stack(frames)
 
 
+class ArrayReader(Reader):
+    """One video of a .npy file that holds many; see `array_layout`.
+
+    Args:
+        path: the file.
+        number: which of its videos.
+    """
+
+    def __init__(self, path: Path | str, number: int):
+        super().__init__(path)
+        self.number = number
+
+    def measure(self) -> Info:
+        _, frames, height, width = self._layout()
+        return Info(frames, None, width, height)
+
+    def _layout(self) -> tuple[int, int, int, int]:
+        layout = array_layout(self.path)
+        if layout is None or self.number >= layout[0]:
+            raise ReadError(self.path, f"not an array of videos with number {self.number} in it")
+        return layout
+
+    def read(self, indices: Sequence[int], height: int | None = None, width: int | None = None) -> np.ndarray:
+        from PIL import Image
+
+        _check_indices(self.path, indices, self._layout()[1])
+        array = np.load(self.path, mmap_mode="r", allow_pickle=False)
+        video = array[:, self.number, ..., None] if array.ndim == 4 else array[self.number]  # (T, H, W, C)
+        frames = (np.broadcast_to(video[int(i)], (*video.shape[1:3], 3)) for i in indices)
+        return np.stack([_resized(Image.fromarray(np.ascontiguousarray(f)), height, width) for f in frames])
+
+
 def open_reader(
     path: Path | str, kind: str = "video", backend: str = "decord", files: Sequence[str] | None = None
 ) -> Reader:
@@ -162,9 +195,9 @@ def open_reader(
 
     Args:
         path: file or folder.
-        kind: `video | strip | frames | image`, as the index found it from the content.
+        kind: `video | strip | frames | image | array`, as the index found it from the content.
         backend: `decord | pyav`, for kind `video`.
-        files: names of the images of a folder of frames, in order.
+        files: names of the images of a folder of frames, in order; the number of the video in an array.
     """
     if backend not in BACKENDS:
         raise UsageError(f"backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
@@ -174,6 +207,8 @@ def open_reader(
         return StripReader(path)
     if kind == "image":
         return ImageReader(path)
+    if kind == "array":
+        return ArrayReader(path, int(files[0]))
     return PyAVReader(path) if backend == "pyav" else DecordReader(path)
 
 

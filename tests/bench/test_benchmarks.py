@@ -1,0 +1,89 @@
+"""Definitions against their schema, runs that are continued, tables that refuse to mix protocols."""
+
+from __future__ import annotations
+
+import copy
+import json
+
+import pytest
+import yaml
+
+from vidiff.bench.definition import load, run_missing
+from vidiff.bench.table import markdown, read_reports
+from vidiff.cli import experiments_dir
+from vidiff.errors import RunError, UsageError
+
+REPORT = {
+    "metrics": {
+        "fvd_random": {"value": 0.5, "floor": 0.01, "protocol": {"metric": "fvd_random", "n_fake": 256}},
+        "motion": {"value": 1.1, "floor": 1.0, "protocol": {"metric": "motion", "n_fake": 256}},
+    },
+    "controls": {
+        "untrained": {"fvd_random": 20.0, "motion": 0.1},
+        "grey_noise": {"fvd_random": 30.0, "motion": 9.0},
+        "mean_frame_frozen": {"fvd_random": 2.0, "motion": 0.0},
+        "one_clip_repeated": {"fvd_random": 3.0, "motion": 1.0},
+    },
+    "cpu_seconds": 100.0,
+    "steps": 50,
+    "clips_seen": 400,
+    "parameters": {"g": 1000, "d": 900},
+}
+
+
+def write(folder, **changes):
+    report = copy.deepcopy(REPORT)
+    report["metrics"]["fvd_random"]["value"] = changes.get("value", 0.5)
+    report["metrics"]["fvd_random"]["protocol"]["n_fake"] = changes.get("n_fake", 256)
+    folder.mkdir()
+    (folder / "report.json").write_text(json.dumps(report))
+    return folder
+
+
+@pytest.mark.parametrize("path", sorted((experiments_dir() / "benchmarks").glob("*.yaml")), ids=lambda p: p.stem)
+def test_shipped_definitions(path):
+    benchmark = load(path)
+    for name in benchmark.runs:
+        assert (experiments_dir() / f"{name}.yaml").is_file()
+    base = yaml.safe_load((experiments_dir() / "_base.yaml").read_text())
+    assert set(benchmark.overlay) <= {*base, "data", "model", "budget_cpu_s"}
+
+
+def test_table_means_and_verdicts(tmp_path):
+    folders = [write(tmp_path / "a-seed0", value=0.4), write(tmp_path / "a-seed1", value=0.6)]
+    folders.append(write(tmp_path / "b-seed0", value=2.5))
+    text = markdown(read_reports(folders))
+    a, b = (next(line for line in text.splitlines() if line.startswith(f"| {n} ")) for n in "ab")
+    assert "| 2 | 0.5 ± 0.14 |" in a and "| yes |" in a and "1,000 / 900" in a
+    assert "| 1 | 2.5 |" in b and "8x" in b and "| NO |" in b
+    assert "*real against real*" in text and "*grey noise*" in text
+
+
+def test_other_protocols_are_refused(tmp_path):
+    folders = [write(tmp_path / "a-seed0"), write(tmp_path / "b-seed0", n_fake=128)]
+    with pytest.raises(UsageError, match="n_fake"):
+        read_reports(folders)
+
+
+def test_unfinished_runs_are_named(tmp_path):
+    (tmp_path / "a-seed0").mkdir()
+    with pytest.raises(RunError, match="a-seed0"):
+        read_reports([tmp_path / "a-seed0"])
+
+
+def test_definition_errors(tmp_path):
+    with pytest.raises(UsageError, match="no such benchmark"):
+        load(tmp_path / "no.yaml")
+    (tmp_path / "odd.yaml").write_text("rnus: [dcgan]\n")
+    with pytest.raises(UsageError, match="accepted keys"):
+        load(tmp_path / "odd.yaml")
+
+
+def test_a_failed_run_is_named_and_the_others_finish(tmp_path, monkeypatch):
+    """Finished runs are left alone; one that cannot start is reported with its log."""
+    write(tmp_path / "dcgan-seed0")
+    benchmark = load(experiments_dir() / "benchmarks" / "games.yaml")
+    benchmark.runs = ["dcgan", "no_such_family"]
+    with pytest.raises(RunError, match="no_such_family-seed0.log"):
+        run_missing(benchmark, tmp_path, [], jobs=1)
+    assert "no such file" in (tmp_path / "no_such_family-seed0.log").read_text()
