@@ -23,21 +23,21 @@ def main() -> None:
     parser.add_argument("--world", type=int, default=1)
     parser.add_argument("--norm", default="layer")
     parser.add_argument("--sync", action="store_true")
+    parser.add_argument("--own", action="store_true", help="the family's own networks, conditional, clips of 8 frames")
     parser.add_argument("--steps", type=int, default=3)
     args = parser.parse_args()
     torch.set_num_threads(1)
     # SGD, because Adam hides a wrong scale of the gradients.
     sgd = lambda p: torch.optim.SGD(p, lr=0.05)  # noqa: E731
-    model = families()[args.family](
-        generator=lambda spec: ConvGenerator(spec, norm=args.norm),
-        discriminator=lambda spec: ConvDiscriminator(spec, norm=args.norm),
-        optimizer_g=sgd,
-        optimizer_d=sgd,
-        **TINY,
-    ).double()
+    networks, sizes = {}, {**TINY, "num_frames": 8, "num_classes": 2}
+    if not args.own:
+        sizes = TINY
+        networks["generator"] = lambda spec: ConvGenerator(spec, norm=args.norm)
+        networks["discriminator"] = lambda spec: ConvDiscriminator(spec, norm=args.norm)
+    model = families()[args.family](**networks, optimizer_g=sgd, optimizer_d=sgd, **sizes).double()
     more = dict(devices=args.world, strategy=GameStrategy()) if args.world > 1 else {}
     trainer = quiet_trainer(max_steps=args.steps, precision="64-true", sync_batchnorm=args.sync, **more)
-    trainer.fit(model, Clips(batch_size=8 // args.world))
+    trainer.fit(model, Clips(8 // args.world, num_classes=sizes.get("num_classes"), num_frames=sizes["num_frames"]))
     torch.save(model.state_dict(), f"{args.out}.{rank()}")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
@@ -25,6 +27,9 @@ def decay_from_half_life(half_life: float, clips_per_update: int) -> float:
 class GeneratorEMA(AveragedModel):
     """The moving average of a generator; parameters are averaged, buffers copied, always in eval mode.
 
+    The copied BatchNorm statistics belong to the raw weights, not to their average: clips come out washed or burnt.
+    `refresh` replaces them by the averaged weights' own (standing statistics: Brock et al. 2019, 1809.11096).
+
     Args:
         generator: the network to follow.
         decay: weight of the old average, 0 <= decay < 1; warmed up by `warm_decay`.
@@ -37,6 +42,33 @@ class GeneratorEMA(AveragedModel):
         super().__init__(generator, multi_avg_fn=self._average, use_buffers=False)
         self.requires_grad_(False)
         self.eval()
+        self.stale = False  # whether the weights moved since the statistics were measured
+        self.register_load_state_dict_post_hook(lambda module, _: setattr(module, "stale", True))
+
+    def update_parameters(self, model: nn.Module) -> None:
+        super().update_parameters(model)
+        self.stale = True
+
+    @torch.no_grad()
+    def refresh(self, forwards: Iterable[Callable[[nn.Module], object]]) -> None:
+        """Measure BatchNorm's mean and variance anew as the mean over some training-mode batches.
+
+        Args:
+            forwards: each runs the network on one batch.
+        """
+        norms = [m for m in self.module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+        if self.stale and norms and int(self.n_averaged) > 0:
+            momenta = [m.momentum for m in norms]
+            for m in norms:
+                m.reset_running_stats()
+                m.momentum, m.alone = None, True  # a cumulative mean, of this process alone
+                nn.Module.train(m, True)
+            for forward in forwards:
+                forward(self.module)
+            for m, momentum in zip(norms, momenta):
+                m.momentum, m.alone = momentum, False
+                nn.Module.train(m, False)
+        self.stale = False
 
     @torch.no_grad()
     def _average(self, averaged, current, num_averaged):

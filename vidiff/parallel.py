@@ -46,7 +46,7 @@ class GlobalBatchNorm3d(nn.BatchNorm3d):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.training or world_size() == 1:
+        if not self.training or world_size() == 1 or getattr(self, "alone", False):
             return super().forward(x)
         dims = (0, 2, 3, 4)
         # Every process holds the same number of elements: training batches are never ragged.
@@ -119,6 +119,16 @@ def broadcast_buffers(module: nn.Module) -> None:
     dist.broadcast(flat, 0)
     for b, value in zip(buffers, flat.split([b.numel() for b in buffers])):
         b.copy_(value.view_as(b))
+
+
+@torch.no_grad()
+def gather_batch(x: Tensor) -> Tensor:
+    """(B, ...) of every process, in rank order: the global batch (world * B, ...). B is the same everywhere."""
+    if world_size() == 1:
+        return x.detach()
+    parts = [torch.empty_like(x, memory_format=torch.contiguous_format) for _ in range(world_size())]
+    dist.all_gather(parts, x.detach().contiguous())
+    return torch.cat(parts)
 
 
 def gather_objects(obj) -> list:

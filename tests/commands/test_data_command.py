@@ -162,3 +162,69 @@ def test_real_folders(name, expected, capsys):
     assert vidiff_data("check", SHARED / name) == 0
     out = capsys.readouterr().out
     assert all(text in out for text in expected) and "cannot be used" not in out
+
+
+def test_prepare_writes_a_manifest_that_can_be_checked(tmp_path, capsys):
+    for name in ("ido_run", "ido_walk", "eli_run", "eli_walk"):
+        strip(tmp_path / "set" / f"{name}.png", seed=len(name))
+        (tmp_path / "set" / f"{name}.png").rename(tmp_path / "set" / f"{name}.avi")  # told by its content
+    assert vidiff_data("prepare", "weizmann", "--source", tmp_path / "set", "--out", tmp_path / "w.csv") == 0
+    out = capsys.readouterr().out
+    for text in ("w.csv: 4 lines", "label: run (2), walk (2)", "groups that stay in one split: 2", "data check"):
+        assert text in out
+    assert vidiff_data("check", tmp_path / "w.csv") == 0 and "CSV manifest" in capsys.readouterr().out
+    with pytest.raises(UsageError, match="no recipe 'imagenet'; there are ucf101"):
+        vidiff_data("prepare", "imagenet", "--source", tmp_path)
+    with pytest.raises(SystemExit):
+        vidiff_data("prepare", "--help")
+    assert "trainlist01.txt" in capsys.readouterr().out
+
+
+def test_preview_shows_clips_as_they_are_and_augmented(folder, tmp_path, capsys, monkeypatch):
+    import av
+
+    (folder / "class0" / "broken.mp4").unlink()
+    config = {
+        "model": {"class_path": "DCGAN"},
+        "data": {
+            "class_path": "ClipDataModule",
+            "init_args": {
+                "root": str(folder),
+                "num_frames": 4,
+                "resolution": 16,
+                "augment": [{"class_path": "kornia.augmentation.RandomHorizontalFlip", "init_args": {"p": 1.0}}],
+            },
+        },
+    }
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(config))
+    flipped, strong = tmp_path / "flip.png", tmp_path / "strong.png"
+    assert vidiff_data("preview", "--config", tmp_path / "c.yaml", "--clips", 2, "--out", flipped) == 0
+    assert "2 clips" in capsys.readouterr().out
+    page = np.asarray(Image.open(flipped).convert("RGB")).astype(int)
+    with av.open(str(flipped.with_suffix(".mp4"))) as video:
+        frames = [f.to_ndarray(format="rgb24").astype(int) for f in video.decode(video=0)]
+    assert len(frames) == 4
+    left, right = frames[0][2:66, 2:66], frames[0][2:66, 68:132]  # two tiles of 64 pixels with gaps of 2
+    assert np.abs(left - right[:, ::-1]).mean() < 6 < np.abs(left - right).mean()
+    assert page.shape[1] >= 4 * 64
+    command_line = ("preview", "--root", folder, "--augment", "strong", "--num_frames", 4, "--resolution", 16)
+    assert vidiff_data(*command_line, "--clips", 3, "--out", strong) == 0 and strong.is_file()
+    for bad, message in (
+        (("--out", tmp_path / "x.jpg"), "must end in .png"),
+        (("--config", tmp_path / "none.yaml"), "no such file"),
+        (("--augment", "wild"), "unknown preset"),
+        (("--clips", 0), "at least 1"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            vidiff_data("preview", "--root", folder, *bad)
+
+
+def test_preview_of_two_domains(tmp_path, capsys):
+    for domain in "AB":
+        for n in range(3):
+            strip(tmp_path / "set" / domain / f"{n}.png", seed=n)
+    config = {"data": {"class_path": "PairDataModule", "init_args": {"num_frames": 4, "resolution": 16}}}
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(config))
+    out = tmp_path / "pair.png"
+    assert vidiff_data("preview", "--config", tmp_path / "c.yaml", "--root", tmp_path / "set", "--out", out) == 0
+    assert "12 clips" in capsys.readouterr().out and out.with_suffix(".mp4").is_file()

@@ -262,3 +262,32 @@ def test_families_are_found_without_a_list():
 def test_bad_arguments_are_refused(bad):
     with pytest.raises(ValueError):
         DCGAN(**{**TINY, **bad})
+
+
+def test_batch_norm_of_the_average_is_measured_on_the_average():
+    """After sampling, the EMA's statistics are those of its own activations, and a second sampling changes nothing."""
+    model = DCGAN(ema_decay=0.5, **TINY)
+    quiet_trainer(max_steps=4).fit(model, Clips())
+    norm = model.generator_ema.module.layers[1]
+    copied = norm.running_mean.clone()
+    first = model.sample(4, seed=1)
+    z = torch.cat([model.latents(range(32 * i, 32 * i + 32), "statistics") for i in range(8)])
+    with torch.no_grad():
+        x = model.generator_ema.module.layers[0](z[:, :, None, None, None])
+    torch.testing.assert_close(norm.running_mean, x.mean((0, 2, 3, 4)), rtol=1e-4, atol=1e-6)
+    assert not torch.allclose(copied, norm.running_mean) and norm.momentum == 0.1 and not norm.training
+    assert torch.equal(first, model.sample(4, seed=1))
+    assert torch.equal(model.generator.layers[1].running_mean, copied)
+
+
+def test_sampling_in_between_does_not_change_training():
+    models = [DCGAN(**TINY) for _ in range(2)]
+
+    class Sampling(Callback):
+        def on_train_batch_end(self, *_):
+            models[1].sample(2)
+
+    quiet_trainer(max_steps=3).fit(models[0], Clips())
+    quiet_trainer(max_steps=3, callbacks=[Sampling()]).fit(models[1], Clips())
+    assert all(torch.equal(a, b) for a, b in zip(models[0].generator.parameters(), models[1].generator.parameters()))
+    assert torch.equal(models[0].sample(2), models[1].sample(2))

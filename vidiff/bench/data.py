@@ -8,6 +8,7 @@ import math
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -136,8 +137,6 @@ def readers(root: Path, num_frames: int, resolution: int, seconds: float) -> dic
 
 def _bare(entry: Entry) -> Entry:
     """Without a label: the class names do not matter here."""
-    from dataclasses import replace
-
     return replace(entry, label=None)
 
 

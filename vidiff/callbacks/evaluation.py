@@ -80,7 +80,7 @@ class Evaluation(Callback):
         self._metrics = resolve_metrics(o.metrics, **kwargs)  # what is missing is said before training
         self._training_metrics = resolve_metrics(o.metrics_in_training, **kwargs)
         self._control_metrics = resolve_metrics(
-            ["fvd_random", "motion", "diversity"] if pl_module.spec.num_frames > 1 else ["fvd_random", "diversity"],
+            ["fvd_random", *(["motion"] if pl_module.spec.num_frames > 1 else []), "diversity", "nearest"],
             **kwargs,
         )
         if trainer.is_global_zero and o.metrics == "auto":
@@ -122,16 +122,17 @@ class Evaluation(Callback):
 
     # ---- what ---------------------------------------------------------------------------------------------------
 
-    def _real_clips(self, trainer: Trainer, seed: int):
-        """A callable that starts a fresh pass over this process's share of seeded real clips."""
+    def _real_clips(self, trainer: Trainer, seed: int, split: str | None = None, **which):
+        """A callable that starts a fresh pass over this process's share of seeded real clips (of one domain)."""
         data, o = trainer.datamodule, self.options
         shard = dict(rank=trainer.global_rank, world=trainer.world_size)
-        return lambda: data.eval_clips(self.split, o.num_clips, seed, batch_size=o.batch_size, **shard)
+        part = split or self.split
+        return lambda: data.eval_clips(part, o.num_clips, seed, batch_size=o.batch_size, **shard, **which)
 
-    def _make_evaluator(self, trainer: Trainer, metrics: list, seed: int) -> Evaluator:
+    def _make_evaluator(self, trainer: Trainer, metrics: list, seed: int, **which) -> Evaluator:
         data = trainer.datamodule
         about = data.describe()
-        record = json.dumps([data.fingerprint, about, self.split, self.options.num_clips, seed], sort_keys=True)
+        record = json.dumps([data.fingerprint, about, self.split, self.options.num_clips, seed, which], sort_keys=True)
         fields = {
             "frame_stride": about["frame_stride"],
             "fps": about["fps"],
@@ -139,14 +140,15 @@ class Evaluation(Callback):
             "subset": "seeded, spread over videos",
             "offset": "seeded uniform",
             "seed": seed,
-            "dataset": data.fingerprint,
+            "dataset": ":".join([data.fingerprint, *map(str, which.values())]),
         }
         return Evaluator(
             metrics,
-            self._real_clips(trainer, seed),
+            self._real_clips(trainer, seed, **which),
             # The floor of a generator that has learnt exactly these videos; unseen videos are a row of the controls.
-            held_out=self._real_clips(trainer, seed + 1000),
+            held_out=self._real_clips(trainer, seed + 1000, **which),
             floor_rule=f"another seeded draw of clips from the {self.split} videos",
+            train=None if self.split == "train" else self._real_clips(trainer, seed, split="train", **which),
             fields=fields,
             device=trainer.lightning_module.device,
             cache=cache_dir() / "features",
@@ -193,6 +195,7 @@ class Evaluation(Callback):
         """Final metrics on latents never used for selection, beside the controls; `report.json`."""
         evaluator = self._make_evaluator(trainer, self._metrics, REPORT_SEED)
         results = evaluator.evaluate(self._fakes(trainer, module, REPORT_SEED), self.options.num_clips)
+        controls, protocols = self._controls(trainer, module)
         report = {
             "vidiff": __version__,
             "model": type(module).__name__,
@@ -204,7 +207,8 @@ class Evaluation(Callback):
             "parameters": {p: count_parameters(n) for p, n in module.players.items()},
             "data": trainer.datamodule.describe(),
             "metrics": results,
-            "controls": self._controls(trainer, module),
+            "controls": controls,
+            "controls_protocol": protocols,
         }
         if trainer.is_global_zero:
             name = "report.json" if trainer.state.fn == "fit" else f"report-{trainer.state.fn.value}.json"
@@ -214,8 +218,12 @@ class Evaluation(Callback):
         trainer.strategy.barrier()
         return report
 
-    def _controls(self, trainer: Trainer, module: LightningModule) -> dict[str, dict[str, float | None]]:
-        """The same measures for rubbish that must lose, for the untrained generator and for held-out real clips."""
+    def _controls(self, trainer: Trainer, module: LightningModule) -> tuple[dict[str, dict], dict[str, dict]]:
+        """The same measures for rubbish that must lose, for the untrained generator and for held-out real clips.
+
+        Returns:
+            {control: {metric: value}}, and {metric: its protocol record}, which is one for all controls.
+        """
         evaluator = self._make_evaluator(trainer, self._control_metrics, REPORT_SEED)
         rows = {"untrained": evaluator.evaluate(self._fakes(trainer, Untrained(module), REPORT_SEED))}
         data, o = trainer.datamodule, self.options
@@ -229,7 +237,8 @@ class Evaluation(Callback):
         if self.split == "train" and data.videos["val"]:
             shard = dict(rank=trainer.global_rank, world=trainer.world_size)
             rows["real_held_out"] = evaluator.evaluate(data.eval_clips("val", o.num_clips, REPORT_SEED, **shard))
-        return {name: {m: r["value"] for m, r in result.items()} for name, result in rows.items()}
+        values = {name: {m: r["value"] for m, r in result.items()} for name, result in rows.items()}
+        return values, {m: r["protocol"] for m, r in rows["untrained"].items()}
 
 
 class Untrained:
@@ -239,10 +248,10 @@ class Untrained:
         self.module = module
 
     def iter_samples(self, ids, seed: int, batch_size: int):
-        trained = self.module.generator_ema.module
-        fresh = self.module.initial_generator()
-        self.module.generator_ema.module = fresh
+        average = self.module.generator_ema
+        trained, stale = average.module, average.stale
+        average.module, average.stale = self.module.initial_generator(), False
         try:
             yield from self.module.iter_samples(ids, seed, batch_size)
         finally:
-            self.module.generator_ema.module = trained
+            average.module, average.stale = trained, stale

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,39 @@ def print_report(report: dict[str, Any], path: Path, files: dict[str, Path]) -> 
         verdict = "ahead of every rubbish control" if not behind else f"NOT ahead of: {', '.join(behind)}"
         console.print(f"{lead}: {ratio:.1f}x below the untrained generator, {verdict}.")
     console.print("motion and diversity are ratios to real clips (1 is right); fvd_random is no FVD.")
+    _print_places(console, path, files)
+
+
+def _print_places(console: Console, path: Path, files: dict[str, Path]) -> None:
     console.print(f"report   {path}", soft_wrap=True)
     for suffix, file in files.items():
         console.print(f"{'sheet' if suffix == 'png' else suffix:<8} {file}", soft_wrap=True)
+
+
+def print_translation_report(report: dict[str, Any], path: Path, files: dict[str, Path]) -> None:
+    """A row for each direction, the copy and the oracle beside it, and where everything lies."""
+    console = Console(width=None if sys.stdout.isatty() else 140)  # a file has no width: no cell is cut
+    table = Table(title=f"{report['model']}: {report['checkpoint']}, {report['steps']} generator steps")
+    columns = ("direction", "fvd_random", "psnr", "ssim", "cycle psnr", "flicker - source's", "taken for the target")
+    for column in columns:
+        table.add_column(column, justify="left" if column == "direction" else "right")
+    for name, d in report["directions"].items():
+        fvd = report["metrics"].get(f"fvd_random_{name}", {})
+        accuracy = d.get("target_accuracy")
+        table.add_row(
+            f"{name}: {' '.join(d['sources'])} to {d['target']}",
+            number(fvd.get("value")),
+            *[number(d.get(k)) for k in ("psnr", "ssim", "cycle_psnr", "flicker_difference")],
+            "n/a" if accuracy is None else f"{accuracy:.0%}",
+            style="bold",
+        )
+        for control, label in (("identity", "untranslated"), ("oracle", "true counterpart, re-encoded")):
+            if control in d["controls"]:
+                paired = [number(d.get(f"{control}_{k}")) for k in ("psnr", "ssim")]
+                table.add_row(f"  {label}", number(d["controls"][control].get("fvd_random")), *paired)
+        table.add_row("  real against real (floor)", number(fvd.get("floor")), end_section=True)
+    console.print(table)
+    real = ", ".join(f"{k} {v:.0%}" for k, v in report["classifier"]["accuracy_on_real"].items())
+    console.print(f"The classifier is right on real {report['classifier']['split']} clips: {real}.")
+    console.print(f"The best checkpoint has the {report['selection']}.")
+    _print_places(console, path, files)

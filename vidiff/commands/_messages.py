@@ -58,7 +58,8 @@ def readable(message: str, options: list[str]) -> str:
             f"Accepted: {', '.join(accepted)}."
         )
     if match := re.search(r"Expected a dot import path string: (\S+)", text):
-        accepted = sorted(families()) if section == "model" else ["ClipDataModule"] if section == "data" else []
+        data = ["ClipDataModule", "PairDataModule", "DomainDataModule"]
+        accepted = {"model": sorted(families()), "data": data}.get(section, [])
         listed = f" Accepted: {', '.join(accepted)}, or a full import path." if accepted else ""
         return f"{section}.class_path: there is no class {match[1]!r}.{_nearest(match[1], accepted)}{listed}"
     inner = re.findall(r'Parser key "([\w.]+)": (.+?)(?= - |$)', text)

@@ -16,7 +16,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     run.add_argument("--out", help="folder of the runs (default: runs/bench/<name>)")
     run.add_argument("--root", help="your folder of videos (default: the embedded set)")
     run.add_argument("--jobs", type=int, default=2, help="runs at once, one thread each (default 2)")
-    run.add_argument("fit", nargs="*", help="after --: further arguments of fit")
+    run.add_argument(
+        "--fit",
+        nargs=argparse.REMAINDER,
+        default=[],
+        help="last: further arguments of every fit, e.g. --fit --data.fit crop",
+    )
     table = actions.add_parser("table", allow_abbrev=False, help="the table of finished runs")
     table.add_argument("runs", nargs="+", help="run folders")
     for action in (run, table):

@@ -1,8 +1,9 @@
-"""`vidiff data make | check | info`: render the embedded set, look at a folder of videos. Never imports torch."""
+"""Render the embedded set, look at a folder of videos, prepare a published one; only `preview` imports torch."""
 
 from __future__ import annotations
 
 import argparse
+import inspect
 import json
 import statistics
 import sys
@@ -11,10 +12,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from vidiff.commands import _preview
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the sub-verbs."""
-    verbs = parser.add_subparsers(dest="action", required=True, metavar="make|check|info")
+    verbs = parser.add_subparsers(dest="action", required=True, metavar="make|check|info|prepare|preview")
     make = verbs.add_parser("make", help="render the embedded data set `shapes` to mp4 files", allow_abbrev=False)
     make.add_argument("--out", type=Path, required=True, help="folder to make")
     make.add_argument("--videos", type=int, default=240, help="number of videos (of each style)")
@@ -31,6 +34,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     info.add_argument("dir", type=Path, metavar="DIR", help="folder, CSV manifest or single video")
     info.add_argument("--json", action="store_true", help="print one JSON object")
     info.add_argument("--split", default="{}", help='JSON, such as \'{"val": 0.2, "group_by": "class_order"}\'')
+    recipe = verbs.add_parser(
+        "prepare",
+        help="a manifest for a published set, nothing is copied",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=_recipes(),
+        allow_abbrev=False,
+    )
+    recipe.add_argument("name", metavar="NAME", help="one of the recipes below")
+    recipe.add_argument("--source", type=Path, required=True, metavar="DIR", help="where the archive was unpacked")
+    recipe.add_argument("--out", type=Path, metavar="FILE.csv", help="default: manifest.csv in the source")
+    preview = verbs.add_parser("preview", help="clips as they are and augmented, side by side", allow_abbrev=False)
+    _preview.add_arguments(preview)
     for verb in (check, info):
         verb.add_argument("--stills", action="store_true", help="every image is a video of one frame")
         verb.add_argument("--backend", choices=("decord", "pyav"), default="decord")
@@ -38,7 +53,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Carry out the verb; the exit code."""
-    return {"make": _make, "check": _check, "info": _info}[args.action](args)
+    verbs = {"make": _make, "check": _check, "info": _info, "prepare": _prepare, "preview": _preview.run}
+    return verbs[args.action](args)
+
+
+def _recipes() -> str:
+    """What `prepare` knows, and what it expects to find."""
+    from vidiff.data.recipes import RECIPES
+
+    return "recipes:\n" + "\n".join(f"  {name}: {inspect.cleandoc(r.__doc__)}\n" for name, r in RECIPES.items())
+
+
+def _prepare(args: argparse.Namespace) -> int:
+    from vidiff.data.recipes import prepare
+
+    out, found = prepare(args.name, args.source, args.out)
+    print(f"{out}: {len(found.rows)} lines")
+    for column in ("split", "label", "domain"):
+        if counts := Counter(value for row in found.rows if (value := getattr(row, column))):
+            print(f"  {column}: {_counts(counts, 20)}")
+    if groups := {row.group for row in found.rows if row.group}:
+        print(f"  groups that stay in one split: {len(groups)}")
+    for note in found.notes:
+        print(f"note: {note}")
+    print(f"next: vidiff data check {out}")
+    return 0
 
 
 def _make(args: argparse.Namespace) -> int:

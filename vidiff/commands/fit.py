@@ -25,9 +25,11 @@ from vidiff.callbacks.metrics_csv import MetricsCSV
 from vidiff.callbacks.progress import GameProgress
 from vidiff.callbacks.run import Run, RunFolder, new_run_dir, newest_run
 from vidiff.callbacks.training_log import Spent, TrainingLog
+from vidiff.callbacks.translation import TranslationEvaluation
 from vidiff.cli import experiments_dir
 from vidiff.commands._messages import constructor_message, readable
 from vidiff.data.datamodule import ClipDataModule  # noqa: F401  (gives the class its short name)
+from vidiff.data.domains import DomainDataModule, PairDataModule  # noqa: F401
 from vidiff.errors import UsageError
 from vidiff.models.base import AdversarialModule, families
 from vidiff.parallel import GameStrategy
@@ -172,7 +174,8 @@ class TrainingCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         config = self._config
         run = self.run_folder
-        self.evaluation = Evaluation(run, EvaluationOptions(**config.evaluation.as_dict()))
+        kind = TranslationEvaluation if hasattr(self.model, "translate") else Evaluation
+        self.evaluation = kind(run, EvaluationOptions(**config.evaluation.as_dict()))
         checkpoints = Checkpoints(run, config.checkpoints.every_n_steps)
         self.evaluation.checkpoints = checkpoints
         spent = self.evaluation.spent = Spent(config.budget_cpu_s)

@@ -331,7 +331,10 @@ def within(seconds: float, work: Callable[[], np.ndarray]) -> np.ndarray:
     thread.join(seconds)
     if not result:
         raise TimeoutError
-    value, error = result[0]
-    if error is not None:
+    value, error = result.pop()  # popped: an error that knows its frame would keep itself and the decoder alive
+    if error is None:
+        return value
+    try:
         raise error
-    return value
+    finally:
+        del error

@@ -197,7 +197,7 @@ class _Cache:
 
     def _file(self, path: str) -> str:
         status = os.stat(self.root / path)
-        known = self.memo.get(path)
+        known = self.fresh_memo.get(path) or self.memo.get(path)  # an array is asked for once a video
         if isinstance(known, list) and known[:2] == [status.st_size, status.st_mtime_ns] and len(known) == 3:
             sha = known[2]
         else:

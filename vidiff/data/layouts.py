@@ -153,7 +153,7 @@ def _read_folders(found: Found) -> None:
         names.append("class folders")
     kinds = sorted({item.kind for item in found.items})
     plural = {"video": "videos", "strip": "strips", "frames": "folders of frames", "image": "still images"}
-    plural["array"] = "arrays of videos"
+    plural |= {"array": "arrays of videos"}
     found.layout = ", ".join(names + [" and ".join(plural[kind] for kind in kinds)])
     found.items = [
         replace(item, split=split, label=label, domain=domain or label)
@@ -211,7 +211,7 @@ def _add_listed(found: Found, root: Path, name: str, item: Item) -> None:
     )
     _sort_out(part, root, paths, False, singles := [])
     kinds = part.items if folder else part.items + singles
-    if not folder and kinds or len(kinds) == 1 and kinds[0].kind == "frames":
+    if (kinds and not folder) or [one.kind for one in kinds] == ["frames"]:
         found.items += [replace(item, kind=one.kind, files=one.files) for one in kinds]  # an array holds many
         found.bad += part.bad
     elif not folder:

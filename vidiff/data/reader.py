@@ -29,67 +29,81 @@ BACKENDS = ("decord", "pyav")
 # decoding larger and averaging would be another resize rule (1 to 5 grey levels away instead of 0.1 to 0.4).
 NARROW = {2, 3, 4, 6, 8, 12, 16, 24, 48, 72}
 FITS = ("crop", "stretch")
+RETRIES = 8  # of decord, for frames that PyAV can read
 __all__ = ["BACKENDS", "FITS", "RESIZE_RULE", "Info", "ReadError", "Reader", "open_reader", "read_square"]
 
 
 class DecordReader(Reader):
-    """A video file through decord: resized while decoding, one `get_batch`."""
+    """A video file through decord: resized while decoding, one `get_batch`.
+
+    A decord reader has a thread of its own. Kept alive by a traceback until after a fork, it ends the worker that
+    collects it; so no error is raised from here while a reader can be reached from it.
+    """
 
     def _open(self, height: int | None, width: int | None):
         import decord
 
         # FFmpeg's own complaints go to stderr and name no file; ours do.
         decord.logging.set_level(decord.logging.QUIET)
+        size = dict(width=width or -1, height=height or -1)
         try:
-            reader = decord.VideoReader(
-                str(self.path), ctx=decord.cpu(0), width=width or -1, height=height or -1, num_threads=1
-            )
+            reader = decord.VideoReader(str(self.path), ctx=decord.cpu(0), num_threads=1, **size)
+            if len(reader) > 0:
+                return reader
+            reason = "the video has no frames"
         except (RuntimeError, AssertionError, decord.DECORDError) as error:
-            raise ReadError(self.path, _decord_reason(error)) from None
-        if len(reader) < 1:
-            raise ReadError(self.path, "the video has no frames")
-        return reader
+            reason = _decord_reason(error)
+        reader = None
+        raise ReadError(self.path, reason)
 
     def measure(self) -> Info:
-        import decord
-
         # PyAV says what is wrong with a file in fewer words, and decord writes to stderr when it cannot open one.
         PyAVReader(self.path).check()
         reader = self._open(None, None)
         count, fps = len(reader), float(reader.get_avg_fps())
+        del reader
         try:
             height, width = self.read([count - 1]).shape[1:3]
         except ReadError:
-            # The header promises more than can be decoded: count what can, from the start.
-            reader, count, (height, width) = self._open(None, None), 0, (0, 0)
-            try:
-                while True:
-                    height, width = reader.next().shape[-3:-1]
-                    count += 1
-            except (RuntimeError, StopIteration, decord.DECORDError):
-                pass
-            if count == 0:
-                raise ReadError(self.path, "no frame can be decoded") from None
+            # The header promises more than can be decoded. PyAV counts what can, because here decord's errors depend
+            # on timing, too.
+            info = PyAVReader(self.path).measure()
+            count, height, width = min(count, info.num_frames), info.height, info.width
         return Info(count, fps if np.isfinite(fps) and fps > 0 else None, int(width), int(height))
 
     def read(self, indices: Sequence[int], height: int | None = None, width: int | None = None) -> np.ndarray:
-        import decord
-
         if width in NARROW:
             return PyAVReader(self.path).read(indices, height, width)
+        frames, retry = self._batch(indices, height, width)
+        if frames is not None:
+            return frames
+        # decord decodes ahead: damage further on may surface before the frames asked for, or after, so its errors
+        # depend on timing. PyAV decodes no more than is asked for, and so it decides what can be read.
+        sure = PyAVReader(self.path).read(indices, height, width)
+        for _ in range(RETRIES if retry else 0):
+            frames, retry = self._batch(indices, height, width)
+            if frames is not None:
+                return frames
+        return sure
+
+    def _batch(self, indices: Sequence[int], height: int | None, width: int | None) -> tuple[np.ndarray | None, bool]:
+        """The frames, or None and whether it is worth trying again."""
+        import decord
+
         reader = self._open(height, width)
-        _check_indices(self.path, indices, len(reader))
-        first, last = reader.get_frame_timestamp([0, len(reader) - 1])[:, 0]
-        if first < -1e9 or last < -1e9:
-            # No timestamps (H.264 in avi): decord then silently seeks to wrong frames.
-            return PyAVReader(self.path).read(indices, height, width)
-        try:
-            return reader.get_batch([int(i) for i in indices]).asnumpy()
-        except (RuntimeError, decord.DECORDError) as error:
-            if "size must exactly match" not in str(error):
-                raise ReadError(self.path, _decord_reason(error)) from None
-        # A source that is itself so narrow, or a build of decord with other widths.
-        return PyAVReader(self.path).read(indices, height, width)
+        count = len(reader)
+        if 0 <= min(indices) and max(indices) < count:
+            try:
+                first, last = reader.get_frame_timestamp([0, count - 1])[:, 0]
+                if first < -1e9 or last < -1e9:
+                    return None, False  # no timestamps (H.264 in avi): decord silently seeks to wrong frames
+                return reader.get_batch([int(i) for i in indices]).asnumpy(), False
+            except (RuntimeError, decord.DECORDError) as error:
+                # Otherwise the source itself is as narrow as NARROW, or a build of decord has other such widths.
+                return None, "size must exactly match" not in str(error)
+        del reader
+        _check_indices(self.path, indices, count)
+        return None, False
 
 
 class FramesReader(Reader):

@@ -43,7 +43,7 @@ def resolve_metrics(
     """Names -> metrics, their networks loaded; call it before a run starts, so that what is missing is said then.
 
     `auto` = `fvd<num_clips>_<num_frames>f` and `fid` where their weights are found, `fvd_random`, `fd_lite0` where
-    its package is installed, `motion`, `diversity`. `auto_note` says in words what that came to.
+    its package is installed, `motion`, `diversity`, `nearest`. `auto_note` says in words what that came to.
 
     Args:
         names: "auto", one comma-separated string, or a sequence (which may hold "auto" beside others).
@@ -87,7 +87,7 @@ def _auto_names(num_clips: int, num_frames: int, weights, manifest: Mapping[str,
     names.append("fvd_random")
     if features.lite0_available():
         names.append("fd_lite0")
-    return [*names, *(["motion"] if num_frames > 1 else []), "diversity"]
+    return [*names, *(["motion"] if num_frames > 1 else []), "diversity", "nearest"]
 
 
 def auto_note(metrics: Sequence[Metric]) -> str:

@@ -11,7 +11,7 @@ import importlib
 import inspect
 import math
 import sys
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import asdict, dataclass, is_dataclass, replace
 from typing import Any, Callable, Iterable, Iterator, Literal, Sequence
 
 import lightning as L
@@ -38,13 +38,13 @@ class Schedule:
         kind: `constant`; `linear` (1 until `decay_start`, then straight to 0 at `total_steps`); `cosine` (half a
             cosine over the same range).
         warmup_steps: the factor is multiplied by (s + 1) / warmup_steps while that is below 1.
-        decay_start: generator step at which the decay begins.
+        decay_start: generator step at which the decay begins; below 1, a share of `total_steps`.
         total_steps: generator step at which the factor is 0; None = the trainer's `max_steps`.
     """
 
     kind: Literal["constant", "linear", "cosine"] = "constant"
     warmup_steps: int = 0
-    decay_start: int = 0
+    decay_start: int | float = 0
     total_steps: int | None = None
 
     def factor(self, step: int) -> float:
@@ -55,7 +55,8 @@ class Schedule:
                     f"lr_schedule.kind={self.kind} needs lr_schedule.total_steps (or trainer.max_steps) above "
                     f"decay_start={self.decay_start}, got {self.total_steps}"
                 )
-            done = min(max((step - self.decay_start) / (self.total_steps - self.decay_start), 0.0), 1.0)
+            start = self.decay_start if self.decay_start >= 1 else self.decay_start * self.total_steps
+            done = min(max((step - start) / (self.total_steps - start), 0.0), 1.0)
             value = 1.0 - done if self.kind == "linear" else 0.5 * (1.0 + math.cos(math.pi * done))
         return value * min(1.0, (step + 1) / self.warmup_steps) if self.warmup_steps else value
 
@@ -114,7 +115,7 @@ class AdversarialModule(L.LightningModule):
         self.automatic_optimization = False
         self.spec = ClipSpec(channels, num_frames, resolution, width, latent_dim, num_classes)
         self.n_critic, self.g_steps, self.seed = n_critic, g_steps, seed
-        self.lr_schedule, self.clip_grad_norm = lr_schedule, clip_grad_norm
+        self.lr_schedule, self.clip_grad_norm = replace(lr_schedule), clip_grad_norm
         self.ema_half_life, self.compile_networks = ema_half_life, compile
         self._factories = {"g": optimizer_g, "d": optimizer_d}
         self.config: dict[str, Any] | None = None  # class_path and init_args as the command line parsed them
@@ -203,16 +204,16 @@ class AdversarialModule(L.LightningModule):
             self.lr_schedule.total_steps = self.trainer.max_steps
         self.lr_schedule.factor(0)  # a schedule that cannot work fails now
         if self.compile_networks:
-            self.generator.compile()
-            self.discriminator.compile()
+            for network in self.players.values():
+                for part in network.values() if isinstance(network, nn.ModuleDict) else [network]:
+                    part.compile()
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         # In-network noise and dropout become a function of (seed, batch, rank): nothing to restore on resume.
         torch.manual_seed(keyed.key(self.seed, "step", self.batches_seen, rank()))
-        broadcast_buffers(self)
-        batch = {**batch, "clip": batch["clip"].to(self.dtype)}
+        batch = self._cast(batch)
         if self.ema_half_life is not None:
-            clips = len(batch["clip"]) * world_size() * self.n_critic / self.g_steps
+            clips = len(batch["slot"]) * world_size() * self.n_critic / self.g_steps
             self.generator_ema.decay = decay_from_half_life(self.ema_half_life, clips)
         self._move = 0
         self._update("d", self.discriminator_losses, batch)
@@ -223,6 +224,13 @@ class AdversarialModule(L.LightningModule):
                 if 0 < self.trainer.max_steps <= self.trainer.global_step:
                     break
                 self._update("g", self.generator_losses, batch)
+        # BatchNorm's statistics drift apart between processes: whoever looks between two batches finds them equal.
+        for network in (*self.players.values(), self.generator_ema):
+            broadcast_buffers(network)
+
+    def _cast(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The batch with its clips (`clip`, or `clip_a` and `clip_b`) in the module's precision."""
+        return {k: v.to(self.dtype) if k.split("_")[0] == "clip" else v for k, v in batch.items()}
 
     def _update(self, player: Player, losses: Callable, batch: dict[str, Tensor]) -> None:
         """The only backward: objective, gradients over processes, optimiser step, EMA."""
@@ -277,10 +285,14 @@ class AdversarialModule(L.LightningModule):
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Mean logit of held-out clips: far below the training clips' means that D memorises."""
-        batch = {**batch, "clip": batch["clip"].to(self.dtype)}
-        self.log("val/d_real_logit", self.discriminate(batch["clip"], batch).mean(), batch_size=len(batch["clip"]))
+        logits = self.real_logits(self._cast(batch))
+        self.log("val/d_real_logit", logits.mean(), batch_size=len(batch["slot"]))
 
     test_step = validation_step
+
+    def real_logits(self, batch: dict[str, Tensor]) -> Tensor:
+        """Logits of a batch's real clips."""
+        return self.discriminate(batch["clip"], batch)
 
     # ---- sampling -----------------------------------------------------------------------------------------------
 
@@ -300,6 +312,8 @@ class AdversarialModule(L.LightningModule):
         if num_frames is not None and num_frames < 1:
             raise UsageError(f"num_frames must be at least 1, got {num_frames}")
         label = self._sample_labels(ids, seed, labels)
+        if ema:
+            self.generator_ema.refresh(lambda network, i=i: self.statistics_batch(network, i) for i in range(8))
         network = self.generator_ema.module if ema else self.generator
         was_training = network.training
         network.eval()
@@ -318,6 +332,11 @@ class AdversarialModule(L.LightningModule):
                 f"{type(self).__name__} makes clips of exactly {self.spec.num_frames} frames, not {num_frames}"
             )
         return network(self.latents(ids, "sample", seed), label)
+
+    def statistics_batch(self, network: nn.Module, index: int) -> None:
+        """Run `network` on keyed batch `index` of 32: what the moving average's BatchNorm is measured on."""
+        ids = range(32 * index, 32 * (index + 1))
+        network(self.latents(ids, "statistics"), self._sample_labels(ids, 0, None))
 
     def _sample_labels(self, ids: Sequence[int], seed: int, labels: Sequence[int] | None) -> Tensor | None:
         k = self.spec.num_classes

@@ -9,15 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from vidiff.clip import ClipSpec
-from vidiff.nn.blocks import initialise, spatial_stages
+from vidiff.nn.blocks import Init, initialise, spatial_stages
 from vidiff.nn.generators import MAX_MULTIPLIER
 
 
-def frame_decoder(inputs: int, spec: ClipSpec) -> nn.Sequential:
+def frame_decoder(inputs: int, spec: ClipSpec, init: Init | None = "dcgan") -> nn.Sequential:
     """Latent path (B, inputs, T, 1, 1) -> features (B, width, T, R/2, R/2), every frame by itself.
 
     Transposed convolutions with BatchNorm and ReLU: DCGAN's generator (Radford et al. 2016, 1511.06434) without its
-    last layer, for which see `frame_head`.
+    last layer, for which see `frame_head`. `init` None keeps PyTorch's initialisation.
     """
     stages = spatial_stages(spec.resolution)
     channels = [spec.width * min(2**i, MAX_MULTIPLIER) for i in reversed(range(stages))]
@@ -25,14 +25,16 @@ def frame_decoder(inputs: int, spec: ClipSpec) -> nn.Sequential:
     for a, b in zip(channels, channels[1:]):
         layers += [nn.ConvTranspose3d(a, b, (1, 4, 4), (1, 2, 2), (0, 1, 1), bias=False), nn.BatchNorm3d(b), nn.ReLU()]
     decoder = nn.Sequential(*layers)
-    initialise(decoder, "dcgan")
+    if init is not None:
+        initialise(decoder, init)
     return decoder
 
 
-def frame_head(width: int, channels: int, bias: bool = True) -> nn.Module:
+def frame_head(width: int, channels: int, bias: bool = True, init: Init | None = "dcgan") -> nn.Module:
     """Features (B, width, T, R/2, R/2) -> (B, channels, T, R, R), before the tanh or sigmoid."""
     head = nn.ConvTranspose3d(width, channels, (1, 4, 4), (1, 2, 2), (0, 1, 1), bias=bias)
-    initialise(head, "dcgan")
+    if init is not None:
+        initialise(head, init)
     return head
 
 

@@ -156,7 +156,9 @@ class ResnetGenerator(nn.Module):
 class StarGenerator(nn.Module):
     """StarGAN's generator (Choi et al. 2018, 1711.09020, table 4): the target label as planes beside the clip's own.
 
-    As `ResnetGenerator`, but with 4 x 4 strided convolutions, scaled instance norm and no biases.
+    As `ResnetGenerator`, but with 4 x 4 strided convolutions, scaled instance norm and no biases. A constant plane only
+    adds a constant to a channel, which the first norm takes out again: published, the label enters through the zeros
+    that pad the borders. With another padding the first convolution therefore has no norm behind it.
 
     Args:
         spec: sizes; `width` is the 64 of the paper, `num_classes` the number of domains.
@@ -178,6 +180,8 @@ class StarGenerator(nn.Module):
         self.domains = spec.num_classes or 0
         planes = spec.channels + self.domains
         self.layers = _residual_layers(spec, planes, blocks, 4, False, True, norm, conv, padding)
+        if padding != "zeros":
+            self.layers[1] = nn.Identity()
         _finish(self)
 
     def forward(self, clip: Tensor, label: Tensor) -> Tensor:

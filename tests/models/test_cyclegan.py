@@ -1,0 +1,171 @@
+"""CycleGAN: every term against the paper's formula, the buffer, directions, checkpoints, resume."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from helpers import quiet_trainer
+from lightning.pytorch import LightningDataModule
+
+from vidiff import keyed
+from vidiff.checkpoint import load_model
+from vidiff.errors import UsageError
+from vidiff.models.base import Schedule
+from vidiff.models.cyclegan import CycleGAN
+from vidiff.nn.translation import PatchDiscriminator, ResnetGenerator
+
+TINY = dict(num_frames=4, resolution=16, width=4, pool_size=3)
+SMALL_G = dict(generator=lambda spec: ResnetGenerator(spec, blocks=1))
+
+
+class Pairs(LightningDataModule):
+    """Noise clips of two domains that are a function of their slots."""
+
+    def __init__(self, batch_size: int = 2, first: int = 0):
+        super().__init__()
+        self.batch_size, self.first = batch_size, first
+
+    def batch(self, index: int) -> dict[str, torch.Tensor]:
+        slots = range(index * self.batch_size, (index + 1) * self.batch_size)
+        clips = {f"clip_{d}": keyed.normal(slots, (3, 4, 16, 16), d).clamp(-1, 1) for d in "ab"}
+        return {**clips, "slot": torch.tensor(list(slots))}
+
+    def train_dataloader(self):
+        return _Stream(self)
+
+
+class _Stream:
+    def __init__(self, data):
+        self.data = data
+
+    def __len__(self):
+        return 100
+
+    def __iter__(self):
+        return (self.data.batch(self.data.first + i) for i in range(100))
+
+
+def double_batch(model) -> dict[str, torch.Tensor]:
+    return model._cast(Pairs().batch(0))
+
+
+@pytest.mark.parametrize("kind", ["l1", "mse"])
+def test_generator_terms_are_the_papers(kind):
+    model = CycleGAN(
+        cycle_weight=7.0,
+        cycle_loss=kind,
+        motion_weight=0.5,
+        identity_weight=0.3,
+        temporal_weight=2.0,
+        **TINY,
+        **SMALL_G,
+    ).double()
+    batch = double_batch(model)
+    terms = {k: float(v) for k, v in model.generator_losses(batch).items()}
+    size = (lambda x: x.abs().mean()) if kind == "l1" else (lambda x: (x * x).mean())
+    networks = {
+        "a": (model.generator["a2b"], model.generator["b2a"]),
+        "b": (model.generator["b2a"], model.generator["a2b"]),
+    }
+    step = lambda x: x[:, :, 1:] - x[:, :, :-1]  # noqa: E731
+    expected = {}
+    for source, target in ("ab", "ba"):
+        there, back = networks[source]
+        x = batch[f"clip_{source}"]
+        fake = there(x)
+        logits = model.discriminator[target](fake)
+        expected[f"adv_{target}"] = ((logits - 1) ** 2).mean()
+        expected[f"cycle_{source}"] = 7.0 * size(back(fake) - x)
+        expected[f"motion_{source}"] = 7.0 * 0.5 * size(step(back(fake)) - step(x))
+        expected[f"identity_{source}"] = 7.0 * 0.3 * size(back(x) - x)
+        stillness = torch.exp(-10 * step(x).abs().mean(1))
+        weighted = stillness[:, None] * step(fake).abs()
+        expected[f"temporal_{target}"] = 2.0 * weighted.mean()
+    assert terms == pytest.approx({k: float(v) for k, v in expected.items()}, abs=1e-6)
+
+
+def test_discriminator_terms_are_the_papers():
+    frames = lambda spec: PatchDiscriminator(spec, layers=1)  # noqa: E731
+    model = CycleGAN(frame_discriminator=frames, **TINY, **SMALL_G).double()
+    batch = double_batch(model)
+    terms = {k: float(v) for k, v in model.discriminator_losses(batch).items()}
+    expected = {}
+    for d, fake in (("a", model.generator["b2a"](batch["clip_b"])), ("b", model.generator["a2b"](batch["clip_a"]))):
+        real = batch[f"clip_{d}"]
+        expected[f"real_{d}"] = 0.5 * ((model.discriminator[d](real) - 1) ** 2).mean()
+        expected[f"fake_{d}"] = 0.5 * (model.discriminator[d](fake) ** 2).mean()
+        flat = lambda x: torch.cat([c[:, t][None, :, None] for c in x for t in range(4)])  # noqa: E731
+        expected[f"frame_real_{d}"] = 0.5 * ((model.discriminator[f"frame_{d}"](flat(real)) - 1) ** 2).mean()
+        expected[f"frame_fake_{d}"] = 0.5 * (model.discriminator[f"frame_{d}"](flat(fake)) ** 2).mean()
+    assert terms == pytest.approx({k: float(v.detach()) for k, v in expected.items()}, abs=1e-6)
+    assert {k for k in model.generator_losses(batch) if "adv" in k} == {"adv_a", "adv_b", "frame_adv_a", "frame_adv_b"}
+
+
+def test_terms_of_time_need_time_and_weights_of_zero_cost_nothing():
+    model = CycleGAN(num_frames=1, resolution=16, width=4, identity_weight=0.0, **SMALL_G)
+    batch = {k: v[:, :, :1] if "clip" in k else v for k, v in Pairs().batch(0).items()}
+    assert set(model.generator_losses(batch)) == {"adv_a", "adv_b", "cycle_a", "cycle_b"}
+
+
+def test_discriminators_see_the_past():
+    model = CycleGAN(**TINY, **SMALL_G)
+    data, shown = Pairs(), []
+    for network in ("a", "b"):
+        model.discriminator[network].register_forward_hook(lambda m, i, o: shown.append(i[0].clone()))
+    for index in range(4):
+        model.discriminator_losses(data.batch(index))
+    assert int(model.history["a"].kept) == 3
+    fresh = model.generator["a2b"](data.batch(3)["clip_a"])
+    late = shown[-1]
+    assert late.shape == fresh.shape
+    assert not torch.equal(shown[1], shown[-3])
+
+
+def test_resume_is_exact_and_holds_the_buffer(tmp_path):
+    decay = Schedule("linear", decay_start=0.5, total_steps=5)
+    settings = dict(lr_schedule=decay, **TINY, **SMALL_G)
+    straight = CycleGAN(**settings)
+    quiet_trainer(max_steps=5).fit(straight, Pairs())
+    first = CycleGAN(**settings)
+    trainer = quiet_trainer(max_steps=3)
+    trainer.fit(first, Pairs())
+    path = tmp_path / "a.ckpt"
+    trainer.save_checkpoint(path)
+    assert int(torch.load(path, weights_only=True)["state_dict"]["history.a.kept"]) == 3
+    second = CycleGAN(**settings)
+    quiet_trainer(max_steps=5).fit(second, Pairs(first=3), ckpt_path=path, weights_only=True)
+    a, b = straight.state_dict(), second.state_dict()
+    assert all(torch.equal(a[k], b[k]) for k in a)
+    assert not torch.equal(a["history.b.clips"], first.state_dict()["history.b.clips"])
+
+
+def test_default_schedule_falls_in_the_second_half_and_is_not_shared():
+    model = CycleGAN(**TINY, **SMALL_G)
+    quiet_trainer(max_steps=4).fit(model, Pairs())
+    assert [model.lr_schedule.factor(s) for s in range(5)] == pytest.approx([1, 1, 1, 0.5, 0])
+    assert CycleGAN(**TINY, **SMALL_G).lr_schedule.total_steps is None
+
+
+def test_translation_goes_the_way_it_is_asked(tmp_path):
+    model = CycleGAN(generator=lambda spec: ResnetGenerator(spec, blocks=1), **TINY)
+    clips = torch.randint(0, 256, (3, 3, 6, 16, 20), dtype=torch.uint8)
+    there, back = model.translate(clips, 0, 1), model.translate(clips, 1, 0)
+    assert there.shape == clips.shape and there.dtype == torch.uint8 and not torch.equal(there, back)
+    expected = model.generator["b2a"](clips.float() / 127.5 - 1)
+    assert (back.float() - (expected.detach() * 127.5 + 127.5)).abs().max() < 0.51
+    assert model.directions == {"a2b": [(0, 1)], "b2a": [(1, 0)]} and model.domains == ["0", "1"]
+    model.data_record = {"domains": {"train": {"plain": 3, "night": 4}}}
+    assert model.domains == ["plain", "night"]
+    with pytest.raises(UsageError, match="translate"):
+        model.sample(1)
+
+
+def test_checkpoint_round_trip(tmp_path):
+    model = CycleGAN(num_frames=4, resolution=16, width=4, pool_size=2, identity_weight=0.0)
+    trainer = quiet_trainer(max_steps=1)
+    trainer.fit(model, Pairs())
+    trainer.save_checkpoint(tmp_path / "a.ckpt")
+    loaded = load_model(tmp_path / "a.ckpt")
+    clips = torch.randint(0, 256, (1, 3, 4, 16, 16), dtype=torch.uint8)
+    assert loaded.identity_weight == 0.0
+    assert torch.equal(loaded.translate(clips, 0, 1), model.eval().translate(clips, 0, 1))

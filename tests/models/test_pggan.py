@@ -1,0 +1,130 @@
+"""Progressive growing: continuity of the fade, the schedule, exact resume inside a fade, the loss terms."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from helpers import TINY, Clips, quiet_trainer
+
+from vidiff.checkpoint import load_model
+from vidiff.clip import ClipSpec
+from vidiff.errors import UsageError
+from vidiff.models.pggan import PGGAN
+from vidiff.nn.progressive import Equalised, GrowingDiscriminator, GrowingGenerator, minibatch_stddev, pixel_norm
+
+SPEC = ClipSpec(3, 8, 32, width=8, latent_dim=6, num_classes=2)
+
+
+def test_fade_is_continuous():
+    """At alpha 0 and 1 both networks give what their neighbours give."""
+    g, d = GrowingGenerator(SPEC), GrowingDiscriminator(SPEC)
+    z, label = torch.randn(4, 6), torch.tensor([0, 1, 1, 0])
+    real = torch.randn(4, 3, 8, 32, 32)
+    for stage in range(1, g.last + 1):
+        before, start = g.render(z, label, stage - 1), g.render(z, label, stage, 0.0)
+        torch.testing.assert_close(start, g.enlarge(before, stage), rtol=0, atol=1e-6)
+        torch.testing.assert_close(g.render(z, label, stage, 1.0 - 1e-9), g.render(z, label, stage), rtol=0, atol=1e-6)
+        torch.testing.assert_close(d.judge(real, label, stage, 0.0), d.judge(real, label, stage - 1), rtol=0, atol=1e-6)
+        torch.testing.assert_close(
+            d.judge(real, label, stage, 1.0 - 1e-9), d.judge(real, label, stage), rtol=0, atol=1e-6
+        )
+        half = 0.5 * (start + g.render(z, label, stage))
+        torch.testing.assert_close(g.render(z, label, stage, 0.5), half, rtol=0, atol=1e-6)
+
+
+def test_growth_in_space_and_time():
+    g = GrowingGenerator(SPEC)
+    sizes = [tuple(g.render(torch.randn(1, 6), torch.tensor([0]), s).shape[2:]) for s in range(4)]
+    assert sizes == [(2, 4, 4), (2, 8, 8), (4, 16, 16), (8, 32, 32)]
+    for level in (0.0, 0.4, 2.0, 3.0):
+        g.level.fill_(level)
+        assert g(torch.randn(2, 6), torch.tensor([0, 1])).shape == (2, 3, 8, 32, 32)
+    x = torch.randn(1, 3, 8, 32, 32)
+    assert torch.equal(g.reduce(x, 3)[0, 0, 1, 0, 0], x[0, 0, 2, :2, :2].mean())
+    assert torch.allclose(g.reduce(g.enlarge(x, 3), 3), x)
+    with pytest.raises(ValueError, match="divisible"):
+        GrowingGenerator(ClipSpec(3, 7, 32))
+
+
+def test_schedule():
+    model = PGGAN(fade_clips=10, stable_clips=20, **{**TINY, "resolution": 32})
+    clips = [0, 20, 25, 30, 49, 50, 55, 60, 85, 90, 10**9]
+    assert [model.level(c) for c in clips] == pytest.approx([0, 0, 0.5, 1, 1, 1, 1.5, 2, 2.5, 3, 3])
+    for bad in (dict(fade_clips=0), dict(stable_clips=-1)):
+        with pytest.raises(UsageError, match="clips"):
+            PGGAN(**bad, **TINY)
+
+
+def test_terms_inside_a_fade():
+    model = PGGAN(fade_clips=8, stable_clips=4, r1_gamma=3.0, **TINY).double()
+    batch = Clips().batch(0)
+    batch["clip"] = batch["clip"].double()
+    model._move, model.batches_seen = 0, 2  # 8 clips seen: half-way into stage 1
+    terms = {k: float(v.detach()) for k, v in model.discriminator_losses(batch).items()}
+    g, d = model.generator, model.discriminator
+    assert g.position() == d.position() == (1, 0.5)
+    real = batch["clip"].unflatten(3, (8, 2)).unflatten(5, (8, 2)).mean((4, 6))[:, :, :: 2 if g.times[2] else 1]
+    small = real.unflatten(3, (4, 2)).unflatten(5, (4, 2)).mean((4, 6))[:, :, :: 2 if g.times[1] else 1]
+    for axis, n in ((2, real.shape[2] // small.shape[2]), (3, 2), (4, 2)):
+        small = small.repeat_interleave(n, axis)
+    mixed = (0.5 * real + 0.5 * small).requires_grad_(True)
+    logits = d.judge(mixed, None, 1, 0.5)
+    (gradient,) = torch.autograd.grad(logits.sum(), mixed)
+    assert terms["r1"] == pytest.approx(3.0 / 2 * float(gradient.square().sum()) / 4, rel=1e-6, abs=1e-6)
+    assert terms["real"] == pytest.approx(sum(math.log1p(math.exp(-x)) for x in logits.tolist()) / 4, abs=1e-6)
+    fake = d.judge(g.render(model.latents(batch["slot"].tolist(), "d", 0), None, 1, 0.5), None, 1, 0.5).tolist()
+    assert terms["fake"] == pytest.approx(sum(math.log1p(math.exp(x)) for x in fake) / 4, abs=1e-6)
+    fake = d.judge(g.render(model.latents(batch["slot"].tolist(), "g", 0), None, 1, 0.5), None, 1, 0.5).tolist()
+    adv = float(model.generator_losses(batch)["adv"].detach())
+    assert adv == pytest.approx(sum(math.log1p(math.exp(-x)) for x in fake) / 4, abs=1e-6)
+
+
+def test_resume_inside_a_fade(tmp_path):
+    """Stopped half-way through a fade and continued, the weights are those of the uninterrupted run."""
+    make = lambda: PGGAN(fade_clips=12, stable_clips=4, **TINY)  # noqa: E731
+    straight = make()
+    quiet_trainer(max_steps=6).fit(straight, Clips())
+    first = make()
+    trainer = quiet_trainer(max_steps=3)
+    trainer.fit(first, Clips())
+    trainer.save_checkpoint(tmp_path / "a.ckpt")
+    stage, alpha = first.generator.position()
+    assert stage == 1 and 0 < alpha < 1 and float(first.generator_ema.module.level) == float(first.generator.level)
+    loaded = load_model(tmp_path / "a.ckpt")
+    assert torch.equal(loaded.sample(2), first.sample(2)) and loaded.generator.position() == (stage, alpha)
+
+    class Rest(Clips):
+        def batch(self, index, rank=0, world=1):
+            return super().batch(index + 3, rank, world)
+
+    second = make()
+    trainer = quiet_trainer(max_steps=6)
+    trainer.fit(second, Rest(), ckpt_path=tmp_path / "a.ckpt", weights_only=True)
+    assert second.generator.position() == straight.generator.position()
+    for (name, a), b in zip(straight.state_dict().items(), second.state_dict().values()):
+        assert torch.equal(a, b), name
+
+
+def test_stages_can_be_looked_at():
+    model = PGGAN(**TINY).eval()
+    model.generator_ema.module.level.fill_(2.0)
+    kinds = [torch.cat([c for _, c in model.iter_samples(range(2), stage=s)]) for s in range(3)]
+    assert torch.equal(kinds[2], model.sample(2)) and not torch.equal(kinds[0], kinds[2])
+    blocks = kinds[0].unflatten(3, (4, 4)).unflatten(5, (4, 4))
+    assert (blocks == blocks[:, :, :, :, :1, :, :1]).all()  # 4x4 pixels of 4x4 each
+    with pytest.raises(UsageError, match="from 0 to 2"):
+        model.generate([0], stage=3)
+
+
+def test_parts_of_the_paper():
+    x = torch.randn(8, 5, 2, 4, 4)
+    assert torch.allclose(pixel_norm(x).square().mean(1), torch.ones(8, 2, 4, 4), atol=1e-4)
+    shown = minibatch_stddev(x)[:, 5]
+    for group in (slice(0, 4), slice(4, 8)):
+        expected = x[group].numpy().std(axis=0).mean()
+        assert torch.allclose(shown[group], torch.tensor(expected), atol=1e-5)
+    assert torch.equal(minibatch_stddev(x)[4:], minibatch_stddev(x[4:]))  # as on two processes
+    layer = Equalised(torch.nn.Linear(64, 4000), 64)
+    assert float(layer(torch.randn(64, 64)).std()) == pytest.approx(math.sqrt(2), rel=0.1)

@@ -1,0 +1,90 @@
+"""StarGAN: every term against the paper's formula, targets, labels, checkpoints."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from helpers import Clips, quiet_trainer
+
+from vidiff.checkpoint import load_model
+from vidiff.errors import UsageError
+from vidiff.models.stargan import StarGAN
+from vidiff.nn.translation import StarGenerator
+
+TINY = dict(num_frames=4, resolution=16, width=4, num_classes=3)
+SMALL_G = dict(generator=lambda spec: StarGenerator(spec, blocks=1))
+
+
+def log_softmax(logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+    p = logits.exp() / logits.exp().sum(1, keepdim=True)
+    return torch.stack([p[i, k].log() for i, k in enumerate(label.tolist())])
+
+
+@pytest.mark.parametrize("game", ["wasserstein", "least_squares"])
+def test_terms_are_the_papers(game):
+    weights = dict(cls_weight=2.0, rec_weight=3.0, gp_weight=4.0, motion_weight=0.5)
+    model = StarGAN(game=game, **weights, **TINY, **SMALL_G).double()
+    batch = model._cast(Clips(num_classes=3).batch(0))
+    x, label = batch["clip"], batch["label"]
+    d_terms = {k: float(v.detach()) for k, v in model.discriminator_losses(batch).items()}
+    fake = model.generator(x, model.targets(batch, "d")).detach()
+    (real_logits, domains), (fake_logits, _) = model.discriminator(x), model.discriminator(fake)
+    expected = {"cls": -2.0 * log_softmax(domains, label).mean()}
+    if game == "wasserstein":
+        from vidiff import keyed
+
+        eps = [torch.rand((), generator=keyed.generator(0, "mix", s)) for s in batch["slot"].tolist()]
+        norms = []
+        for i, e in enumerate(eps):
+            hat = (e * x[i : i + 1] + (1 - e) * fake[i : i + 1]).requires_grad_()
+            (gradient,) = torch.autograd.grad(model.discriminator(hat)[0].sum(), hat)
+            norms.append(((gradient**2).sum().sqrt() - 1) ** 2)
+        expected |= {"real": -real_logits.mean(), "fake": fake_logits.mean(), "gp": 4.0 * sum(norms) / len(norms)}
+    else:
+        expected |= {"real": 0.5 * ((real_logits - 1) ** 2).mean(), "fake": 0.5 * (fake_logits**2).mean()}
+    assert d_terms == pytest.approx({k: float(v.detach()) for k, v in expected.items()}, abs=1e-6)
+
+    g_terms = {k: float(v.detach()) for k, v in model.generator_losses(batch).items()}
+    target = model.targets(batch, "g")
+    fake = model.generator(x, target)
+    rec = model.generator(fake, label)
+    logits, domains = model.discriminator(fake)
+    step = lambda c: c[:, :, 1:] - c[:, :, :-1]  # noqa: E731
+    expected = {
+        "adv": -logits.mean() if game == "wasserstein" else ((logits - 1) ** 2).mean(),
+        "cls": -2.0 * log_softmax(domains, target).mean(),
+        "rec": 3.0 * (x - rec).abs().mean(),
+        "motion": 3.0 * 0.5 * (step(x) - step(rec)).abs().mean(),
+    }
+    assert g_terms == pytest.approx({k: float(v.detach()) for k, v in expected.items()}, abs=1e-6)
+
+
+def test_targets_are_uniform_and_a_function_of_the_slot():
+    model = StarGAN(**TINY, **SMALL_G)
+    whole = model.targets({"slot": torch.arange(3000)}, "g")
+    assert torch.bincount(whole).tolist() == pytest.approx([1000] * 3, abs=100)
+    assert torch.equal(whole[7:9], model.targets({"slot": torch.tensor([7, 8])}, "g"))
+    assert not torch.equal(whole, model.targets({"slot": torch.arange(3000)}, "d"))
+
+
+def test_domains_are_needed():
+    for number in (None, 1):
+        with pytest.raises(UsageError, match="two or more domains"):
+            StarGAN(num_frames=4, resolution=16, width=4, num_classes=number)
+
+
+def test_both_players_learn_and_the_checkpoint_is_whole(tmp_path):
+    model = StarGAN(n_critic=2, **TINY)
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    trainer = quiet_trainer(max_steps=2)
+    trainer.fit(model, Clips(num_classes=3))
+    assert model.batches_seen == 4 and "train/d_accuracy" in model.terms
+    for part in ("generator.layers.0.space.weight", "discriminator.domain.weight", "discriminator.source.weight"):
+        assert not torch.equal(before[part], model.state_dict()[part])
+    trainer.save_checkpoint(tmp_path / "a.ckpt")
+    loaded = load_model(tmp_path / "a.ckpt")
+    clips = torch.randint(0, 256, (2, 3, 4, 16, 16), dtype=torch.uint8)
+    assert torch.equal(loaded.translate(clips, 0, 2), model.translate(clips, 0, 2))
+    floats = clips.float() / 127.5 - 1
+    assert not torch.allclose(loaded.mapping(0, 2)(floats), loaded.mapping(0, 1)(floats), rtol=1e-3, atol=1e-5)
+    assert loaded.directions == {"to_0": [(1, 0), (2, 0)], "to_1": [(0, 1), (2, 1)], "to_2": [(0, 2), (1, 2)]}

@@ -1,0 +1,163 @@
+"""CycleGAN on clips: unpaired translation between two domains.
+
+Zhu, Park, Isola, Efros 2017, "Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial Networks",
+1703.10593, with least squares (section 4) and a time axis (as Bashkirova et al. 2018, 1806.03698). G = a2b and F = b2a;
+what is written for G: A -> B holds for F: B -> A with the letters exchanged:
+
+    D_B minimises  1/2 E (D_B(b) - 1)^2 + 1/2 E D_B(G(a))^2                      G(a) through a buffer of 50 past ones
+    G minimises    E (D_B(G(a)) - 1)^2
+                   + lambda       E |F(G(a)) - a|_1                              cycle, per frame
+                   + lambda mu    E |d_t F(G(a)) - d_t a|_1                      cycle, differences of frames
+                   + lambda iota  E |G(b) - b|_1                                 identity (section 5.2)
+                   + tau          E |d_t G(a)| exp(-10 |d_t a|)                  still where the source is still
+
+Paper -> code: lambda = 10 -> `cycle_weight`, 0.5 lambda -> `identity_weight` (iota, in units of lambda), pool of 50 ->
+`pool_size`, Adam (2e-4, 0.5, 0.999) with a rate that is constant for half of the training and falls to zero over the
+other half -> `optimizer_*`, `lr_schedule`. mu -> `motion_weight`, tau -> `temporal_weight`.
+Deviations: time axis, mu and tau; D moves before G; batches of any size; samples come from a moving average of G.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+import torch
+from lightning.pytorch.cli import OptimizerCallable
+from torch import Tensor, nn
+
+from vidiff.clip import clip_to_frames
+from vidiff.losses import least_squares_d, least_squares_g, reconstruction
+from vidiff.models._translation import Translator
+from vidiff.models.base import AdversarialModule, NetworkFactory, Schedule
+from vidiff.nn.history import History
+from vidiff.nn.translation import PatchDiscriminator, ResnetGenerator
+from vidiff.optim import Adam
+from vidiff.parallel import gather_batch
+
+STILLNESS = 10.0  # how fast the temporal term fades where the source moves, in units of [-1, 1] brightness
+
+
+class CycleGAN(Translator, AdversarialModule):
+    """Two generators `a2b` and `b2a`, two discriminators `a` and `b`; the batch holds `clip_a` and `clip_b`.
+
+    Args:
+        generator, discriminator: factories of one network; two of each are built.
+        frame_discriminator: a second pair of discriminators, on single frames, called with num_frames 1; None: no.
+        optimizer_g, optimizer_d: one optimiser for both generators, one for both discriminators.
+        lr_schedule: the paper's: constant, and linear to zero over the second half.
+        cycle_weight: lambda.
+        cycle_loss: `l1` (paper) or `mse`, of cycle and identity.
+        motion_weight: mu, weight of the cycle on differences of successive frames, in units of `cycle_weight`.
+        identity_weight: iota, in units of `cycle_weight`; the paper's 0.5 keeps colours where they need not change.
+        temporal_weight: tau, weight of temporal consistency with the source.
+        pool_size: generated clips kept per domain to show to the discriminators; 0 = none.
+        width: base channels of all networks, the paper's 64.
+        kwargs: sizes and the step, see `AdversarialModule`.
+    """
+
+    num_domains = 2
+
+    def __init__(
+        self,
+        generator: NetworkFactory = lambda spec: ResnetGenerator(spec, conv="factorised"),
+        discriminator: NetworkFactory = lambda spec: PatchDiscriminator(spec, layers=3),
+        frame_discriminator: NetworkFactory | None = None,
+        optimizer_g: OptimizerCallable = lambda p: Adam(p, lr=2e-4, beta1=0.5, beta2=0.999),
+        optimizer_d: OptimizerCallable = lambda p: Adam(p, lr=2e-4, beta1=0.5, beta2=0.999),
+        lr_schedule: Schedule = Schedule("linear", decay_start=0.5),
+        cycle_weight: float = 10.0,
+        cycle_loss: Literal["l1", "mse"] = "l1",
+        motion_weight: float = 1.0,
+        identity_weight: float = 0.5,
+        temporal_weight: float = 0.0,
+        pool_size: int = 50,
+        width: int = 64,
+        **kwargs,
+    ):
+        def discriminators(spec):
+            pairs = {d: discriminator(spec) for d in "ab"}
+            if frame_discriminator is not None:
+                pairs |= {f"frame_{d}": frame_discriminator(replace(spec, num_frames=1)) for d in "ab"}
+            return nn.ModuleDict(pairs)
+
+        super().__init__(
+            generator=lambda spec: nn.ModuleDict({"a2b": generator(spec), "b2a": generator(spec)}),
+            discriminator=discriminators,
+            optimizer_g=optimizer_g,
+            optimizer_d=optimizer_d,
+            lr_schedule=lr_schedule,
+            width=width,
+            **kwargs,
+        )
+        self.cycle_weight, self.cycle_loss, self.motion_weight = cycle_weight, cycle_loss, motion_weight
+        self.identity_weight, self.temporal_weight = identity_weight, temporal_weight
+        self.history = nn.ModuleDict({d: History(self.spec, pool_size) for d in "ab"})
+
+    def discriminator_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        a, b = batch["clip_a"], batch["clip_b"]
+        with torch.no_grad():
+            fakes = {"a": self.generator["b2a"](b), "b": self.generator["a2b"](a)}
+        terms, seen = {}, []
+        for d, real in (("a", a), ("b", b)):
+            fake = self._past(fakes[d], batch, d)
+            for name, network in self._judges(d).items():
+                real_logits, fake_logits = network(real), network(fake)
+                terms[f"{name}real_{d}"], terms[f"{name}fake_{d}"] = least_squares_d(real_logits, fake_logits)
+                seen.append((real_logits.flatten(), fake_logits.flatten()))
+        self.watch(*map(torch.cat, zip(*seen)))
+        return terms
+
+    def generator_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        a2b, b2a = self.generator["a2b"], self.generator["b2a"]
+        a, b = batch["clip_a"], batch["clip_b"]
+        terms = self._direction(a2b, b2a, a, "a", "b") | self._direction(b2a, a2b, b, "b", "a")
+        if self.identity_weight:
+            weight = self.cycle_weight * self.identity_weight
+            terms["identity_a"] = weight * reconstruction(b2a(a), a, self.cycle_loss)
+            terms["identity_b"] = weight * reconstruction(a2b(b), b, self.cycle_loss)
+        return terms
+
+    def _direction(self, there: nn.Module, back: nn.Module, x: Tensor, source: str, target: str) -> dict[str, Tensor]:
+        """Terms of one direction: is G(x) like the target domain, and does x come back from it?"""
+        fake = there(x)
+        rec = back(fake)
+        # The paper's generator loss has no factor 1/2.
+        terms = {
+            f"{name}adv_{target}": 2.0 * least_squares_g(network(fake))
+            for name, network in self._judges(target).items()
+        }
+        terms[f"cycle_{source}"] = self.cycle_weight * reconstruction(rec, x, self.cycle_loss)
+        if self.motion_weight and x.shape[2] > 1:
+            motion = reconstruction(rec.diff(dim=2), x.diff(dim=2), self.cycle_loss)
+            terms[f"motion_{source}"] = self.cycle_weight * self.motion_weight * motion
+        if self.temporal_weight and x.shape[2] > 1:
+            still = torch.exp(-STILLNESS * x.diff(dim=2).abs().mean(1, keepdim=True))  # (B, 1, T-1, H, W)
+            terms[f"temporal_{target}"] = self.temporal_weight * (still * fake.diff(dim=2).abs()).mean()
+        return terms
+
+    def _judges(self, domain: str) -> dict[str, nn.Module]:
+        """Prefix of a term -> discriminator of whole clips, and of frames (B*T, C, 1, H, W) where there is one."""
+        judges = {"": self.discriminator[domain]}
+        if f"frame_{domain}" in self.discriminator:
+            frames = self.discriminator[f"frame_{domain}"]
+            judges["frame_"] = lambda clip: frames(clip_to_frames(clip).unsqueeze(2))
+        return judges
+
+    def _past(self, fake: Tensor, batch: dict[str, Tensor], domain: str) -> Tensor:
+        """Fresh clips mixed with past ones. Every process keeps the buffer of the global batch and takes its rows."""
+        slots = gather_batch(batch["slot"]).tolist()
+        shown = self.history[domain].exchange(gather_batch(fake), slots, self.seed, domain)
+        first = slots.index(int(batch["slot"][0]))
+        return shown[first : first + len(fake)].to(fake.dtype)
+
+    def real_logits(self, batch: dict[str, Tensor]) -> Tensor:
+        return torch.cat([self.discriminator[d](batch[f"clip_{d}"]).flatten() for d in "ab"])
+
+    @property
+    def directions(self) -> dict[str, list[tuple[int, int]]]:
+        return {"a2b": [(0, 1)], "b2a": [(1, 0)]}
+
+    def mapping(self, source: int, target: int, ema: bool = True):
+        assert {source, target} == {0, 1}
+        return self._eval_network(ema)["a2b" if target else "b2a"]

@@ -1,0 +1,120 @@
+"""MoCoGAN: a content latent that stays, a motion latent that moves, one judge of frames and one of clips.
+
+Tulyakov, Liu, Yang, Kautz 2018, "MoCoGAN: Decomposing Motion and Content for Video Generation", 1707.04993.
+
+    frame t = G([z_content, category, h_t]),   h_t = GRU(e_t, h_{t-1}),   e_t, h_0 normal
+    D minimises  E softplus(-D_I(x_t)) + E softplus(D_I(G_t)) + E softplus(-D_V(x)) + E softplus(D_V(G))
+                 + E CE(Q(x), label)
+    G minimises  E softplus(-D_I(G_t)) + E softplus(-D_V(G)) + lambda E CE(Q(G), category)
+
+Paper -> code: z_C -> `latents` (`latent_dim`), epsilon and h_0 -> `motion_noise`, R_M -> `MoCoGenerator.cell`,
+D_I, D_V -> `discriminator["frame"]`, `["clip"]`, Q -> the clip judge's further outputs, lambda -> `cls_weight`,
+S_1 (one random frame) -> `one_frame`. Without classes there is neither category nor Q.
+Where paper and authors' code differ the code is followed: D learns Q from real labels, G is asked for its category.
+Deviations: the frame is taken from the same generated clip that the clip judge sees, categories have the data's
+frequencies, no noise in the judges, no weight decay (1e-5 in the code); other clip sizes than 16x64x64 have fewer or
+more layers and kernels as long as there are frames; samples come from a moving average of G.
+"""
+
+from __future__ import annotations
+
+from typing import Sequence
+
+import torch
+import torch.nn.functional as F
+from lightning.pytorch.cli import OptimizerCallable
+from torch import Tensor, nn
+
+from vidiff import keyed
+from vidiff.losses import standard_d, standard_g
+from vidiff.models.base import AdversarialModule, NetworkFactory, Player
+from vidiff.nn.moco import MoCoDiscriminators, MoCoGenerator
+from vidiff.optim import Adam
+
+CHUNK = 16  # frames of noise drawn under one key, so that a longer clip begins like a shorter one
+
+
+class MoCoGAN(AdversarialModule):
+    """Content and motion apart; makes clips of any length.
+
+    Args:
+        motion_dim: size of the motion latent (10 in the paper's code).
+        generator: network factory; None = a `MoCoGenerator` with that `motion_dim`.
+        discriminator: factory of a ModuleDict with `frame` and `clip`.
+        optimizer_g, optimizer_d: the code's Adam, learning rate 2e-4 and beta1 0.5.
+        cls_weight: lambda, weight of the classification terms of both players.
+        kwargs: sizes and the step, see `AdversarialModule`; `latent_dim` (50 in the paper) is the content's.
+    """
+
+    def __init__(
+        self,
+        motion_dim: int = 10,
+        generator: NetworkFactory | None = None,
+        discriminator: NetworkFactory = lambda spec: MoCoDiscriminators(spec),
+        optimizer_g: OptimizerCallable = lambda p: Adam(p, lr=2e-4, beta1=0.5, beta2=0.999),
+        optimizer_d: OptimizerCallable = lambda p: Adam(p, lr=2e-4, beta1=0.5, beta2=0.999),
+        cls_weight: float = 1.0,
+        latent_dim: int = 50,
+        **kwargs,
+    ):
+        super().__init__(
+            generator=generator or (lambda spec: MoCoGenerator(spec, motion_dim)),
+            discriminator=discriminator,
+            optimizer_g=optimizer_g,
+            optimizer_d=optimizer_d,
+            latent_dim=latent_dim,
+            **kwargs,
+        )
+        self.motion_dim, self.cls_weight = motion_dim, cls_weight
+
+    def motion_noise(self, slots: Sequence[int], num_frames: int, *parts: int | str) -> Tensor:
+        """h_0 and e_1 .. e_T (len(slots), 1 + T, M), each row a function of (seed, parts, slot)."""
+        start = keyed.normal(slots, (1, self.motion_dim), self.seed, "h", *parts)
+        chunks = range(-(-num_frames // CHUNK))
+        noise = [keyed.normal(slots, (CHUNK, self.motion_dim), self.seed, "e", k, *parts) for k in chunks]
+        return torch.cat([start, torch.cat(noise, dim=1)[:, :num_frames]], dim=1).to(self.device, self.dtype)
+
+    def fake_clips(self, batch: dict[str, Tensor], player: Player) -> Tensor:
+        slots = batch["slot"].tolist()
+        noise = self.motion_noise(slots, self.spec.num_frames, player, self._move)
+        with torch.set_grad_enabled(player == "g"):
+            return self.generator(self.latents(slots, player, self._move), self.labels(batch), noise)
+
+    def one_frame(self, clip: Tensor, batch: dict[str, Tensor], *parts: int | str) -> Tensor:
+        """One random frame of each clip, (B, C, 1, H, W)."""
+        t = keyed.integers(batch["slot"].tolist(), clip.shape[2], self.seed, "frame", *parts).to(clip.device)
+        return clip[torch.arange(len(clip), device=clip.device), :, t][:, :, None]
+
+    def discriminate(self, clip: Tensor, batch: dict[str, Tensor]) -> Tensor:
+        """The clip judge's logits (B, P)."""
+        return self.discriminator["clip"](clip)[0]
+
+    def discriminator_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        real, fake = batch["clip"], self.fake_clips(batch, "d")
+        frame, clip = self.discriminator["frame"], self.discriminator["clip"]
+        frame_real, frame_fake = standard_d(
+            frame(self.one_frame(real, batch, "real")), frame(self.one_frame(fake, batch, "d"))
+        )
+        (real_logits, real_class), (fake_logits, _) = clip(real), clip(fake)
+        self.watch(real_logits, fake_logits)
+        clip_real, clip_fake = standard_d(real_logits, fake_logits)
+        terms = {"frame_real": frame_real, "frame_fake": frame_fake, "clip_real": clip_real, "clip_fake": clip_fake}
+        return terms | self._class_term(real_class, batch)
+
+    def generator_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        fake = self.fake_clips(batch, "g")
+        frame_logits = self.discriminator["frame"](self.one_frame(fake, batch, "g", self._move))
+        clip_logits, fake_class = self.discriminator["clip"](fake)
+        terms = {"frame": standard_g(frame_logits), "clip": standard_g(clip_logits)}
+        return terms | self._class_term(fake_class, batch)
+
+    def _class_term(self, class_logits: Tensor | None, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        if class_logits is None:
+            return {}
+        return {"class": self.cls_weight * F.cross_entropy(class_logits, batch["label"])}
+
+    def synthesise(
+        self, network: nn.Module, ids: Sequence[int], seed: int, label: Tensor | None, num_frames: int | None
+    ) -> Tensor:
+        noise = self.motion_noise(ids, num_frames or self.spec.num_frames, "sample", seed)
+        return network(self.latents(ids, "sample", seed), label, noise)

@@ -1,0 +1,120 @@
+"""Multi-period GAN: a clip made coarse to fine in time, one game a period.
+
+Key frames at period P come first, then the frames half-way between them, and so on down to every frame. It follows the
+coarse-to-fine pyramids of images (Denton et al. 2015, LAPGAN, 1506.05751; conditional generators, each trained against
+its own discriminator on its own scale) along time instead of space; temporal pyramids of the kind are in TGANv2
+(Saito et al. 2020, 1811.09245). For each period p, with x_p = every p-th frame of x:
+
+    D_p minimises  E softplus(-D_p(x_p)) + E softplus(D_p(G_p))
+    G_p minimises  E softplus(-D_p(G_p)),    G_p = interleave(G_2p, g_p(G_2p, z)),    G_P = g_P(z)
+
+Frames shared by two periods are the same frames. `mode: joint` moves all periods at every step; `staged` trains one
+after the other, coarse to fine, `stage_clips` real clips each.
+Any length by chaining: g_P also learns, on a share of its clips, to continue a given frame; a longer clip is made of
+segments, each continuing the last key frame of the one before, refined as a whole.
+Names in code: g_P -> `generator.keys`, g_p -> `generator.between`, D_p -> `discriminator["p<p>"]`.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Sequence
+
+import torch
+from lightning.pytorch.cli import OptimizerCallable
+from torch import Tensor, nn
+
+from vidiff import keyed
+from vidiff.errors import UsageError
+from vidiff.losses import standard_d, standard_g
+from vidiff.models.base import AdversarialModule, NetworkFactory, Player
+from vidiff.nn.multiperiod import MultiPeriodDiscriminators, MultiPeriodGenerator
+from vidiff.optim import Adam
+from vidiff.parallel import world_size
+
+
+class MultiPeriodGAN(AdversarialModule):
+    """A generator and a discriminator for each period, from key frames to every frame.
+
+    Args:
+        period: P, a power of two that divides `num_frames` at least twice.
+        mode: `joint` or `staged`.
+        stage_clips: real clips for which each period but the last is trained in `staged` mode.
+        continue_share: share of training clips on which the key frames continue the real first frame.
+        generator, discriminator: network factories; None = the multi-period networks with that `period`.
+        optimizer_g, optimizer_d: Adam, learning rate 2e-4 and beta1 0.5.
+        kwargs: sizes and the step, see `AdversarialModule`.
+    """
+
+    def __init__(
+        self,
+        period: int = 4,
+        mode: Literal["joint", "staged"] = "joint",
+        stage_clips: int = 4000,
+        continue_share: float = 0.5,
+        generator: NetworkFactory | None = None,
+        discriminator: NetworkFactory | None = None,
+        optimizer_g: OptimizerCallable = lambda p: Adam(p, lr=2e-4, beta1=0.5, beta2=0.999),
+        optimizer_d: OptimizerCallable = lambda p: Adam(p, lr=2e-4, beta1=0.5, beta2=0.999),
+        **kwargs,
+    ):
+        super().__init__(
+            generator=generator or (lambda spec: MultiPeriodGenerator(spec, period)),
+            discriminator=discriminator or (lambda spec: MultiPeriodDiscriminators(spec, period)),
+            optimizer_g=optimizer_g,
+            optimizer_d=optimizer_d,
+            **kwargs,
+        )
+        if mode not in ("joint", "staged") or stage_clips < 1 or not 0.0 <= continue_share <= 1.0:
+            raise UsageError("MultiPeriodGAN: mode is joint or staged, stage_clips >= 1, continue_share from 0 to 1")
+        self.mode, self.stage_clips, self.continue_share = mode, stage_clips, continue_share
+        self._active = list(self.generator.steps)
+
+    def periods_at(self, clips: int) -> list[int]:
+        """The periods that are trained after so many clips."""
+        steps = self.generator.steps
+        return steps if self.mode == "joint" else [steps[min(clips // self.stage_clips, len(steps) - 1)]]
+
+    def fake_periods(self, batch: dict[str, Tensor], player: Player) -> dict[int, Tensor]:
+        """Generated clips of every period down to the finest that is trained, by period."""
+        slots, label = batch["slot"].tolist(), self.labels(batch)
+        z = self.latents(slots, player, self._move)
+        draws = keyed.integers(slots, 10_000, self.seed, "continue", player, self._move)
+        has = (draws < 10_000 * self.continue_share).to(self.device)
+        steps = self.generator.steps
+        upto = steps.index(self._active[-1]) + 1
+        with torch.set_grad_enabled(player == "g"):
+            keys = self.generator.keys(z, label, batch["clip"][:, :, :1], has)
+            clips = self.generator.refine(keys, z[:, :, None].expand(-1, -1, keys.shape[2]), label, upto)
+        return {p: clip for p, clip in zip(steps, clips) if p in self._active}
+
+    def discriminate(self, clip: Tensor, batch: dict[str, Tensor], period: int = 1) -> Tensor:
+        """Logits (B,) of clips that hold every `period`-th frame."""
+        return self.discriminator[f"p{period}"](clip, self.labels(batch))
+
+    def discriminator_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        self._active = self.periods_at(self.batches_seen * len(batch["clip"]) * world_size())
+        stale = {f"train/{k}" for p in self.generator.steps if p not in self._active
+                 for k in (f"d_p{p}_real", f"d_p{p}_fake", f"g_p{p}")}  # fmt: skip
+        self.terms = {k: v for k, v in self.terms.items() if k not in stale}  # else the dashboard repeats old values
+        terms = {}
+        for p, fake in self.fake_periods(batch, "d").items():
+            real_logits = self.discriminate(batch["clip"][:, :, ::p], batch, p)
+            fake_logits = self.discriminate(fake, batch, p)
+            self.watch(real_logits, fake_logits)  # the finest one stays
+            terms[f"p{p}_real"], terms[f"p{p}_fake"] = standard_d(real_logits, fake_logits)
+        return terms
+
+    def generator_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        fakes = self.fake_periods(batch, "g")
+        return {f"p{p}": standard_g(self.discriminate(fake, batch, p)) for p, fake in fakes.items()}
+
+    def synthesise(
+        self, network: nn.Module, ids: Sequence[int], seed: int, label: Tensor | None, num_frames: int | None
+    ) -> Tensor:
+        num_frames = num_frames or self.spec.num_frames
+        period = network.steps[0]
+        first = self.spec.num_frames // period  # key frames of the first segment; each further one adds first - 1
+        further = max(0, -(-(-(-num_frames // period) - first) // (first - 1)))
+        z = [self.latents(ids, "sample", seed)]
+        z += [self.latents(ids, "sample", seed, "segment", s) for s in range(1, further + 1)]
+        return network(torch.stack(z, dim=1), label)[:, :, :num_frames]

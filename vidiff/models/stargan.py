@@ -1,0 +1,141 @@
+"""StarGAN on clips: unpaired translation between K domains with one generator.
+
+Choi, Choi, Kim, Ha, Kim, Choo 2018, "StarGAN: Unified Generative Adversarial Networks for Multi-Domain Image-to-Image
+Translation", 1711.09020, with a time axis. D gives patch logits D_src(x) and domain probabilities D_cls(. | x); x has
+domain c', c is a target drawn uniformly, x_hat = eps x + (1 - eps) G(x, c):
+
+    D minimises  -E D_src(x) + E D_src(G(x, c)) - lambda_cls E log D_cls(c' | x)
+                   + lambda_gp E (|grad D_src(x_hat)|_2 - 1)^2
+    G minimises  -E D_src(G(x, c)) - lambda_cls E log D_cls(c | G(x, c)) + lambda_rec E |x - G(G(x, c), c')|_1
+
+With `game: least_squares` the first terms are those of CycleGAN (1703.10593) and there is no gradient penalty.
+
+Paper -> code: lambda_cls = 1 -> `cls_weight`, lambda_rec = 10 -> `rec_weight`, lambda_gp = 10 -> `gp_weight`,
+n_critic = 5, Adam (1e-4, 0.5, 0.999) with a rate that falls to zero over the second half of the training.
+Deviations: time axis; domains exclude each other, so the classification loss is a cross entropy (the published code's
+for its second data set); `motion_weight` compares differences of successive frames too; c is drawn by each clip's
+slot, not permuted within the batch; samples come from a moving average of G.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from lightning.pytorch.cli import OptimizerCallable
+from torch import Tensor
+
+from vidiff import keyed
+from vidiff.errors import UsageError
+from vidiff.losses import least_squares_d, least_squares_g, reconstruction, wasserstein_d, wasserstein_g
+from vidiff.models._translation import Translator
+from vidiff.models.base import AdversarialModule, NetworkFactory, Player, Schedule
+from vidiff.nn.blocks import has_batch_norm
+from vidiff.nn.translation import StarDiscriminator, StarGenerator
+from vidiff.optim import Adam
+from vidiff.penalties import gradient_penalty
+
+
+class StarGAN(Translator, AdversarialModule):
+    """One generator for all domains, one discriminator that also names the domain; the batch holds `clip` and `label`.
+
+    Args:
+        generator, discriminator: network factories; the first is called with (clip, target label), the second returns
+            (patch logits, domain logits).
+        optimizer_g, optimizer_d: the paper's Adam.
+        lr_schedule: the paper's: constant, and linear to zero over the second half.
+        game: `wasserstein` with gradient penalty (paper) or `least_squares`.
+        n_critic: D updates per G update.
+        cls_weight, rec_weight, gp_weight: the paper's three lambdas.
+        motion_weight: weight of the reconstruction of differences of frames, in units of `rec_weight`.
+        width: base channels of both networks, the paper's 64.
+        kwargs: sizes and the step, see `AdversarialModule`.
+
+    Raises:
+        UsageError: the data has no domains, or the gradient penalty meets BatchNorm.
+    """
+
+    def __init__(
+        self,
+        generator: NetworkFactory = lambda spec: StarGenerator(spec, blocks=6),
+        discriminator: NetworkFactory = lambda spec: StarDiscriminator(spec, layers=6),
+        optimizer_g: OptimizerCallable = lambda p: Adam(p, lr=1e-4, beta1=0.5, beta2=0.999),
+        optimizer_d: OptimizerCallable = lambda p: Adam(p, lr=1e-4, beta1=0.5, beta2=0.999),
+        lr_schedule: Schedule = Schedule("linear", decay_start=0.5),
+        game: Literal["wasserstein", "least_squares"] = "wasserstein",
+        n_critic: int = 5,
+        cls_weight: float = 1.0,
+        rec_weight: float = 10.0,
+        gp_weight: float = 10.0,
+        motion_weight: float = 1.0,
+        width: int = 64,
+        num_classes: int | None = None,
+        **kwargs,
+    ):
+        if not num_classes or num_classes < 2:
+            raise UsageError(
+                "StarGAN translates between two or more domains, and the data has none: use DomainDataModule, or "
+                "ClipDataModule with data.num_classes: auto, on a folder with a folder for each domain"
+            )
+        super().__init__(
+            generator=generator,
+            discriminator=discriminator,
+            optimizer_g=optimizer_g,
+            optimizer_d=optimizer_d,
+            lr_schedule=lr_schedule,
+            n_critic=n_critic,
+            width=width,
+            num_classes=num_classes,
+            **kwargs,
+        )
+        if game == "wasserstein" and has_batch_norm(self.discriminator):
+            raise UsageError("StarGAN: the gradient penalty is per clip and has no meaning through BatchNorm")
+        self.game, self.num_domains = game, num_classes
+        self.cls_weight, self.rec_weight, self.gp_weight = cls_weight, rec_weight, gp_weight
+        self.motion_weight = motion_weight
+
+    def targets(self, batch: dict[str, Tensor], player: Player) -> Tensor:
+        """Domains to translate to (B,), uniform over all K, a function of the slot."""
+        draw = keyed.integers(batch["slot"].tolist(), self.num_domains, self.seed, "target", player)
+        return draw.to(self.device)
+
+    def discriminator_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        x, label = batch["clip"], batch["label"]
+        with torch.no_grad():
+            fake = self.generator(x, self.targets(batch, "d"))
+        (real_logits, domain_logits), (fake_logits, _) = self.discriminator(x), self.discriminator(fake)
+        self.watch(real_logits, fake_logits)
+        losses = wasserstein_d if self.game == "wasserstein" else least_squares_d
+        terms = dict(zip(("real", "fake"), losses(real_logits, fake_logits)))
+        terms["cls"] = self.cls_weight * F.cross_entropy(domain_logits, label)
+        self.terms["train/d_accuracy"] = (domain_logits.detach().argmax(1) == label).float().mean()
+        if self.game == "wasserstein":
+            slots = batch["slot"].tolist()
+            mix = torch.stack([torch.rand((), generator=keyed.generator(self.seed, "mix", s)) for s in slots])
+            gp = self.penalty(gradient_penalty, lambda clip: self.discriminator(clip)[0], x, fake, mix)
+            terms["gp"] = self.gp_weight * gp
+        return terms
+
+    def generator_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        x, label, target = batch["clip"], batch["label"], self.targets(batch, "g")
+        fake = self.generator(x, target)
+        rec = self.generator(fake, label)
+        logits, domain_logits = self.discriminator(fake)
+        adv = wasserstein_g(logits) if self.game == "wasserstein" else 2.0 * least_squares_g(logits)
+        terms = {
+            "adv": adv,
+            "cls": self.cls_weight * F.cross_entropy(domain_logits, target),
+            "rec": self.rec_weight * reconstruction(rec, x),
+        }
+        if self.motion_weight and x.shape[2] > 1:
+            motion = reconstruction(rec.diff(dim=2), x.diff(dim=2))
+            terms["motion"] = self.rec_weight * self.motion_weight * motion
+        return terms
+
+    def real_logits(self, batch: dict[str, Tensor]) -> Tensor:
+        return self.discriminator(batch["clip"])[0]
+
+    def mapping(self, source: int, target: int, ema: bool = True):
+        network = self._eval_network(ema)
+        return lambda clip: network(clip, torch.full((len(clip),), target, device=clip.device))
