@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import tempfile
@@ -30,7 +31,9 @@ from vidiff.nn.blocks import count_parameters
 SELECTION = "lowest mean fvd_random over the directions, translations of held-out clips against the training target"
 CURVE_CLIPS = 16  # paired test clips of the PSNR curve during training, never used for selection
 CLASSIFIER_CLIPS = 256  # real clips of each domain that the classifier learns from
-Batch = tuple[Tensor, Tensor, Tensor | None, Tensor, int]  # ids, source, truth or None, translation, target domain
+ROWS = ("psnr", "ssim", "identity_psnr", "identity_ssim", "oracle_psnr", "oracle_ssim", "cycle_l1", "cycle_psnr")
+ROWS += ("cycle_ssim", "flicker", "flicker_source", "target_accuracy")
+Batch = tuple[Tensor, Tensor, Tensor | None, tuple[int, int]]  # ids, clips, truth or None, (source, target) domain
 
 
 class TranslationEvaluation(Evaluation):
@@ -63,7 +66,7 @@ class TranslationEvaluation(Evaluation):
                 return split
         raise UsageError(f"{data.root}: no split holds videos of every domain")
 
-    def _translations(
+    def _sources(
         self, trainer: Trainer, module: LightningModule, direction: str, split: str, num_clips: int, seed: int
     ) -> Iterator[Batch]:
         """This process's share of a direction's clips: clip i comes from the i-th of its pairs of domains, in turn."""
@@ -75,7 +78,34 @@ class TranslationEvaluation(Evaluation):
                 continue
             domains = dict(domain=data.domains[source], target=data.domains[target])
             for ids, clips, truth in data.eval_clips(split, count, seed, paired=True, **domains, **shard):
-                yield ids * len(pairs) + j, clips, truth, module.translate(clips, source, target), (source, target)
+                yield ids * len(pairs) + j, clips, truth, (source, target)
+
+    def _translated(
+        self, module: LightningModule, sources: Iterator[Batch], table: list, full: bool = False, classifier=None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """(ids, translations); on the way a row for each clip of everything in ROWS goes to `table`.
+
+        Args:
+            full: also the way back, and the oracle.
+            classifier: judges the translations.
+        """
+        for ids, clips, truth, (source, target) in sources:
+            fake = module.translate(clips, source, target)
+            row = {"flicker": flicker(fake), "flicker_source": flicker(clips)}
+            if truth is not None:
+                row |= {"psnr": psnr(fake, truth), "ssim": ssim(fake, truth)}
+                row |= {"identity_psnr": psnr(clips, truth), "identity_ssim": ssim(clips, truth)}
+            if full:
+                back = module.translate(fake, target, source)
+                row |= {"cycle_l1": l1(back, clips), "cycle_psnr": psnr(back, clips), "cycle_ssim": ssim(back, clips)}
+            if full and truth is not None:
+                oracle = reencode(truth)
+                row |= {"oracle_psnr": psnr(oracle, truth), "oracle_ssim": ssim(oracle, truth)}
+            if classifier is not None:
+                row["target_accuracy"] = (classifier.classify(fake) == target).float()
+            nothing = torch.full((len(ids),), math.nan)
+            table.append((ids, torch.stack([row.get(name, nothing).float().cpu() for name in ROWS], dim=1)))
+            yield ids, fake
 
     def _pairs(self, trainer: Trainer, module: LightningModule) -> dict[str, list[tuple[int, int]]]:
         if len(trainer.datamodule.domains) != module.num_domains:
@@ -100,11 +130,15 @@ class TranslationEvaluation(Evaluation):
         for name, pairs in directions.items():
             evaluator = self._evaluator_of(trainer, name, pairs[0][1], self._training_metrics, SELECTION_SEED)
             split = self._held_out(trainer, "val")
-            batches = self._translations(trainer, pl_module, name, split, n, SELECTION_SEED)
-            results = evaluator.evaluate(((ids, fake) for ids, _, _, fake, _ in batches), n)
+            sources = self._sources(trainer, pl_module, name, split, n, SELECTION_SEED)
+            results = evaluator.evaluate(self._translated(pl_module, sources, []), n)
             values |= {f"val/{m}_{name}": r["value"] for m, r in results.items() if r["value"] is not None}
-            rows = self._rows(trainer, pl_module, name, "test", min(n, CURVE_CLIPS), SELECTION_SEED, cycle=False)
-            if "psnr" in rows:
+            split, count, table = self._held_out(trainer, "test"), min(n, CURVE_CLIPS), []
+            for _ in self._translated(
+                pl_module, self._sources(trainer, pl_module, name, split, count, SELECTION_SEED), table
+            ):
+                pass
+            if "psnr" in (rows := means(table)):
                 values[f"test/psnr_{name}"] = rows["psnr"]
                 values[f"test/psnr_gain_{name}"] = rows["psnr"] - rows["identity_psnr"]
         for metric in self._training_metrics:
@@ -119,52 +153,6 @@ class TranslationEvaluation(Evaluation):
                     logger.log_clips(files, step)
         trainer.strategy.barrier()
         return values
-
-    def _rows(
-        self,
-        trainer: Trainer,
-        module: LightningModule,
-        direction: str,
-        wanted: str,
-        num_clips: int,
-        seed: int,
-        cycle: bool = True,
-        classifier: DomainClassifier | None = None,
-    ) -> dict[str, float]:
-        """Means over clips of everything that is measured clip by clip; what has no value is left out."""
-        ids, rows = [], []
-        split = self._held_out(trainer, wanted)
-        for i, clips, truth, fake, (source, target) in self._translations(
-            trainer, module, direction, split, num_clips, seed
-        ):
-            row = {"flicker": flicker(fake), "flicker_source": flicker(clips)}
-            if truth is not None:
-                row |= {"psnr": psnr(fake, truth), "ssim": ssim(fake, truth)}
-                row |= {"identity_psnr": psnr(clips, truth), "identity_ssim": ssim(clips, truth)}
-            if cycle:
-                back = module.translate(fake, target, source)
-                row |= {"cycle_l1": l1(back, clips), "cycle_psnr": psnr(back, clips), "cycle_ssim": ssim(back, clips)}
-                if truth is not None:
-                    oracle = reencode(truth)
-                    row |= {"oracle_psnr": psnr(oracle, truth), "oracle_ssim": ssim(oracle, truth)}
-            if classifier is not None:
-                row["target_accuracy"] = (classifier.classify(fake) == target).float()
-            ids.append(i)
-            rows.append(row)
-        names = sorted(rows[0]) if rows else []
-        mine = (
-            torch.cat([torch.stack([r[k].float().cpu() for k in names], 1) for r in rows])
-            if rows
-            else torch.zeros(0, 0)
-        )
-        _, table = gather_processes(torch.cat(ids) if ids else torch.zeros(0, dtype=torch.int64), mine)
-        # A process without clips does not know the names: process 0 always has some.
-        names = trainer.strategy.broadcast(names)
-        means = dict(zip(names, table.double().mean(0).tolist()))
-        means = {k: v for k, v in means.items() if not math.isnan(v)}
-        if "flicker" in means:
-            means["flicker_difference"] = means["flicker"] - means["flicker_source"]
-        return means
 
     def write_samples(self, trainer: Trainer, module: LightningModule, stem: str) -> dict[str, Path]:
         """A sheet with source, translation, way back and, where it is known, the truth of each direction."""
@@ -204,12 +192,14 @@ class TranslationEvaluation(Evaluation):
         metrics, directions = {}, {}
         for name, pairs in self._pairs(trainer, module).items():
             evaluator = self._evaluator_of(trainer, name, pairs[0][1], self._metrics, REPORT_SEED)
-            passes = lambda: self._translations(trainer, module, name, split, n, REPORT_SEED)  # noqa: E731, B023
-            results = evaluator.evaluate(((ids, fake) for ids, _, _, fake, _ in passes()), n)
+            passes = functools.partial(self._sources, trainer, module, name, split, n, REPORT_SEED)
+            table: list = []
+            results = evaluator.evaluate(self._translated(module, passes(), table, True, classifier), n)
+            rows = means(table)
             controls = {"identity": evaluator.evaluate((ids, clips) for ids, clips, *_ in passes())}
-            rows = self._rows(trainer, module, name, split, n, REPORT_SEED, classifier=classifier)
             if "oracle_psnr" in rows:
-                controls["oracle"] = evaluator.evaluate((ids, reencode(truth)) for ids, _, truth, *_ in passes())
+                true = ((ids, reencode(truth)) for ids, _, truth, _ in passes() if truth is not None)
+                controls["oracle"] = evaluator.evaluate(true)
             metrics |= {f"{m}_{name}": r for m, r in results.items()}
             directions[name] = rows | {
                 "sources": [trainer.datamodule.domains[s] for s, _ in pairs],
@@ -263,6 +253,17 @@ class TranslationEvaluation(Evaluation):
             float((classifier.classify(c) == k).float().mean()) for k, c in enumerate(draw(split, n, REPORT_SEED))
         ]
         return classifier, dict(zip(data.domains, accuracy))
+
+
+def means(table: list[tuple[Tensor, Tensor]]) -> dict[str, float]:
+    """Means over the clips of all processes of what was measured; what has no value is left out."""
+    ids = torch.cat([ids for ids, _ in table]) if table else torch.zeros(0, dtype=torch.int64)
+    rows = torch.cat([rows for _, rows in table]) if table else torch.zeros(0, len(ROWS))
+    values = dict(zip(ROWS, gather_processes(ids, rows)[1].double().nanmean(0).tolist()))
+    out = {name: value for name, value in values.items() if not math.isnan(value)}
+    if "flicker" in out:
+        out["flicker_difference"] = out["flicker"] - out["flicker_source"]
+    return out
 
 
 def reencode(clips: Tensor) -> Tensor:

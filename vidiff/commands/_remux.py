@@ -72,8 +72,10 @@ def _copy(reader, writer, change, say) -> int:
     def frames() -> Iterator[np.ndarray]:
         """Decoded frames, upright; the time of each goes to `times`."""
         last, one = None, max(1, round(1 / rate / video.time_base))
+        even = reader.format.name == "avi"  # has decoding times only, wrong where frames are reordered
         for frame in reader.decode(video):
-            last = frame.pts if frame.pts is not None and (last is None or frame.pts > last) else (last or 0) + one
+            good = frame.pts is not None and (last is None or frame.pts > last and not even)
+            last = frame.pts if good else 0 if last is None else last + one
             times.append(last)
             yield _array(frame, None, None)
 

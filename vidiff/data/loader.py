@@ -5,6 +5,8 @@ Not a torch DataLoader on the outside, so that Lightning injects no sampler: whi
 
 from __future__ import annotations
 
+import atexit
+import os
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -45,6 +47,15 @@ def _same(batch: Any) -> Any:
     return batch
 
 
+def _begin_worker(_: int) -> None:
+    """Called in each worker: its process shall end without taking the interpreter down in order.
+
+    A spawned worker that is told to stop while a thread of torch still hands over a batch would abort there, and the
+    main process take it for a crash.
+    """
+    atexit.register(os._exit, 0)
+
+
 def _stop(iterator: Any) -> None:
     """End the workers of a torch DataLoader iterator now, not when it happens to be collected."""
     if hasattr(iterator, "_shutdown_workers"):  # only iterators with workers have it
@@ -80,6 +91,7 @@ class _Stream:
                 num_workers=self.num_workers,
                 timeout=self.timeout if workers else 0,
                 multiprocessing_context=self.multiprocessing_context if workers else None,
+                worker_init_fn=_begin_worker if workers else None,
                 pin_memory=torch.cuda.is_available(),
                 # Worker seeds come from here, so that the caller's global random state is left alone.
                 generator=torch.Generator().manual_seed(0),

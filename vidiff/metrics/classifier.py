@@ -45,9 +45,14 @@ def train_classifier(
         clips: real training clips uint8 (N_k, C, T, H, W) of each domain, domain 0 first.
         steps: Adam steps (2e-3) on `batch_size` clips, every domain equally often.
     """
+    # Also where the caller has switched gradients off, as Lightning does for `validate` and `test`.
+    with torch.inference_mode(False), torch.enable_grad():
+        return _train(clips, seed, steps, batch_size, torch.device(device))
+
+
+def _train(clips: list[Tensor], seed: int, steps: int, batch_size: int, device: torch.device) -> DomainClassifier:
     with keyed.forked(seed, "classifier"):
-        network = DomainClassifier(len(clips), clips[0].shape[1])
-    network = network.to(device)
+        network = DomainClassifier(len(clips), clips[0].shape[1]).to(device)
     optimizer = torch.optim.Adam(network.parameters(), lr=2e-3)
     for step in range(steps):
         labels = torch.arange(step * batch_size, (step + 1) * batch_size) % len(clips)
