@@ -10,7 +10,7 @@ import argparse
 import torch
 from helpers import TINY, Clips, quiet_trainer
 
-from vidiff.models.base import families
+from vidiff.models import families
 from vidiff.nn.discriminators import ConvDiscriminator
 from vidiff.nn.generators import ConvGenerator
 from vidiff.parallel import GameStrategy, rank

@@ -1,14 +1,20 @@
-"""Adam with scalar betas, so that a command line or a sweep can set one of them."""
+"""How parameters move: Adam with scalar betas, and learning-rate schedules over generator steps."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
+from vidiff.errors import UsageError
+
 
 class Adam(torch.optim.Adam):
-    """Kingma and Ba 2015, 1412.6980, with `beta1` and `beta2` as two numbers; otherwise torch.optim.Adam.
+    """Kingma and Ba 2015, 1412.6980; torch.optim.Adam with `beta1` and `beta2` as two numbers, so that a command line
+    or a sweep can set one of them.
 
     Args:
         params: parameters or groups of them.
@@ -19,3 +25,34 @@ class Adam(torch.optim.Adam):
 
     def __init__(self, params: Iterable, lr: float = 2e-4, beta1: float = 0.5, beta2: float = 0.999, eps: float = 1e-8):
         super().__init__(params, lr=lr, betas=(beta1, beta2), eps=eps)
+
+
+@dataclass
+class Schedule:
+    """Learning-rate factor as a pure function of the generator step s.
+
+    Args:
+        kind: `constant`; `linear` (1 until `decay_start`, then straight to 0 at `total_steps`); `cosine` (half a
+            cosine over the same range).
+        warmup_steps: the factor is multiplied by (s + 1) / warmup_steps while that is below 1.
+        decay_start: generator step at which the decay begins; below 1, a share of `total_steps`.
+        total_steps: generator step at which the factor is 0; None = the trainer's `max_steps`.
+    """
+
+    kind: Literal["constant", "linear", "cosine"] = "constant"
+    warmup_steps: int = 0
+    decay_start: int | float = 0
+    total_steps: int | None = None
+
+    def factor(self, step: int) -> float:
+        value = 1.0
+        if self.kind != "constant":
+            if not self.total_steps or self.total_steps <= self.decay_start:
+                raise UsageError(
+                    f"lr_schedule.kind={self.kind} needs lr_schedule.total_steps (or trainer.max_steps) above "
+                    f"decay_start={self.decay_start}, got {self.total_steps}"
+                )
+            start = self.decay_start if self.decay_start >= 1 else self.decay_start * self.total_steps
+            done = min(max((step - start) / (self.total_steps - start), 0.0), 1.0)
+            value = 1.0 - done if self.kind == "linear" else 0.5 * (1.0 + math.cos(math.pi * done))
+        return value * min(1.0, (step + 1) / self.warmup_steps) if self.warmup_steps else value

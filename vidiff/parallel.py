@@ -131,6 +131,15 @@ def gather_batch(x: Tensor) -> Tensor:
     return torch.cat(parts)
 
 
+@torch.no_grad()
+def everywhere(flag: Tensor) -> bool:
+    """Whether a boolean scalar is true on every process: whoever stops, all stop, instead of waiting for each other."""
+    if world_size() > 1:
+        flag = flag.to(torch.uint8)
+        dist.all_reduce(flag, dist.ReduceOp.MIN)
+    return bool(flag)
+
+
 def gather_objects(obj) -> list:
     """A list of every process's `obj` (plain tensors and scalars), in rank order."""
     if world_size() == 1:

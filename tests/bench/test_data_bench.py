@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from vidiff import media
-from vidiff.bench import data as bench
+from vidiff.bench import data as command
+from vidiff.bench import data_costs as bench
 from vidiff.errors import UsageError
 
 
@@ -26,8 +27,8 @@ def root(tmp_path_factory):
 
 def run(*argv):
     parser = argparse.ArgumentParser(allow_abbrev=False)
-    bench.add_arguments(parser)
-    return bench.run_data_bench(parser.parse_args([str(a) for a in argv]))
+    command.add_arguments(parser)
+    return command.run_data_bench(parser.parse_args([str(a) for a in argv]))
 
 
 def test_every_figure_is_measured_and_printed(root, capsys):
@@ -44,7 +45,7 @@ def test_every_figure_is_measured_and_printed(root, capsys):
     for row in cpu["operators"].values():
         assert row["times_reference"] == pytest.approx(row["ms"] / row["reference_ms"])
         assert row["of_step"] == pytest.approx(row["ms"] / cpu["dcgan_step_ms"])
-    text = bench.report(result)
+    text = command.report(result)
     for word in ("decord, resized while decoding", "disk cache", "colour", "standard", "of a step"):
         assert word in text
 

@@ -25,7 +25,7 @@ assert main(["fit", *layers, *quick, "--run_dir", "r", "--trainer.max_steps", "2
 model = vidiff.load_model("r/checkpoints/last.ckpt")
 assert type(model).__name__ == "MyGAN" and model.margin == 0.5
 assert model.sample(2).shape == (2, 3, 8, 16, 16)
-from vidiff.models.base import families
+from vidiff.models import families
 assert families()["MyGAN"] is type(model)
 names = {}
 exec(compile(Path("test_my_gan.py").read_text(), "test_my_gan.py", "exec"), names)

@@ -304,7 +304,7 @@ def test_a_file_that_hangs_is_passed_over(strips, tmp_path, monkeypatch, workers
     with pytest.warns(UserWarning, match=f"{stuck.name}: still not decoded after 0.3 s"):
         batches = list(loader)
     loader.close()
-    assert time.monotonic() - begin < 15
+    assert time.monotonic() - begin < 25  # the file would take 30
     assert torch.cat([b["slot"] for b in batches]).tolist() == list(range(24))
     assert not any((b["video"] == 0).any() for b in batches) and list(loader.bad_files.files) == [str(stuck)]
 

@@ -12,9 +12,10 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from vidiff.checkpoint import load_model, read_checkpoint
 from vidiff.errors import RunError, UsageError
-from vidiff.models.base import Schedule, families
+from vidiff.models import families
 from vidiff.models.dcgan import DCGAN
 from vidiff.models.wgan import WGAN
+from vidiff.optim import Schedule
 
 
 class Counter(Callback):

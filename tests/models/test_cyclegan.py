@@ -10,9 +10,9 @@ from lightning.pytorch import LightningDataModule
 from vidiff import keyed
 from vidiff.checkpoint import load_model
 from vidiff.errors import UsageError
-from vidiff.models.base import Schedule
 from vidiff.models.cyclegan import CycleGAN
 from vidiff.nn.translation import PatchDiscriminator, ResnetGenerator
+from vidiff.optim import Schedule
 
 TINY = dict(num_frames=4, resolution=16, width=4, pool_size=3)
 SMALL_G = dict(generator=lambda spec: ResnetGenerator(spec, blocks=1))

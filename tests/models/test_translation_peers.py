@@ -8,7 +8,7 @@ import yaml
 from jsonargparse import ArgumentParser
 
 from vidiff.cli import experiments_dir
-from vidiff.models.base import families
+from vidiff.models import families
 from vidiff.nn.blocks import count_parameters
 
 PUBLISHED = {

@@ -8,7 +8,7 @@ import inspect
 import re
 
 from vidiff.errors import UsageError
-from vidiff.models.base import families
+from vidiff.models import families
 
 
 def _nearest(name: str, accepted: list[str]) -> str:

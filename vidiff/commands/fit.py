@@ -31,7 +31,8 @@ from vidiff.commands._messages import constructor_message, readable
 from vidiff.data.datamodule import ClipDataModule  # noqa: F401  (gives the class its short name)
 from vidiff.data.domains import DomainDataModule, PairDataModule  # noqa: F401
 from vidiff.errors import UsageError
-from vidiff.models.base import AdversarialModule, families
+from vidiff.models import families
+from vidiff.models.base import AdversarialModule
 from vidiff.parallel import GameStrategy
 
 LINKED = ("num_frames", "resolution", "channels", "seed")

@@ -7,11 +7,8 @@ generator updates.
 
 from __future__ import annotations
 
-import importlib
-import inspect
-import math
 import sys
-from dataclasses import asdict, dataclass, is_dataclass, replace
+from dataclasses import replace
 from typing import Any, Callable, Iterable, Iterator, Literal, Sequence
 
 import lightning as L
@@ -23,42 +20,13 @@ from vidiff import __version__, keyed
 from vidiff.clip import ClipSpec, signed_to_uint8
 from vidiff.ema import GeneratorEMA, decay_from_half_life
 from vidiff.errors import RunError, UsageError
-from vidiff.parallel import average_gradients, broadcast_buffers, rank, world_size
+from vidiff.models._arguments import constructor_arguments, is_plain
+from vidiff.optim import Schedule
+from vidiff.parallel import average_gradients, broadcast_buffers, everywhere, rank, world_size
 
 NetworkFactory = Callable[[ClipSpec], nn.Module]
 Player = Literal["g", "d"]
 CHECKPOINT_SCHEMA = 1
-
-
-@dataclass
-class Schedule:
-    """Learning-rate factor as a pure function of the generator step s.
-
-    Args:
-        kind: `constant`; `linear` (1 until `decay_start`, then straight to 0 at `total_steps`); `cosine` (half a
-            cosine over the same range).
-        warmup_steps: the factor is multiplied by (s + 1) / warmup_steps while that is below 1.
-        decay_start: generator step at which the decay begins; below 1, a share of `total_steps`.
-        total_steps: generator step at which the factor is 0; None = the trainer's `max_steps`.
-    """
-
-    kind: Literal["constant", "linear", "cosine"] = "constant"
-    warmup_steps: int = 0
-    decay_start: int | float = 0
-    total_steps: int | None = None
-
-    def factor(self, step: int) -> float:
-        value = 1.0
-        if self.kind != "constant":
-            if not self.total_steps or self.total_steps <= self.decay_start:
-                raise UsageError(
-                    f"lr_schedule.kind={self.kind} needs lr_schedule.total_steps (or trainer.max_steps) above "
-                    f"decay_start={self.decay_start}, got {self.total_steps}"
-                )
-            start = self.decay_start if self.decay_start >= 1 else self.decay_start * self.total_steps
-            done = min(max((step - start) / (self.total_steps - start), 0.0), 1.0)
-            value = 1.0 - done if self.kind == "linear" else 0.5 * (1.0 + math.cos(math.pi * done))
-        return value * min(1.0, (step + 1) / self.warmup_steps) if self.warmup_steps else value
 
 
 class AdversarialModule(L.LightningModule):
@@ -108,7 +76,7 @@ class AdversarialModule(L.LightningModule):
     ):
         super().__init__()
         # The plain arguments travel in the checkpoint, so that `load_model` needs nothing but the file.
-        self._arguments = _constructor_arguments(self)
+        self._arguments = constructor_arguments(self)
         for name, value in dict(n_critic=n_critic, g_steps=g_steps, width=width, num_frames=num_frames).items():
             if value < 1:
                 raise UsageError(f"model.{name} must be at least 1, got {value}")
@@ -243,7 +211,7 @@ class AdversarialModule(L.LightningModule):
         optimizer.zero_grad(set_to_none=True)
         terms = losses(batch)
         total = torch.stack([t.reshape(()) for t in terms.values()]).sum()
-        if not torch.isfinite(total):
+        if not everywhere(torch.isfinite(total)):
             self._stop_on_non_finite(player, terms)
         self.manual_backward(total)
         average_gradients(list(self.players[player].parameters()))
@@ -277,6 +245,7 @@ class AdversarialModule(L.LightningModule):
 
     def _stop_on_non_finite(self, player: Player, terms: dict[str, Tensor]) -> None:
         bad = ", ".join(f"{player}_{name}={t.item():g}" for name, t in terms.items() if not torch.isfinite(t))
+        bad = bad or f"a term of {player} on another process"
         raise RunError(
             f"training diverged: {bad} is not finite at generator step {self.trainer.global_step}, batch "
             f"{self.batches_seen}. The last checkpoint is from before. Lower the learning rate, set "
@@ -391,7 +360,7 @@ class AdversarialModule(L.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         cls = type(self)
-        arguments = {k: v for k, v in self._arguments.items() if _is_plain(v)}
+        arguments = {k: v for k, v in self._arguments.items() if is_plain(v)}
         left_out = sorted(set(self._arguments) - set(arguments))
         config = (self.config or {}).get("init_args", {})
         arguments.update({k: config[k] for k in left_out if k in config})
@@ -431,7 +400,7 @@ class AdversarialModule(L.LightningModule):
                 f"({', '.join(changed) or wrong[0]} in the checkpoint): set the model as it was trained"
             )
         for name, value in self._arguments.items():
-            if name in stored and _is_plain(value) and _is_plain(stored[name]) and stored[name] != value:
+            if name in stored and is_plain(value) and is_plain(stored[name]) and stored[name] != value:
                 say(f"model.{name} is {value!r}; the checkpoint was trained with {stored[name]!r}")
 
     def on_train_start(self) -> None:
@@ -449,46 +418,3 @@ def say(message: str) -> None:
     """One line on stderr, from one process."""
     if rank() == 0:
         print(f"vidiff: {message}", file=sys.stderr)
-
-
-def _constructor_arguments(module: AdversarialModule) -> dict[str, Any]:
-    """The arguments of the `__init__`s that are building `module`, read off the call stack.
-
-    What is only a default of the code (a network factory, say) is left out: the class brings it again.
-    """
-    frame, found = inspect.currentframe().f_back, {}
-    while frame is not None and frame.f_code.co_name == "__init__" and frame.f_locals.get("self") is module:
-        code, values = frame.f_code, frame.f_locals
-        names = code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]
-        found |= {name: values[name] for name in names}
-        frame = frame.f_back
-    signatures = [inspect.signature(c.__init__) for c in type(module).__mro__ if issubclass(c, AdversarialModule)]
-    defaults = [p.default for s in signatures for p in s.parameters.values()]
-    found = {k: asdict(v) if is_dataclass(v) else v for k, v in found.items()}
-    return {k: v for k, v in found.items() if _is_plain(v) or not any(v is d for d in defaults)}
-
-
-def _is_plain(value: Any) -> bool:
-    """Whether a value is made of what `torch.load(weights_only=True)` accepts and YAML can say."""
-    if isinstance(value, dict):
-        return all(isinstance(k, str) and _is_plain(v) for k, v in value.items())
-    if isinstance(value, list | tuple):
-        return all(_is_plain(v) for v in value)
-    return value is None or type(value) in (bool, int, float, str)
-
-
-def families() -> dict[str, type[AdversarialModule]]:
-    """Every family by its short name: whatever subclasses the base in a file of this folder. No list to maintain."""
-    import pkgutil
-
-    import vidiff.models as package
-
-    for info in pkgutil.iter_modules(package.__path__):
-        importlib.import_module(f"vidiff.models.{info.name}")
-    found, queue = {}, [AdversarialModule]
-    while queue:
-        for sub in queue.pop().__subclasses__():
-            queue.append(sub)
-            if sub.__module__.startswith("vidiff.models."):
-                found[sub.__name__] = sub
-    return found

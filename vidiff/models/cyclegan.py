@@ -29,10 +29,10 @@ from torch import Tensor, nn
 from vidiff.clip import clip_to_frames
 from vidiff.losses import least_squares_d, least_squares_g, reconstruction
 from vidiff.models._translation import Translator
-from vidiff.models.base import AdversarialModule, NetworkFactory, Schedule
+from vidiff.models.base import AdversarialModule, NetworkFactory
 from vidiff.nn.history import History
 from vidiff.nn.translation import PatchDiscriminator, ResnetGenerator
-from vidiff.optim import Adam
+from vidiff.optim import Adam, Schedule
 from vidiff.parallel import gather_batch
 
 STILLNESS = 10.0  # how fast the temporal term fades where the source moves, in units of [-1, 1] brightness

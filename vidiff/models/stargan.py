@@ -30,10 +30,10 @@ from vidiff import keyed
 from vidiff.errors import UsageError
 from vidiff.losses import least_squares_d, least_squares_g, reconstruction, wasserstein_d, wasserstein_g
 from vidiff.models._translation import Translator
-from vidiff.models.base import AdversarialModule, NetworkFactory, Player, Schedule
+from vidiff.models.base import AdversarialModule, NetworkFactory, Player
 from vidiff.nn.blocks import has_batch_norm
 from vidiff.nn.translation import StarDiscriminator, StarGenerator
-from vidiff.optim import Adam
+from vidiff.optim import Adam, Schedule
 from vidiff.penalties import gradient_penalty
 
 

@@ -1,0 +1,237 @@
+"""What reading and augmenting a clip costs, beside plain references and beside a training step."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import kornia.augmentation as K
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vidiff import keyed
+from vidiff.augment import Augment, ResizedCrop, SpeedCurve, Splice
+from vidiff.augment.pipeline import PRESETS
+from vidiff.clip import thwc_to_clip
+from vidiff.data.cache import DiskCache, RamCache
+from vidiff.data.dataset import ClipDataset
+from vidiff.data.index import Entry, build_index
+from vidiff.data.reader import open_reader
+from vidiff.data.sampling import clip_span
+from vidiff.errors import UsageError
+
+MOST_VIDEOS = 24  # of a set; each round of the measurement reads a clip of every one
+LUMA = (0.299, 0.587, 0.114)
+
+
+def embedded() -> Path:
+    """The embedded set, rendered if need be."""
+    from vidiff.data.datamodule import EMBEDDED_VIDEOS, ClipDataModule
+    from vidiff.data.shapes import render_dataset
+
+    render_dataset(ClipDataModule.embedded_root, videos=EMBEDDED_VIDEOS)
+    return ClipDataModule.embedded_root
+
+
+def measure(work: Callable[[], Any], seconds: float, device: torch.device | None = None) -> dict[str, float]:
+    """Repeat `work` for at least `seconds`, after one run that does not count: milliseconds a run, CPU and clock."""
+    wait = torch.cuda.synchronize if device is not None and device.type == "cuda" else lambda: None
+    work()
+    wait()
+    clock, cpu, runs = time.perf_counter(), time.process_time(), 0
+    while time.perf_counter() - clock < seconds or runs < 2:
+        work()
+        runs += 1
+    wait()
+    return {
+        "cpu_ms": 1e3 * (time.process_time() - cpu) / runs,
+        "wall_ms": 1e3 * (time.perf_counter() - clock) / runs,
+        "runs": runs,
+    }
+
+
+# ---- reading
+
+
+def readers(root: Path, num_frames: int, resolution: int, seconds: float) -> dict[str, Any]:
+    """CPU milliseconds and clips per second for each way of getting a clip as uint8 (C, T, H, W)."""
+    index = build_index(root)
+    entries = [e for e in index.entries if e.num_frames >= clip_span(num_frames, 1)][:MOST_VIDEOS]
+    if not entries:
+        raise UsageError(f"{root} holds no video of {num_frames} frames or more")
+    if any(e.kind != "video" for e in entries):
+        raise UsageError(f"{root}: the decoders are compared on video files, this is {index.layout}")
+
+    def dataset(**options: Any) -> ClipDataset:
+        plain = [_bare(e) for e in entries]
+        return ClipDataset(index.root, plain, num_frames, resolution, on_error="raise", **options)
+
+    def rounds(read: Callable[[int, int], Any]) -> Callable[[], None]:
+        # The same clips again and again, so that every way reads the same and a cache is warm after the first round.
+        return lambda: [read(video, video) for video in range(len(entries))] and None
+
+    plain, pyav = dataset(), dataset(backend="pyav")
+    found = {}
+    with tempfile.TemporaryDirectory() as folder:
+        disk, ram = dataset(cache=DiskCache(10**12, folder)), dataset(cache=RamCache(10**12))
+        ways = {
+            "decord, resized while decoding": lambda slot, video: plain[(slot, video)],
+            "decord, full size, resized after": lambda slot, video: _full_size(plain, slot, video),
+            "pyav, resized while decoding": lambda slot, video: pyav[(slot, video)],
+            "disk cache": lambda slot, video: disk[(slot, video)],
+            "ram cache": lambda slot, video: ram[(slot, video)],
+        }
+        for name, read in ways.items():
+            figures = measure(rounds(read), seconds)
+            found[name] = {
+                "cpu_ms_per_clip": figures["cpu_ms"] / len(entries),
+                "clips_per_s": 1e3 * len(entries) / figures["wall_ms"],
+            }
+    first = next(iter(found.values()))
+    for row in found.values():
+        row["times_decord"] = first["cpu_ms_per_clip"] / row["cpu_ms_per_clip"]
+    sizes = sorted({f"{e.width}x{e.height}" for e in entries})
+    return {"root": str(root), "videos": len(entries), "sizes": sizes, "ways": found}
+
+
+def _bare(entry: Entry) -> Entry:
+    """Without a label: the class names do not matter here."""
+    return replace(entry, label=None)
+
+
+def _full_size(dataset: ClipDataset, slot: int, video: int) -> Tensor:
+    """Decode at the source's size, then resize and cut each frame with Pillow."""
+    from PIL import Image
+
+    entry, size = dataset.entries[video], dataset.resolution
+    start = keyed.key(dataset.seed, dataset.purpose, "start", slot, 0) % (entry.num_frames - dataset.span + 1)
+    frames = open_reader(dataset.path(video), entry.kind).read(range(start, start + dataset.span))
+    side = min(entry.width, entry.height)
+    left, top = (entry.width - side) // 2, (entry.height - side) // 2
+    box, to = (left, top, left + side, top + side), (size, size)
+    pictures = [np.asarray(Image.fromarray(f).resize(to, Image.Resampling.BILINEAR, box=box)) for f in frames]
+    return thwc_to_clip(np.stack(pictures))
+
+
+# ---- augmenting
+
+
+def augmentation(
+    num_frames: int, resolution: int, batch_size: int, width: int, seconds: float, device: torch.device
+) -> dict[str, Any]:
+    """Milliseconds a batch of every operator at p=1 beside a reference, of the presets, and of a DCGAN step."""
+    clip = keyed.normal(range(batch_size), (3, num_frames, resolution, resolution), "bench")
+    clip = (clip * 0.2 + 0.5).clamp(0, 1).to(device)
+    kind = "cpu_ms" if device.type == "cpu" else "wall_ms"
+
+    def cost(work: Callable[[], Any]) -> float:
+        with torch.no_grad():
+            return measure(work, seconds / 3, device)[kind]
+
+    step = measure(training_step(clip, width), seconds, device)[kind]
+    operators, presets = {}, {}
+    for name, op, reference in references(batch_size, device):
+        ours, plain = cost(_pipeline([op], clip)), cost(lambda call=reference: call(clip))
+        operators[name] = {"ms": ours, "reference_ms": plain, "times_reference": ours / plain, "of_step": ours / step}
+    for name, build in PRESETS.items():
+        usual, always = cost(_pipeline(build(), clip)), cost(_pipeline(_certain(build()), clip))
+        presets[name] = {"ms": usual, "of_step": usual / step, "ms_p1": always, "of_step_p1": always / step}
+    return {"unit": kind, "dcgan_step_ms": step, "operators": operators, "presets": presets}
+
+
+def _certain(ops: list) -> list:
+    for op in ops:
+        op.p = 1.0
+    return ops
+
+
+def _pipeline(ops: list, clip: Tensor) -> Callable[[], Tensor]:
+    augment, slots = Augment(ops).to(clip.device), iter(range(10**9))
+    return lambda: augment(clip, key=(0, next(slots)))
+
+
+def training_step(clip: Tensor, width: int) -> Callable[[], None]:
+    """One update of D and one of G of a DCGAN on clips of this size, without a trainer."""
+    from vidiff.models.dcgan import DCGAN
+
+    module = DCGAN(num_frames=clip.shape[2], resolution=clip.shape[-1], width=width).to(clip.device)
+    optimizers = dict(zip("gd", module.configure_optimizers()))
+    module._move = 0
+    batch = {"clip": clip * 2 - 1, "slot": torch.arange(len(clip))}
+
+    def step() -> None:
+        for player, losses in (("d", module.discriminator_losses), ("g", module.generator_losses)):
+            for name, network in module.players.items():
+                network.requires_grad_(name == player)
+            optimizers[player].zero_grad(set_to_none=True)
+            torch.stack([term.reshape(()) for term in losses(batch).values()]).sum().backward()
+            optimizers[player].step()
+
+    return step
+
+
+def references(count: int, device: torch.device) -> Iterator[tuple[str, torch.nn.Module, Callable[[Tensor], Tensor]]]:
+    """(name, operator at p=1, plain batched torch code for the same work) of every operator in the presets."""
+    u = torch.rand(count, 4, generator=torch.Generator().manual_seed(0)).to(device) - 0.5
+    yield "flip", K.RandomHorizontalFlip(p=1.0), lambda x: x.flip(-1)
+    yield "colour", K.ColorJitter(0.2, 0.2, 0.2, 0.05, p=1.0), lambda x: _colour(x, 1 + 0.4 * u[:, :3], 0.1 * u[:, 3])
+    yield "resized crop", ResizedCrop((0.7, 1.0), (0.9, 1.1), p=1.0), lambda x: _crop(x, u)
+    yield "speed curve", SpeedCurve((0.0, 1.0), p=1.0), lambda x: _warp_time(x, u)
+    yield "splice", Splice((0.25, 0.5), p=1.0), lambda x: _splice(x, u)
+    yield "blur", K.RandomGaussianBlur((3, 3), (0.1, 1.5), p=1.0), lambda x: _blur(x, u)
+    yield "noise", K.RandomGaussianNoise(std=0.03, p=1.0), lambda x: (x + 0.03 * torch.randn_like(x)).clamp(0, 1)
+
+
+def _colour(x: Tensor, factors: Tensor, hue: Tensor) -> Tensor:
+    """Brightness, contrast about the clip's mean grey, saturation and hue as one 3x3 matrix a clip, in YIQ."""
+    yiq = x.new_tensor([LUMA, (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112)])
+    angle, saturation = 2 * math.pi * hue, factors[:, 2]
+    turn = x.new_zeros(len(x), 3, 3)
+    turn[:, 0, 0] = 1
+    turn[:, 1, 1] = turn[:, 2, 2] = saturation * angle.cos()
+    turn[:, 2, 1], turn[:, 1, 2] = saturation * angle.sin(), -saturation * angle.sin()
+    matrix = (factors[:, 0] * factors[:, 1])[:, None, None] * (yiq.inverse() @ turn @ yiq)
+    grey = torch.einsum("c,bc->b", x.new_tensor(LUMA), x.mean((2, 3, 4))) * factors[:, 0] * (1 - factors[:, 1])
+    out = torch.baddbmm(grey[:, None, None], matrix, x.flatten(2))  # (B, 3, 3) @ (B, 3, T*H*W)
+    return out.clamp_(0, 1).view_as(x)
+
+
+def _crop(x: Tensor, u: Tensor) -> Tensor:
+    scale = 0.9 + 0.2 * u[:, 0]
+    theta = x.new_zeros(len(x), 2, 3)
+    theta[:, 0, 0] = theta[:, 1, 1] = scale
+    theta[:, :, 2] = 0.2 * u[:, 1:3]
+    b, c, t, h, w = x.shape
+    grid = F.affine_grid(theta, (b, c * t, h, w), align_corners=False)
+    return F.grid_sample(x.reshape(b, c * t, h, w), grid, align_corners=False).view_as(x)
+
+
+def _warp_time(x: Tensor, u: Tensor) -> Tensor:
+    frames = x.shape[2]
+    time_ = (frames - 1) * torch.linspace(0, 1, frames, device=x.device) ** (1 + u[:, :1])  # (B, T)
+    low = time_.floor().long().clamp(max=frames - 2)
+    shape = (len(x), 1, frames, 1, 1)
+    index, part = low.view(shape).expand_as(x), (time_ - low).view(shape)
+    return torch.lerp(x.gather(2, index), x.gather(2, index + 1), part)
+
+
+def _splice(x: Tensor, u: Tensor) -> Tensor:
+    inside = torch.linspace(-0.5, 0.5, x.shape[2], device=x.device) > u[:, :1]  # (B, T)
+    return torch.where(inside[:, None, :, None, None], x.roll(1, 0), x)
+
+
+def _blur(x: Tensor, u: Tensor) -> Tensor:
+    b, c, t, h, w = x.shape
+    side = torch.exp(-0.5 / (0.8 + u[:, 0]) ** 2)
+    kernel = torch.stack([side, torch.ones_like(side), side], 1) / (1 + 2 * side)[:, None]  # (B, 3)
+    kernel = kernel.repeat_interleave(c * t, 0)[:, None]  # (B*C*T, 1, 3)
+    planes = F.pad(x.reshape(1, b * c * t, h, w), (1, 1, 1, 1), mode="reflect")
+    planes = F.conv2d(planes, kernel[:, :, :, None], groups=b * c * t)
+    return F.conv2d(planes, kernel[:, :, None, :], groups=b * c * t).view_as(x)
