@@ -223,8 +223,11 @@ def test_preview_of_two_domains(tmp_path, capsys):
     for domain in "AB":
         for n in range(3):
             strip(tmp_path / "set" / domain / f"{n}.png", seed=n)
-    config = {"data": {"class_path": "PairDataModule", "init_args": {"num_frames": 4, "resolution": 16}}}
-    (tmp_path / "c.yaml").write_text(yaml.safe_dump(config))
+    assert vidiff_data("check", tmp_path / "set", "--json") == 0
+    section = json.loads(capsys.readouterr().out)["config"]["data"]
+    assert section["class_path"] == "PairDataModule" and "num_classes" not in section["init_args"]
+    section["init_args"]["num_frames"] = 4
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump({"data": section}))
     out = tmp_path / "pair.png"
     assert vidiff_data("preview", "--config", tmp_path / "c.yaml", "--root", tmp_path / "set", "--out", out) == 0
     assert "12 clips" in capsys.readouterr().out and out.with_suffix(".mp4").is_file()

@@ -139,7 +139,7 @@ class TranslationEvaluation(Evaluation):
             ):
                 pass
             if "psnr" in (rows := means(table)):
-                values[f"test/psnr_{name}"] = rows["psnr"]
+                values |= {f"test/psnr_{name}": rows["psnr"], f"test/ssim_{name}": rows["ssim"]}
                 values[f"test/psnr_gain_{name}"] = rows["psnr"] - rows["identity_psnr"]
         for metric in self._training_metrics:
             each = [values[k] for d in directions if (k := f"val/{metric.name}_{d}") in values]

@@ -190,7 +190,8 @@ def suggest_config(index, args: argparse.Namespace) -> tuple[dict[str, Any], lis
     resolution = max((r for r in (16, 32, 64) if r <= smallest), default=16)
     config: dict[str, Any] = {"root": str(args.dir), "num_frames": frames, "resolution": resolution}
     config["frame_stride"] = stride
-    if index.classes:
+    pair = index.domains == ["A", "B"] and set(index.classes) <= {"A", "B"}
+    if index.classes and not pair:
         config["num_classes"] = "auto"
     if args.backend != "decord":
         config["backend"] = args.backend
@@ -224,7 +225,9 @@ def suggest_config(index, args: argparse.Namespace) -> tuple[dict[str, Any], lis
         notes.append(f"{copies} videos are byte-identical copies of others; copies stay in one split")
     if any(e.kind == "frames" for e in entries) and _looks_like_stills(index):
         notes.append("the pictures of a folder look unrelated: if they are photos and not a film, use --stills")
-    return {"data": {"class_path": "ClipDataModule", "init_args": config}}, notes
+    if pair:
+        notes.append("two domains: PairDataModule is for translation; ClipDataModule takes all videos as one set")
+    return {"data": {"class_path": "PairDataModule" if pair else "ClipDataModule", "init_args": config}}, notes
 
 
 def _looks_like_stills(index) -> bool:

@@ -116,7 +116,14 @@ class TrainingCLI(LightningCLI):
             subclass_mode_data=True,
             save_config_callback=None,
             args=argv,
-            parser_kwargs={"allow_abbrev": False, "exit_on_error": False, "fit": base, "validate": base, "test": base},
+            parser_kwargs={
+                "prog": "vidiff",
+                "allow_abbrev": False,
+                "exit_on_error": False,
+                "fit": base,
+                "validate": base,
+                "test": base,
+            },
         )
 
     @staticmethod

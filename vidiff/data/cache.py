@@ -220,10 +220,11 @@ class DiskCache(FrameCache):
             for file in _scan(folder.path) if folder.is_dir() else ():
                 try:
                     status = file.stat()
-                    if file.name.startswith(".") and time.time() - status.st_mtime > ABANDONED:
+                    temporary = file.name.startswith(".")
+                    if temporary and time.time() - status.st_mtime > ABANDONED:
                         os.unlink(file.path)
                     else:
-                        yield status.st_mtime, status.st_size, file.path
+                        yield (math.inf if temporary else status.st_mtime), status.st_size, file.path
                 except OSError:
                     continue  # another run removed it
 

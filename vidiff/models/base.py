@@ -281,9 +281,7 @@ class AdversarialModule(L.LightningModule):
         if num_frames is not None and num_frames < 1:
             raise UsageError(f"num_frames must be at least 1, got {num_frames}")
         label = self._sample_labels(ids, seed, labels)
-        if ema:
-            self.generator_ema.refresh(lambda network, i=i: self.statistics_batch(network, i) for i in range(8))
-        network = self.generator_ema.module if ema else self.generator
+        network = self.averaged_generator() if ema else self.generator
         was_training = network.training
         network.eval()
         try:
@@ -301,6 +299,11 @@ class AdversarialModule(L.LightningModule):
                 f"{type(self).__name__} makes clips of exactly {self.spec.num_frames} frames, not {num_frames}"
             )
         return network(self.latents(ids, "sample", seed), label)
+
+    def averaged_generator(self) -> nn.Module:
+        """The moving average, its BatchNorm statistics measured where the weights have moved since."""
+        self.generator_ema.refresh(lambda network, i=i: self.statistics_batch(network, i) for i in range(8))
+        return self.generator_ema.module
 
     def statistics_batch(self, network: nn.Module, index: int) -> None:
         """Run `network` on keyed batch `index` of 32: what the moving average's BatchNorm is measured on."""

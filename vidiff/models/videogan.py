@@ -145,7 +145,7 @@ class VideoGAN(AdversarialModule):
             `background` (n, C, T, H, W), all frames equal; `foreground` (n, C, T, H, W); `mask` (n, 1, T, H, W);
             `cutout` (n, C + 1, T, H, W): the foreground with the mask as its alpha channel, for overlays.
         """
-        network = self.generator_ema.module
+        network = self.averaged_generator()
         z = self.latents(range(n), "sample", seed)
         background, foreground, mask = network.parts(z, self._sample_labels(range(n), seed, labels))
         alpha = signed_to_uint8(mask * 2.0 - 1.0).cpu()
