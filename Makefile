@@ -35,7 +35,7 @@ format: install ## fix style
 	$(BIN)/ruff check --fix vidiff tests
 	$(BIN)/ruff format vidiff tests
 
-bench: install ## rebuild the README's table on the embedded videos (about 20 minutes on 2 cores)
+bench: install ## rebuild the README's table on the embedded videos (about 15 minutes on 2 cores)
 	$(BIN)/python -m vidiff bench run experiments/benchmarks/games.yaml
 
 clean: ## remove caches and build products; runs and data stay
