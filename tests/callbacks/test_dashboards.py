@@ -21,7 +21,7 @@ def run(folder: Path, *arguments: str, code: str | None = None) -> subprocess.Co
     env |= {"PYTHONPATH": str(Path(vidiff.__file__).parent.parent), "OMP_NUM_THREADS": "1"}
     start = ["-c", code] if code else FIT
     return subprocess.run(
-        [sys.executable, *start, *QUICK, *arguments], cwd=folder, env=env, capture_output=True, text=True, timeout=300
+        [sys.executable, *start, *QUICK, *arguments], cwd=folder, env=env, capture_output=True, text=True, timeout=570
     )
 
 

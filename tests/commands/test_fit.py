@@ -106,7 +106,7 @@ def test_resume_after_sigkill(shapes, tmp_path):
     assert straight.returncode == 0, straight.stderr[-2000:]
     victim = subprocess.Popen([*command, "--run_dir", "killed"], **quiet)
     log = tmp_path / "killed" / "metrics.csv"
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while time.monotonic() < deadline and not (log.exists() and len(log.read_text().splitlines()) > 7):
         time.sleep(0.02)
     victim.send_signal(signal.SIGKILL)

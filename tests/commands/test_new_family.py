@@ -51,7 +51,7 @@ def test_the_template_runs(shapes, tmp_path):
     env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
     env.pop("VIDIFF_RUN_DIR", None)
     command = [sys.executable, "-c", PROGRAM, str(tmp_path), str(shapes)]
-    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=570)
     assert done.returncode == 0 and "all good" in done.stdout, done.stderr[-3000:]
 
 
