@@ -140,15 +140,6 @@ def everywhere(flag: Tensor) -> bool:
     return bool(flag)
 
 
-def gather_objects(obj) -> list:
-    """A list of every process's `obj` (plain tensors and scalars), in rank order."""
-    if world_size() == 1:
-        return [obj]
-    out = [None] * world_size()
-    dist.all_gather_object(out, obj)
-    return out
-
-
 @torch.no_grad()
 def mean_over_processes(values: dict[str, Tensor]) -> dict[str, float]:
     """The mean over processes of every scalar, as Python floats."""
