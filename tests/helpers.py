@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 import torch
@@ -60,3 +61,9 @@ def quiet_trainer(**settings) -> Trainer:
         use_distributed_sampler=False,
     )
     return Trainer(**{**defaults, **settings})
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file."""
+    with path.open(newline="") as f:
+        return list(csv.DictReader(f))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 import pytest
@@ -34,9 +33,3 @@ def fit(shapes, tmp_path, monkeypatch):
         return main(["fit", *layers, *data, *quick, *map(str, extra)])
 
     return run
-
-
-def rows(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV file."""
-    with path.open(newline="") as f:
-        return list(csv.DictReader(f))

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from conftest import rows
+from helpers import rows
 
 import vidiff
 from vidiff.cli import experiments_dir, main
