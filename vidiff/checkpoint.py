@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from vidiff.errors import RunError, UsageError
-from vidiff.models.base import CHECKPOINT_SCHEMA, AdversarialModule
+from vidiff.models._record import CHECKPOINT_SCHEMA
+from vidiff.models.base import AdversarialModule
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:

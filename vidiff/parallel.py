@@ -132,6 +132,15 @@ def gather_batch(x: Tensor) -> Tensor:
 
 
 @torch.no_grad()
+def sum_over_processes(x: Tensor) -> Tensor:
+    """The sum of a tensor over processes, on its device."""
+    x = x.detach().clone()
+    if world_size() > 1:
+        dist.all_reduce(x)
+    return x
+
+
+@torch.no_grad()
 def everywhere(flag: Tensor) -> bool:
     """Whether a boolean scalar is true on every process: whoever stops, all stop, instead of waiting for each other."""
     if world_size() > 1:

@@ -111,6 +111,11 @@ class Augment(nn.Module):
             if isinstance(op, K.PatchSequential):
                 raise UsageError("augment: PatchSequential cuts pictures into patches and is not supported on clips")
 
+    @property
+    def joins_clips(self) -> bool:
+        """Whether any operator makes one clip of two, so that labels are mixed."""
+        return any(isinstance(op, Splice) for op in self.ops.modules())
+
     def forward(
         self,
         clip: Tensor,

@@ -324,7 +324,12 @@ class ClipDataModule(LightningDataModule):
                 first = int(batch["slot"][0]) - rank * size
                 self.augment.to(clip.device)
                 key = (self.seed, first) if name == "clip" else (self.seed, first, name)
-                clip = self.augment(clip, key=key, offset=rank * size, total=world * size)
+                label = batch.get("label") if self.num_classes else None
+                clip = self.augment(clip, key=key, offset=rank * size, total=world * size, label=label)
+                if label is not None:
+                    clip, mix = clip
+                    if self.augment.joins_clips:  # what a classifier should say of a clip that was joined from two
+                        out["label_share"] = mix.soft(self.num_classes)
             out[name] = unit_to_signed(clip)
         return out
 

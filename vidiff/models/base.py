@@ -7,29 +7,30 @@ generator updates.
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
-from typing import Any, Callable, Iterable, Iterator, Literal, Sequence
+from typing import Any, Callable, ClassVar, Iterable, Literal
 
 import lightning as L
 import torch
 from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor, nn
 
-from vidiff import __version__, keyed
-from vidiff.clip import ClipSpec, signed_to_uint8
+from vidiff import keyed
+from vidiff.augment import AdaptiveAugment, DiffAugment
+from vidiff.clip import ClipSpec
 from vidiff.ema import GeneratorEMA, decay_from_half_life
 from vidiff.errors import RunError, UsageError
-from vidiff.models._arguments import constructor_arguments, is_plain
+from vidiff.models._arguments import constructor_arguments
+from vidiff.models._record import Record
+from vidiff.models._sampling import Sampling
 from vidiff.optim import Schedule
-from vidiff.parallel import average_gradients, broadcast_buffers, everywhere, rank, world_size
+from vidiff.parallel import average_gradients, broadcast_buffers, everywhere, rank, sum_over_processes, world_size
 
 NetworkFactory = Callable[[ClipSpec], nn.Module]
 Player = Literal["g", "d"]
-CHECKPOINT_SCHEMA = 1
 
 
-class AdversarialModule(L.LightningModule):
+class AdversarialModule(Sampling, Record, L.LightningModule):
     """A generator and a discriminator that take turns.
 
     A family sets its paper's defaults and implements `discriminator_losses(batch)` and `generator_losses(batch)`. Each
@@ -48,9 +49,14 @@ class AdversarialModule(L.LightningModule):
         ema_decay: decay of the generator's moving average per G update, warmed up.
         ema_half_life: the same in clips seen; overrides `ema_decay`.
         clip_grad_norm: largest gradient norm of each player, None = no clipping.
+        discriminator_augment: `DiffAugment` or `AdaptiveAugment` in front of the discriminator, on real and generated
+            clips alike; None = none.
         compile: compile both networks with torch.compile (gradient penalties stay eager).
         seed: key of latents and of in-network noise; linked to `seed_everything`.
     """
+
+    real_above: ClassVar[float | None] = 0.0
+    """The logit above which D takes a clip for real; None where only differences count: the middle of both means."""
 
     def __init__(
         self,
@@ -71,6 +77,7 @@ class AdversarialModule(L.LightningModule):
         ema_decay: float = 0.999,
         ema_half_life: float | None = None,
         clip_grad_norm: float | None = None,
+        discriminator_augment: DiffAugment | AdaptiveAugment | None = None,
         compile: bool = False,
         seed: int = 0,
     ):
@@ -97,6 +104,8 @@ class AdversarialModule(L.LightningModule):
             self.generator = generator(self.spec)
             self.discriminator = discriminator(self.spec)
         self.generator_ema = GeneratorEMA(self.generator, ema_decay)
+        self.discriminator_augment = discriminator_augment
+        self._looks: int | None = None  # how often D has looked at clips in this update; None outside of one
 
     # ---- what a family implements -------------------------------------------------------------------------------
 
@@ -121,6 +130,10 @@ class AdversarialModule(L.LightningModule):
         """The batch's labels (B,) when the model is conditional, else None."""
         return batch["label"] if self.spec.num_classes else None
 
+    def class_target(self, batch: dict[str, Tensor]) -> Tensor:
+        """What a classifier should say of the real clips: labels (B,), or shares (B, K) where clips were joined."""
+        return batch.get("label_share", batch["label"])
+
     def fake_clips(self, batch: dict[str, Tensor], player: Player) -> Tensor:
         """As many generated clips as the batch has real ones; without a graph when D is to move."""
         z = self.latents(batch["slot"].tolist(), player, self._move)
@@ -128,8 +141,17 @@ class AdversarialModule(L.LightningModule):
             return self.generator(z, self.labels(batch))
 
     def discriminate(self, clip: Tensor, batch: dict[str, Tensor]) -> Tensor:
-        """Logits (B,) of clips (B, C, T, H, W)."""
-        return self.discriminator(clip, self.labels(batch))
+        """Logits (B,) of clips (B, C, T, H, W), augmented before."""
+        return self.discriminator(self.augmented(clip), self.labels(batch))
+
+    def augmented(self, clip: Tensor) -> Tensor:
+        """What D sees of clips (B, C, T, H, W) in [-1, 1]: every look of an update with parameters of its own."""
+        if self.discriminator_augment is None or self._looks is None:
+            return clip
+        self._looks += 1
+        key = (self.seed, "look", self.batches_seen, self._moving, self._move, self._looks)
+        size = len(clip)
+        return self.discriminator_augment(clip, key, rank() * size, world_size() * size)
 
     def penalty(self, function: Callable, *args: Any) -> Tensor:
         """A gradient penalty; eager even when the networks are compiled, which know no double backward."""
@@ -139,7 +161,7 @@ class AdversarialModule(L.LightningModule):
             return function(*args)
 
     def watch(self, real_logits: Tensor, fake_logits: Tensor) -> None:
-        """Note the mean logits and how often D is on the right side of the middle between them."""
+        """Note the mean logits and how often D is on the right side of the middle between them; adapt ADA."""
         real, fake = real_logits.detach().float(), fake_logits.detach().float()
         middle = 0.5 * (real.mean() + fake.mean())
         right = 0.5 * ((real > middle).float().mean() + (fake < middle).float().mean())
@@ -148,6 +170,14 @@ class AdversarialModule(L.LightningModule):
             "train/d_fake_logit": fake.mean(),
             "train/d_separation": right,
         }
+        if isinstance(self.discriminator_augment, AdaptiveAugment):
+            above = self.real_above
+            if above is None:
+                sums = sum_over_processes(torch.stack([real.mean(), fake.mean(), torch.ones_like(middle)]))
+                above = 0.5 * (sums[0] + sums[1]) / sums[2]
+            self.discriminator_augment.update(real - above, sum_over_processes)
+            self.terms["train/ada_p"] = self.discriminator_augment.p.clone()
+            self.terms["train/ada_r_t"] = self.discriminator_augment.r_t.clone()
 
     # ---- the step -----------------------------------------------------------------------------------------------
 
@@ -209,13 +239,14 @@ class AdversarialModule(L.LightningModule):
         for group in optimizer.param_groups:
             group["lr"] = group["initial_lr"] * lr_factor
         optimizer.zero_grad(set_to_none=True)
+        self._moving, self._looks = player, 0
         terms = losses(batch)
+        self._looks = None
         total = torch.stack([t.reshape(()) for t in terms.values()]).sum()
         if not everywhere(torch.isfinite(total)):
             self._stop_on_non_finite(player, terms)
         self.manual_backward(total)
         average_gradients(list(self.players[player].parameters()))
-        self._moving = player
         self._step(optimizer, counts=player == "g")
         if player == "g":
             self.generator_ema.update_parameters(self.generator)
@@ -262,162 +293,3 @@ class AdversarialModule(L.LightningModule):
     def real_logits(self, batch: dict[str, Tensor]) -> Tensor:
         """Logits of a batch's real clips."""
         return self.discriminate(batch["clip"], batch)
-
-    # ---- sampling -----------------------------------------------------------------------------------------------
-
-    def generate(
-        self,
-        ids: Sequence[int],
-        seed: int = 0,
-        labels: Sequence[int] | None = None,
-        num_frames: int | None = None,
-        ema: bool = True,
-    ) -> Tensor:
-        """Clips uint8 (len(ids), C, T, H, W) on the CPU; clip i is a function of (weights, seed, ids[i], label).
-
-        Raises:
-            UsageError: `num_frames` differs from what this network makes, or a label is out of range.
-        """
-        if num_frames is not None and num_frames < 1:
-            raise UsageError(f"num_frames must be at least 1, got {num_frames}")
-        label = self._sample_labels(ids, seed, labels)
-        network = self.averaged_generator() if ema else self.generator
-        was_training = network.training
-        network.eval()
-        try:
-            with torch.no_grad():
-                return signed_to_uint8(self.synthesise(network, ids, seed, label, num_frames)).cpu()
-        finally:
-            network.train(was_training)
-
-    def synthesise(
-        self, network: nn.Module, ids: Sequence[int], seed: int, label: Tensor | None, num_frames: int | None
-    ) -> Tensor:
-        """Clips in [-1, 1] of these sample ids by `network`; a family that can choose its length overrides this."""
-        if num_frames not in (None, self.spec.num_frames):
-            raise UsageError(
-                f"{type(self).__name__} makes clips of exactly {self.spec.num_frames} frames, not {num_frames}"
-            )
-        return network(self.latents(ids, "sample", seed), label)
-
-    def averaged_generator(self) -> nn.Module:
-        """The moving average, its BatchNorm statistics measured where the weights have moved since."""
-        self.generator_ema.refresh(lambda network, i=i: self.statistics_batch(network, i) for i in range(8))
-        return self.generator_ema.module
-
-    def statistics_batch(self, network: nn.Module, index: int) -> None:
-        """Run `network` on keyed batch `index` of 32: what the moving average's BatchNorm is measured on."""
-        ids = range(32 * index, 32 * (index + 1))
-        network(self.latents(ids, "statistics"), self._sample_labels(ids, 0, None))
-
-    def _sample_labels(self, ids: Sequence[int], seed: int, labels: Sequence[int] | None) -> Tensor | None:
-        k = self.spec.num_classes
-        if not k:
-            if labels is not None:
-                raise UsageError("this model is unconditional: it takes no labels")
-            return None
-        if labels is None:
-            return keyed.integers(ids, k, self.seed, "label", seed).to(self.device)
-        if bad := [x for x in labels if not 0 <= x < k]:
-            raise UsageError(f"labels must be from 0 to {k - 1}, got {bad[0]}")
-        return torch.tensor([labels[i % len(labels)] for i in ids], device=self.device)
-
-    def iter_samples(
-        self, ids: Sequence[int], seed: int = 0, batch_size: int = 64, **kwargs
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """(ids (B,), clips uint8 (B, C, T, H, W)) in batches: memory does not grow with the number of clips."""
-        for start in range(0, len(ids), batch_size):
-            part = list(ids[start : start + batch_size])
-            yield torch.tensor(part), self.generate(part, seed, **kwargs)
-
-    def sample(
-        self,
-        n: int,
-        seed: int = 0,
-        labels: Sequence[int] | None = None,
-        num_frames: int | None = None,
-        batch_size: int = 64,
-        ema: bool = True,
-    ) -> Tensor:
-        """n clips, uint8 (n, C, T, H, W) on the CPU.
-
-        Args:
-            n: number of clips.
-            seed: key of the latents; clip i is the same for any n and batch size.
-            labels: labels 0..K-1 of a conditional model, repeated in order; None = drawn uniformly by the key.
-            num_frames: frames a clip, for families that can choose.
-            batch_size: clips made at once.
-            ema: use the generator's moving average (what is evaluated) or the raw weights.
-        """
-        if n < 1:
-            raise UsageError(f"the number of clips must be at least 1, got {n}")
-        parts = self.iter_samples(range(n), seed, batch_size, labels=labels, num_frames=num_frames, ema=ema)
-        return torch.cat([clips for _, clips in parts])
-
-    def initial_generator(self) -> nn.Module:
-        """A generator with the weights of step 0, in eval mode: the baseline that training has to leave behind."""
-        with keyed.forked(self.seed, "weights"):
-            return self._generator_factory(self.spec).to(self.device, self.dtype).eval()
-
-    # ---- checkpoints --------------------------------------------------------------------------------------------
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        cls = type(self)
-        arguments = {k: v for k, v in self._arguments.items() if is_plain(v)}
-        left_out = sorted(set(self._arguments) - set(arguments))
-        config = (self.config or {}).get("init_args", {})
-        arguments.update({k: config[k] for k in left_out if k in config})
-        checkpoint["vidiff"] = {
-            "schema": CHECKPOINT_SCHEMA,
-            "version": __version__,
-            "class_path": f"{cls.__module__}.{cls.__qualname__}",
-            "init_args": arguments,
-            "not_stored": [k for k in left_out if k not in arguments],
-            "batches_seen": self.batches_seen,
-            "data": self.data_record,
-        }
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        record = checkpoint.get("vidiff")
-        if record is None:
-            raise UsageError("this checkpoint was not written by vidiff: it holds no `vidiff` record")
-        cls = type(self)
-        if record["class_path"] != f"{cls.__module__}.{cls.__qualname__}":
-            raise UsageError(
-                f"the checkpoint holds a {record['class_path']}, but the configuration asks for "
-                f"{cls.__module__}.{cls.__qualname__}"
-            )
-        self._compare(record["init_args"], checkpoint["state_dict"])
-        self.batches_seen = record["batches_seen"]
-        self.restored_data = record["data"]
-
-    def _compare(self, stored: dict[str, Any], state: dict[str, Tensor]) -> None:
-        """The command line wins over the checkpoint: say where they differ, refuse what cannot be loaded."""
-        mine = self.state_dict()
-        if wrong := [k for k in state if k not in mine or mine[k].shape != state[k].shape] + [
-            k for k in mine if k not in state
-        ]:
-            changed = [f"{k}={stored[k]!r}" for k in stored if k in self._arguments and self._arguments[k] != stored[k]]
-            raise UsageError(
-                "the checkpoint's networks are not the configured ones "
-                f"({', '.join(changed) or wrong[0]} in the checkpoint): set the model as it was trained"
-            )
-        for name, value in self._arguments.items():
-            if name in stored and is_plain(value) and is_plain(stored[name]) and stored[name] != value:
-                say(f"model.{name} is {value!r}; the checkpoint was trained with {stored[name]!r}")
-
-    def on_train_start(self) -> None:
-        # A restored optimiser brings its old settings along; the configured ones win.
-        for player, optimizer, wanted in zip(self._order, self.optimizers(), self._optimizer_settings):
-            for group, settings in zip(optimizer.param_groups, wanted):
-                for name, value in settings.items():
-                    if name != "lr" and group.get(name) != value:
-                        label = "lr" if name == "initial_lr" else name
-                        say(f"model.optimizer_{player}.{label} is {value!r}; the checkpoint had {group.get(name)!r}")
-                        group[name] = value
-
-
-def say(message: str) -> None:
-    """One line on stderr, from one process."""
-    if rank() == 0:
-        print(f"vidiff: {message}", file=sys.stderr)

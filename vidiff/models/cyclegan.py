@@ -57,6 +57,7 @@ class CycleGAN(Translator, AdversarialModule):
     """
 
     num_domains = 2
+    real_above = 0.5
 
     def __init__(
         self,
@@ -102,7 +103,7 @@ class CycleGAN(Translator, AdversarialModule):
         for d, real in (("a", a), ("b", b)):
             fake = self._past(fakes[d], batch, d)
             for name, network in self._judges(d).items():
-                real_logits, fake_logits = network(real), network(fake)
+                real_logits, fake_logits = network(self.augmented(real)), network(self.augmented(fake))
                 terms[f"{name}real_{d}"], terms[f"{name}fake_{d}"] = least_squares_d(real_logits, fake_logits)
                 seen.append((real_logits.flatten(), fake_logits.flatten()))
         self.watch(*map(torch.cat, zip(*seen)))
@@ -124,7 +125,7 @@ class CycleGAN(Translator, AdversarialModule):
         rec = back(fake)
         # The paper's generator loss has no factor 1/2.
         terms = {
-            f"{name}adv_{target}": 2.0 * least_squares_g(network(fake))
+            f"{name}adv_{target}": 2.0 * least_squares_g(network(self.augmented(fake)))
             for name, network in self._judges(target).items()
         }
         terms[f"cycle_{source}"] = self.cycle_weight * reconstruction(rec, x, self.cycle_loss)

@@ -44,6 +44,8 @@ class LossSensitiveGAN(AdversarialModule):
         UsageError: the critic contains BatchNorm and `r1_gamma` is positive.
     """
 
+    real_above = None
+
     def __init__(
         self,
         generator: NetworkFactory = lambda spec: ConvGenerator(spec, norm="batch"),

@@ -54,6 +54,7 @@ class LSGAN(AdversarialModule):
             generator=generator, discriminator=discriminator, optimizer_g=optimizer_g, optimizer_d=optimizer_d, **kwargs
         )
         self.fake_target, self.real_target, self.generator_target = fake_target, real_target, generator_target
+        self.real_above = 0.5 * (fake_target + real_target)
         self.laplacian = {"space": laplacian_space, "time": laplacian_time}
 
     def discriminator_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -87,31 +87,32 @@ class MoCoGAN(AdversarialModule):
 
     def discriminate(self, clip: Tensor, batch: dict[str, Tensor]) -> Tensor:
         """The clip judge's logits (B, P)."""
-        return self.discriminator["clip"](clip)[0]
+        return self.discriminator["clip"](self.augmented(clip))[0]
 
     def discriminator_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         real, fake = batch["clip"], self.fake_clips(batch, "d")
         frame, clip = self.discriminator["frame"], self.discriminator["clip"]
         frame_real, frame_fake = standard_d(
-            frame(self.one_frame(real, batch, "real")), frame(self.one_frame(fake, batch, "d"))
+            frame(self.augmented(self.one_frame(real, batch, "real"))),
+            frame(self.augmented(self.one_frame(fake, batch, "d"))),
         )
-        (real_logits, real_class), (fake_logits, _) = clip(real), clip(fake)
+        (real_logits, real_class), (fake_logits, _) = clip(self.augmented(real)), clip(self.augmented(fake))
         self.watch(real_logits, fake_logits)
         clip_real, clip_fake = standard_d(real_logits, fake_logits)
         terms = {"frame_real": frame_real, "frame_fake": frame_fake, "clip_real": clip_real, "clip_fake": clip_fake}
-        return terms | self._class_term(real_class, batch)
+        return terms | self._class_term(real_class, self.class_target(batch))
 
     def generator_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         fake = self.fake_clips(batch, "g")
-        frame_logits = self.discriminator["frame"](self.one_frame(fake, batch, "g", self._move))
-        clip_logits, fake_class = self.discriminator["clip"](fake)
+        frame_logits = self.discriminator["frame"](self.augmented(self.one_frame(fake, batch, "g", self._move)))
+        clip_logits, fake_class = self.discriminator["clip"](self.augmented(fake))
         terms = {"frame": standard_g(frame_logits), "clip": standard_g(clip_logits)}
-        return terms | self._class_term(fake_class, batch)
+        return terms | self._class_term(fake_class, batch["label"])
 
-    def _class_term(self, class_logits: Tensor | None, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    def _class_term(self, class_logits: Tensor | None, target: Tensor) -> dict[str, Tensor]:
         if class_logits is None:
             return {}
-        return {"class": self.cls_weight * F.cross_entropy(class_logits, batch["label"])}
+        return {"class": self.cls_weight * F.cross_entropy(class_logits, target)}
 
     def synthesise(
         self, network: nn.Module, ids: Sequence[int], seed: int, label: Tensor | None, num_frames: int | None

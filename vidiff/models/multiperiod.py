@@ -89,7 +89,7 @@ class MultiPeriodGAN(AdversarialModule):
 
     def discriminate(self, clip: Tensor, batch: dict[str, Tensor], period: int = 1) -> Tensor:
         """Logits (B,) of clips that hold every `period`-th frame."""
-        return self.discriminator[f"p{period}"](clip, self.labels(batch))
+        return self.discriminator[f"p{period}"](self.augmented(clip), self.labels(batch))
 
     def discriminator_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         self._active = self.periods_at(self.batches_seen * len(batch["clip"]) * world_size())

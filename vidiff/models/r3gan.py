@@ -42,6 +42,8 @@ class R3GAN(AdversarialModule):
         kwargs: sizes and the step, see `AdversarialModule`.
     """
 
+    real_above = None
+
     def __init__(
         self,
         generator: NetworkFactory = lambda spec: R3Generator(spec, blocks=2),

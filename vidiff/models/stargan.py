@@ -56,6 +56,8 @@ class StarGAN(Translator, AdversarialModule):
         UsageError: the data has no domains, or the gradient penalty meets BatchNorm.
     """
 
+    real_above = None
+
     def __init__(
         self,
         generator: NetworkFactory = lambda spec: StarGenerator(spec, blocks=6),
@@ -104,16 +106,17 @@ class StarGAN(Translator, AdversarialModule):
         x, label = batch["clip"], batch["label"]
         with torch.no_grad():
             fake = self.generator(x, self.targets(batch, "d"))
-        (real_logits, domain_logits), (fake_logits, _) = self.discriminator(x), self.discriminator(fake)
+        judge = lambda clip: self.discriminator(self.augmented(clip))  # noqa: E731
+        (real_logits, domain_logits), (fake_logits, _) = judge(x), judge(fake)
         self.watch(real_logits, fake_logits)
         losses = wasserstein_d if self.game == "wasserstein" else least_squares_d
         terms = dict(zip(("real", "fake"), losses(real_logits, fake_logits)))
-        terms["cls"] = self.cls_weight * F.cross_entropy(domain_logits, label)
+        terms["cls"] = self.cls_weight * F.cross_entropy(domain_logits, self.class_target(batch))
         self.terms["train/d_accuracy"] = (domain_logits.detach().argmax(1) == label).float().mean()
         if self.game == "wasserstein":
             slots = batch["slot"].tolist()
             mix = torch.stack([torch.rand((), generator=keyed.generator(self.seed, "mix", s)) for s in slots])
-            gp = self.penalty(gradient_penalty, lambda clip: self.discriminator(clip)[0], x, fake, mix)
+            gp = self.penalty(gradient_penalty, lambda clip: judge(clip)[0], x, fake, mix)
             terms["gp"] = self.gp_weight * gp
         return terms
 
@@ -121,7 +124,7 @@ class StarGAN(Translator, AdversarialModule):
         x, label, target = batch["clip"], batch["label"], self.targets(batch, "g")
         fake = self.generator(x, target)
         rec = self.generator(fake, label)
-        logits, domain_logits = self.discriminator(fake)
+        logits, domain_logits = self.discriminator(self.augmented(fake))
         adv = wasserstein_g(logits) if self.game == "wasserstein" else 2.0 * least_squares_g(logits)
         terms = {
             "adv": adv,

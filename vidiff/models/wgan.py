@@ -37,6 +37,8 @@ class WGAN(AdversarialModule):
         kwargs: sizes and the step, see `AdversarialModule`.
     """
 
+    real_above = None
+
     def __init__(
         self,
         generator: NetworkFactory = lambda spec: ConvGenerator(spec, norm="batch"),

@@ -42,6 +42,8 @@ class WGANGP(AdversarialModule):
         UsageError: the critic contains BatchNorm.
     """
 
+    real_above = None
+
     def __init__(
         self,
         generator: NetworkFactory = lambda spec: ConvGenerator(spec, norm="batch"),
