@@ -10,6 +10,7 @@ import argparse
 import torch
 from helpers import TINY, Clips, quiet_trainer
 
+from vidiff.augment import AdaptiveAugment, DiffAugment
 from vidiff.models import families
 from vidiff.nn.discriminators import ConvDiscriminator
 from vidiff.nn.generators import ConvGenerator
@@ -24,12 +25,17 @@ def main() -> None:
     parser.add_argument("--norm", default="layer")
     parser.add_argument("--sync", action="store_true")
     parser.add_argument("--own", action="store_true", help="the family's own networks, conditional, clips of 8 frames")
+    parser.add_argument("--augment", choices=["ada", "diffaugment"], help="in front of the discriminator")
     parser.add_argument("--steps", type=int, default=3)
     args = parser.parse_args()
     torch.set_num_threads(1)
     # SGD, because Adam hides a wrong scale of the gradients.
     sgd = lambda p: torch.optim.SGD(p, lr=0.05)  # noqa: E731
-    networks, sizes = {}, {**TINY, "num_frames": 8, "num_classes": 2}
+    augment = {
+        "ada": lambda: AdaptiveAugment(interval=1, clips=40, start=0.5),
+        "diffaugment": lambda: DiffAugment(DiffAugment.POLICIES),
+    }.get(args.augment, lambda: None)()
+    networks, sizes = dict(discriminator_augment=augment), {**TINY, "num_frames": 8, "num_classes": 2}
     if not args.own:
         sizes = TINY
         networks["generator"] = lambda spec: ConvGenerator(spec, norm=args.norm)

@@ -68,6 +68,12 @@ def test_own_networks_and_labels_make_two_equal_one(family, tmp_path):
 
 
 @SLOW
+@pytest.mark.parametrize("family, augment", [("DCGAN", "diffaugment"), ("DCGAN", "ada"), ("WGANGP", "ada")])
+def test_discriminator_augmentation_makes_two_equal_one(family, augment, tmp_path):
+    check_two_equal_one(family, tmp_path, "--augment", augment)
+
+
+@SLOW
 def test_local_batch_norm_differs_but_ranks_agree(tmp_path):
     """The negative control: without sync_batchnorm statistics come from half a batch, but from the same half."""
     (one,) = train("DCGAN", tmp_path / "one", 1, "--norm", "batch")

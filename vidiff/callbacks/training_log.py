@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
 from typing import Any
 
 import torch
@@ -11,6 +12,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from vidiff.callbacks.metrics_csv import MetricsCSV
 from vidiff.parallel import mean_over_processes, world_size
+
+MUCH_WAITING = 0.3  # share of the wall time
+LONG_ENOUGH = 5.0  # seconds that a share is taken over: the first batch of all always waits
 
 
 def cpu_seconds() -> float:
@@ -61,6 +65,7 @@ class TrainingLog(Callback):
         self._logged = 0
         self._clips = 0
         self._wait = 0.0
+        self._waiting_said = False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._logged = trainer.global_step
@@ -96,4 +101,24 @@ class TrainingLog(Callback):
         }
         for logger in trainer.loggers:
             logger.log_metrics(values, step=step)
+        self._warn_of_waiting(trainer, self._wait / wall, wall)
         self._restart_clock()
+
+    def _warn_of_waiting(self, trainer: Trainer, share: float, wall: float) -> None:
+        """Say once what to do about a data path that starves the model."""
+        if self._waiting_said or share <= MUCH_WAITING or wall < LONG_ENOUGH or not trainer.is_global_zero:
+            return
+        self._waiting_said = True
+        data = trainer.datamodule
+        workers, cache = getattr(data, "loading", {}).get("num_workers"), getattr(data, "cache", None)
+        advice = []
+        if cache == "none":
+            advice.append("keep decoded frames with --data.cache disk (or ram)")
+        elif cache == "disk":
+            advice.append(
+                "decoded frames are read from the disk from the second epoch on (--data.cache ram: from the first)"
+            )
+        if workers is not None and workers < (os.cpu_count() or 1):
+            advice.append(f"decode in more processes: --data.num_workers {max(2, 2 * workers)}")
+        advice.append("or store the videos at a smaller size")
+        warnings.warn(f"{share:.0%} of the time goes into waiting for data: {'; '.join(advice)}", stacklevel=2)

@@ -1,0 +1,108 @@
+"""Augmentation in front of the discriminator, in training: keys, who sees it, ADA's walk, state, processes."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from helpers import TINY, Clips, quiet_trainer
+
+from vidiff.augment import AdaptiveAugment, DiffAugment
+from vidiff.models import families
+from vidiff.models.dcgan import DCGAN
+from vidiff.models.lsgan import LSGAN
+from vidiff.models.wgan_gp import WGANGP
+
+
+class Spy(DiffAugment):
+    """Notes the keys it is called with."""
+
+    def __init__(self):
+        super().__init__("translation")
+        self.keys = []
+
+    def forward(self, clip, key, offset=0, total=None):
+        self.keys.append(key)
+        assert clip.ndim == 5 and offset == 0 and total == len(clip)
+        return super().forward(clip, key, offset, total)
+
+
+def train(model, steps=3, **settings):
+    trainer = quiet_trainer(max_steps=steps, **settings)
+    trainer.fit(model, Clips())
+    return trainer
+
+
+@pytest.mark.parametrize("family, looks", [("DCGAN", 3), ("MoCoGAN", 6), ("R3GAN", 4), ("MultiPeriodGAN", 9)])
+def test_every_look_of_an_update_has_parameters_of_its_own(family, looks):
+    spy = Spy()
+    sizes = {**TINY, "num_frames": 8}
+    trainer = quiet_trainer(max_steps=2)
+    trainer.fit(families()[family](discriminator_augment=spy, **sizes), Clips(num_frames=8))
+    assert len(set(spy.keys)) == len(spy.keys) == 2 * looks
+
+
+def test_only_training_is_augmented():
+    model = DCGAN(discriminator_augment=DiffAugment(), **TINY)
+    batch = Clips().batch(0)
+    plain = DCGAN(**TINY).eval()
+    plain.load_state_dict(model.state_dict())
+    with torch.no_grad():
+        assert torch.equal(model.eval().real_logits(batch), plain.real_logits(batch))
+
+
+def test_it_changes_training_and_leaves_the_samples_sizes_alone():
+    a, b = DCGAN(**TINY), DCGAN(discriminator_augment=DiffAugment(), **TINY)
+    for model in (a, b):
+        train(model)
+    assert not torch.equal(
+        a.discriminator.state_dict()["layers.0.weight"], b.discriminator.state_dict()["layers.0.weight"]
+    )
+    assert a.sample(2).shape == b.sample(2).shape
+
+
+@pytest.mark.parametrize(
+    "model, real, fake, r_t",
+    [
+        (DCGAN, [0.5, 1.0, -0.1, 2.0], [-1.0] * 4, 0.5),  # the paper's: sign of the logit
+        (LSGAN, [0.6, 0.9, 0.4, 0.2], [0.0] * 4, 0.0),  # targets 0 and 1: real above 1/2
+        (WGANGP, [10.0, 12.0, 14.0, 5.0], [4.0] * 4, 0.5),  # means 10.25 and 4: above 7.125
+    ],
+)
+def test_what_ada_measures(model, real, fake, r_t):
+    model = model(discriminator_augment=AdaptiveAugment(interval=1, clips=40, start=0.5), **TINY)
+    model.watch(torch.tensor(real), torch.tensor(fake))
+    assert float(model.terms["train/ada_r_t"]) == pytest.approx(r_t)
+    assert float(model.terms["train/ada_p"]) == pytest.approx(0.4)  # below the target of 0.6: down by 4 clips of 40
+
+
+def test_ada_resumes_exactly(tmp_path):
+    def model():
+        return DCGAN(discriminator_augment=AdaptiveAugment(interval=2, clips=50, start=0.3), **TINY)
+
+    class From(Clips):
+        first = 0
+
+        def train_dataloader(self):
+            return _Rest(self, self.first)
+
+    class _Rest:
+        def __init__(self, data, first):
+            self.data, self.first = data, first
+
+        def __len__(self):
+            return 1000
+
+        def __iter__(self):
+            return (self.data.batch(i) for i in range(self.first, 1000))
+
+    straight, half, rest = model(), model(), model()
+    quiet_trainer(max_steps=7).fit(straight, From())
+    trainer = quiet_trainer(max_steps=3)
+    trainer.fit(half, From())
+    trainer.save_checkpoint(tmp_path / "half.ckpt")
+    data = From()
+    data.first = 3
+    quiet_trainer(max_steps=7).fit(rest, data, ckpt_path=tmp_path / "half.ckpt", weights_only=True)
+    a, b = straight.state_dict(), rest.state_dict()
+    assert a["discriminator_augment.p"] != 0.3 and float(a["discriminator_augment.sums"][3]) == 1.0  # in mid-interval
+    assert all(torch.equal(a[k], b[k]) for k in a)
