@@ -1,0 +1,80 @@
+"""What a checkpoint says of its model, and what happens when the configuration says something else."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from torch import Tensor
+
+from vidiff import __version__
+from vidiff.errors import UsageError
+from vidiff.models._arguments import is_plain
+from vidiff.parallel import rank
+
+CHECKPOINT_SCHEMA = 1
+
+
+class Record:
+    """The checkpoint hooks of an `AdversarialModule`."""
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        cls = type(self)
+        arguments = {k: v for k, v in self._arguments.items() if is_plain(v)}
+        left_out = sorted(set(self._arguments) - set(arguments))
+        config = (self.config or {}).get("init_args", {})
+        arguments.update({k: config[k] for k in left_out if k in config})
+        checkpoint["vidiff"] = {
+            "schema": CHECKPOINT_SCHEMA,
+            "version": __version__,
+            "class_path": f"{cls.__module__}.{cls.__qualname__}",
+            "init_args": arguments,
+            "not_stored": [k for k in left_out if k not in arguments],
+            "batches_seen": self.batches_seen,
+            "data": self.data_record,
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        record = checkpoint.get("vidiff")
+        if record is None:
+            raise UsageError("this checkpoint was not written by vidiff: it holds no `vidiff` record")
+        cls = type(self)
+        if record["class_path"] != f"{cls.__module__}.{cls.__qualname__}":
+            raise UsageError(
+                f"the checkpoint holds a {record['class_path']}, but the configuration asks for "
+                f"{cls.__module__}.{cls.__qualname__}"
+            )
+        self._compare(record["init_args"], checkpoint["state_dict"])
+        self.batches_seen = record["batches_seen"]
+        self.restored_data = record["data"]
+
+    def _compare(self, stored: dict[str, Any], state: dict[str, Tensor]) -> None:
+        """The command line wins over the checkpoint: say where they differ, refuse what cannot be loaded."""
+        mine = self.state_dict()
+        if wrong := [k for k in state if k not in mine or mine[k].shape != state[k].shape] + [
+            k for k in mine if k not in state
+        ]:
+            changed = [f"{k}={stored[k]!r}" for k in stored if k in self._arguments and self._arguments[k] != stored[k]]
+            raise UsageError(
+                "the checkpoint's networks are not the configured ones "
+                f"({', '.join(changed) or wrong[0]} in the checkpoint): set the model as it was trained"
+            )
+        for name, value in self._arguments.items():
+            if name in stored and is_plain(value) and is_plain(stored[name]) and stored[name] != value:
+                say(f"model.{name} is {value!r}; the checkpoint was trained with {stored[name]!r}")
+
+    def on_train_start(self) -> None:
+        # A restored optimiser brings its old settings along; the configured ones win.
+        for player, optimizer, wanted in zip(self._order, self.optimizers(), self._optimizer_settings):
+            for group, settings in zip(optimizer.param_groups, wanted):
+                for name, value in settings.items():
+                    if name != "lr" and group.get(name) != value:
+                        label = "lr" if name == "initial_lr" else name
+                        say(f"model.optimizer_{player}.{label} is {value!r}; the checkpoint had {group.get(name)!r}")
+                        group[name] = value
+
+
+def say(message: str) -> None:
+    """One line on stderr, from one process."""
+    if rank() == 0:
+        print(f"vidiff: {message}", file=sys.stderr)
