@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from vidiff.errors import RunError, UsageError
 from vidiff.models._record import CHECKPOINT_SCHEMA
 from vidiff.models.base import AdversarialModule
+from vidiff.nn.translation import GRID
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -79,3 +81,58 @@ def _instantiate(cls: type[AdversarialModule], arguments: dict[str, Any]) -> Adv
     parser.add_class_arguments(cls, "model", skip=set(live), instantiate=False)
     config = parser.parse_object({"model": {k: v for k, v in arguments.items() if k not in live}})
     return cls(**parser.instantiate(config).model, **live)
+
+
+def find_domains(model: AdversarialModule, direction: str | None = None, target: str | None = None) -> tuple[int, int]:
+    """(source, target) numbers of what is asked of a translation.
+
+    Args:
+        direction: `a2b`, `b2a` ...; a2b of two domains when nothing is said.
+        target: instead: name or number of a domain.
+
+    Raises:
+        UsageError: the model does not translate, or there is no such direction or domain.
+    """
+    if not hasattr(model, "translate"):
+        raise UsageError(f"{type(model).__name__} does not translate videos: it makes them (`vidiff sample`)")
+    if direction is not None and target is not None:
+        raise UsageError("give a direction or a target, not both")
+    directions, names = model.directions, model.domains
+    if target is not None:
+        number = names.index(target) if target in names else int(target) if target.isdecimal() else -1
+        if not 0 <= number < len(names):
+            raise UsageError(f"target {target}: this model knows the domains {', '.join(names)}")
+        return next(pair for pairs in directions.values() for pair in pairs if pair[1] == number)
+    if direction is None and "a2b" not in directions:
+        raise UsageError(f"a target is needed: this model knows the domains {', '.join(names)}")
+    if (direction or "a2b") not in directions:
+        raise UsageError(f"direction {direction}: this model has {', '.join(directions)}")
+    return directions[direction or "a2b"][0]
+
+
+class CheckpointTranslation:
+    """A trained translation as a function of clips, e.g. the `transform` of `vidiff.augment.ContentTransform`.
+
+    Args:
+        ckpt: a checkpoint of a model that translates.
+        direction, target: see `find_domains`.
+        device: where it runs; None: where the first clips are.
+
+    Raises:
+        UsageError, RunError: see `load_model` and `find_domains`.
+    """
+
+    def __init__(self, ckpt: str, direction: str | None = None, target: str | None = None, device: str | None = None):
+        self.model, self.device = load_model(ckpt, device or "cpu"), device
+        self.pair = find_domains(self.model, direction, target)
+
+    @torch.no_grad()
+    def __call__(self, clips: Tensor) -> Tensor:
+        """float (N, C, T, H, W) in [-1, 1], any T, H and W -> the same shape, device and precision."""
+        channels, (h, w) = self.model.spec.channels, clips.shape[-2:]
+        if clips.shape[1] != channels:
+            raise UsageError(f"the translation's checkpoint takes {channels} channels, the clips have {clips.shape[1]}")
+        if self.device is None and self.model.device != clips.device:
+            self.model.to(clips.device)
+        x = F.pad(clips.to(self.model.device, self.model.dtype), (0, -w % GRID, 0, -h % GRID, 0, 0), "replicate")
+        return self.model.mapping(*self.pair)(x)[..., :h, :w].to(clips)

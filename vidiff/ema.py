@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -24,11 +24,38 @@ def decay_from_half_life(half_life: float, clips_per_update: int) -> float:
     return 0.5 ** (clips_per_update / half_life)
 
 
+STATISTICS_BATCHES = 8
+
+
+@torch.no_grad()
+def standing_statistics(network: nn.Module, forward: Callable[[nn.Module, int], object]) -> bool:
+    """Measure BatchNorm's mean and variance anew as the mean over some training-mode batches; whether there is any.
+
+    Brock et al. 2019, 1809.11096. The rest of the network stays in the mode that it is in.
+
+    Args:
+        network: in eval mode.
+        forward: `forward(network, i)` runs the network on batch i.
+    """
+    norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    momenta = [m.momentum for m in norms]
+    for m in norms:
+        m.reset_running_stats()
+        m.momentum, m.alone = None, True  # a cumulative mean, of this process alone
+        nn.Module.train(m, True)
+    for i in range(STATISTICS_BATCHES if norms else 0):
+        forward(network, i)
+    for m, momentum in zip(norms, momenta):
+        m.momentum, m.alone = momentum, False
+        nn.Module.train(m, False)
+    return bool(norms)
+
+
 class GeneratorEMA(AveragedModel):
     """The moving average of a generator; parameters are averaged, buffers copied, always in eval mode.
 
     The copied BatchNorm statistics belong to the raw weights, not to their average: clips come out washed or burnt.
-    `refresh` replaces them by the averaged weights' own (standing statistics: Brock et al. 2019, 1809.11096).
+    `refresh` replaces them by the averaged weights' own (`standing_statistics`).
 
     Args:
         generator: the network to follow.
@@ -49,25 +76,10 @@ class GeneratorEMA(AveragedModel):
         super().update_parameters(model)
         self.stale = True
 
-    @torch.no_grad()
-    def refresh(self, forwards: Iterable[Callable[[nn.Module], object]]) -> None:
-        """Measure BatchNorm's mean and variance anew as the mean over some training-mode batches.
-
-        Args:
-            forwards: each runs the network on one batch.
-        """
-        norms = [m for m in self.module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-        if self.stale and norms and int(self.n_averaged) > 0:
-            momenta = [m.momentum for m in norms]
-            for m in norms:
-                m.reset_running_stats()
-                m.momentum, m.alone = None, True  # a cumulative mean, of this process alone
-                nn.Module.train(m, True)
-            for forward in forwards:
-                forward(self.module)
-            for m, momentum in zip(norms, momenta):
-                m.momentum, m.alone = momentum, False
-                nn.Module.train(m, False)
+    def refresh(self, forward: Callable[[nn.Module, int], object]) -> None:
+        """Measure BatchNorm's statistics where the weights have moved since; see `standing_statistics`."""
+        if self.stale and int(self.n_averaged) > 0:
+            standing_statistics(self.module, forward)
         self.stale = False
 
     @torch.no_grad()

@@ -1,11 +1,11 @@
-"""How parameters move: Adam with scalar betas, and learning-rate schedules over generator steps."""
+"""How parameters move: Adam with scalar betas, and learning-rate factors over generator steps or after a metric."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -56,3 +56,44 @@ class Schedule:
             done = min(max((step - start) / (self.total_steps - start), 0.0), 1.0)
             value = 1.0 - done if self.kind == "linear" else 0.5 * (1.0 + math.cos(math.pi * done))
         return value * min(1.0, (step + 1) / self.warmup_steps) if self.warmup_steps else value
+
+
+@dataclass
+class Plateau:
+    """Learning-rate factor of both players that falls while a validation metric does not.
+
+    Args:
+        metric: key of an evaluation, lower is better.
+        factor: what the rate is multiplied by at each cut, in (0, 1).
+        patience: evaluations in a row without a new best value that lead to a cut.
+        min_factor: the product of all cuts never goes below.
+    """
+
+    metric: str = "val/fvd_random"
+    factor: float = 0.5
+    patience: int = 3
+    min_factor: float = 0.01
+
+
+class RateOnPlateau:
+    """The state of a `Plateau`; `value` is the present factor."""
+
+    def __init__(self, options: Plateau):
+        o = options
+        if not (0 < o.factor < 1 and o.patience >= 1 and 0 <= o.min_factor <= 1):
+            raise UsageError(f"model.plateau: {o}; accepted: 0 < factor < 1, patience >= 1, 0 <= min_factor <= 1")
+        self.options, self.best, self.waited, self.value = options, math.inf, 0, 1.0
+
+    def update(self, value: float) -> None:
+        if value < self.best:
+            self.best, self.waited = value, 0
+            return
+        self.waited += 1
+        if self.waited >= self.options.patience:
+            self.value, self.waited = max(self.value * self.options.factor, self.options.min_factor), 0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best, "waited": self.waited, "value": self.value}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.best, self.waited, self.value = state["best"], state["waited"], state["value"]

@@ -9,6 +9,7 @@ from typing import Callable
 
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 Critic = Callable[[Tensor], Tensor]
 
@@ -17,7 +18,8 @@ def _logits_and_gradient(network: Critic, clips: Tensor) -> tuple[Tensor, Tensor
     """network(clips), and d sum(network(clips)) / d clips as (B, N), differentiable once more."""
     clips = clips.detach()
     clips = clips.requires_grad_(True) if clips.dtype == torch.float64 else clips.float().requires_grad_(True)
-    with torch.autocast(clips.device.type, enabled=False):
+    # Of the kernels for attention only the plain one has a second derivative.
+    with torch.autocast(clips.device.type, enabled=False), sdpa_kernel(SDPBackend.MATH):
         logits = network(clips)
         (gradient,) = torch.autograd.grad(logits.sum(), clips, create_graph=True)
     return logits, gradient.flatten(1)  # (B, C, T, H, W) -> (B, N)

@@ -65,6 +65,24 @@ def test_other_protocols_are_refused(tmp_path):
         read_reports(folders)
 
 
+def test_experiments_in_folders(tmp_path):
+    """The folder is part of the name: `dcgan` and `ablations/dcgan` are two rows."""
+    (tmp_path / "ablations").mkdir()
+    folders = [write(tmp_path / "dcgan-seed0", value=0.5), write(tmp_path / "ablations" / "dcgan-seed0", value=0.7)]
+    assert list(read_reports(folders, tmp_path)) == ["dcgan", "ablations/dcgan"]
+    text = markdown(read_reports(folders, tmp_path))
+    assert "| dcgan | 1 | 0.5 |" in text and "| ablations/dcgan | 1 | 0.7 |" in text
+    assert list(read_reports(folders[1:])) == ["dcgan"]
+
+
+def test_every_ablation_has_its_row():
+    """Translation is measured by other numbers and has tables of its own."""
+    folder = experiments_dir() / "ablations"
+    wanted = {f"ablations/{p.stem}" for p in folder.glob("*.yaml") if "PairDataModule" not in p.read_text()}
+    runs = load(experiments_dir() / "benchmarks" / "ablations.yaml").runs
+    assert set(runs) == wanted and len(runs) == len(wanted) and runs[0] == "ablations/plain"
+
+
 def test_unfinished_runs_are_named(tmp_path):
     (tmp_path / "a-seed0").mkdir()
     with pytest.raises(RunError, match="a-seed0"):
@@ -83,7 +101,8 @@ def test_a_failed_run_is_named_and_the_others_finish(tmp_path, monkeypatch):
     """Finished runs are left alone; one that cannot start is reported with its log."""
     write(tmp_path / "dcgan-seed0")
     benchmark = load(experiments_dir() / "benchmarks" / "games.yaml")
-    benchmark.runs = ["dcgan", "no_such_family"]
-    with pytest.raises(RunError, match="no_such_family-seed0.log"):
+    benchmark.runs = ["dcgan", "ablations/no_such_part"]
+    with pytest.raises(RunError, match="ablations/no_such_part-seed0.log"):
         run_missing(benchmark, tmp_path, [], jobs=1)
-    assert "no such file" in (tmp_path / "no_such_family-seed0.log").read_text()
+    said = (tmp_path / "ablations" / "no_such_part-seed0.log").read_text()
+    assert "experiments/ablations/no_such_part.yaml: no such file" in said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import json
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 import vidiff
+from vidiff.callbacks import translation
 from vidiff.callbacks.translation import TranslationEvaluation, reencode
 from vidiff.cli import main
 from vidiff.metrics.classifier import train_classifier
@@ -50,13 +52,17 @@ def rows(path: Path) -> list[dict[str, str]]:
     "experiment, names, domains",
     [("cyclegan", ["a2b", "b2a"], ["A", "B"]), ("stargan", ["to_night", "to_plain"], ["night", "plain", "sketch"])],
 )
-def test_a_run_is_measured_in_every_direction(fit, capsys, experiment, names, domains):
+def test_a_run_is_measured_in_every_direction(fit, capsys, monkeypatch, experiment, names, domains):
+    judge = functools.partial(translation.train_regressor, steps=20)
+    monkeypatch.setattr(translation, "train_regressor", judge)
     assert fit(experiment, "--run_dir", "r", "--trainer.max_steps", 2) == 0
     report = json.loads(Path("r/report.json").read_text())
     assert set(names) <= set(report["directions"])
     for name in names:
         d = report["directions"][name]
         assert {"psnr", "ssim", "cycle_l1", "cycle_psnr", "flicker_difference", "target_accuracy"} <= set(d)
+        assert {"psnr_gain", "ssim_gain", "position_error", "identity_position_error"} <= set(d)
+        assert d["psnr_gain"] == pytest.approx(d["psnr"] - d["identity_psnr"], abs=1e-6)
         assert set(d["controls"]) == {"identity", "oracle"}
         assert d["oracle_psnr"] > 30 > d["identity_psnr"] > 5
         metric = report["metrics"][f"fvd_random_{name}"]
@@ -64,6 +70,10 @@ def test_a_run_is_measured_in_every_direction(fit, capsys, experiment, names, do
         assert metric["protocol"]["dataset"].endswith(d["target"])
     assert len({report["metrics"][f"fvd_random_{n}"]["hash"] for n in names}) == len(names)  # never mixed in a table
     assert list(report["classifier"]["accuracy_on_real"]) == domains
+    errors = report["position_regressor"]["error_on_real"]
+    assert list(errors) == domains and all(0 < e < 16 for e in errors.values())
+    copies = [report["directions"][n]["identity_position_error"] for n in names]
+    assert min(errors.values()) * 0.7 < min(copies) <= max(copies) < 1.4 * max(errors.values())  # 6 clips each
     assert "fvd_random" in report["selection"] and report["protocol"]["sources"] == "test"
     curve = rows(Path("r/metrics.csv"))
     assert curve[-1]["val/fvd_random"] and float(curve[-1][f"test/psnr_{names[0]}"]) > 0
@@ -72,11 +82,18 @@ def test_a_run_is_measured_in_every_direction(fit, capsys, experiment, names, do
     assert {p.suffix for p in Path("r/samples").iterdir()} == {".png", ".gif", ".mp4"}
     said = capsys.readouterr().out
     assert "true counterpart" in said and "untranslated" in said
+    assert said.count("gain over identity") == len(report["directions"]) and "regressor's own" in said
     model = vidiff.load_model("r/checkpoints/best.ckpt")
     assert model.domains == domains
+    monkeypatch.setattr(translation, "train_regressor", None)  # the judges are kept from the first report
     verb = ["--config", "r/config.yaml", "--ckpt_path", "r/checkpoints/last.ckpt", "--run_dir", "t"]
     assert main(["test", *verb]) == 0
     other = json.loads(Path("t/report-test.json").read_text())
+    assert other["position_regressor"]["error_on_real"] == errors and other["steps"] == report["steps"] == 2
+    if experiment == "cyclegan":
+        assert main(["validate", *verb]) == 0
+        validated = json.loads(Path("t/report-validate.json").read_text())
+        assert "position_error" in validated["directions"]["a2b"] and "psnr" not in validated["directions"]["a2b"]
     assert other["metrics"][f"fvd_random_{names[0]}"]["protocol"]["split"] == "test"
 
 

@@ -13,10 +13,16 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from helpers import rows
+from helpers import quiet_trainer, rows
+from jsonargparse import ActionConfigFile
+from lightning.pytorch import LightningDataModule, Trainer
+from lightning.pytorch.cli import LightningArgumentParser
 
 import vidiff
 from vidiff.cli import experiments_dir, main
+from vidiff.commands.fit import TrainingCLI
+from vidiff.models import families
+from vidiff.models.base import AdversarialModule
 
 FAMILIES = ["dcgan", "wgan", "wgan_gp", "lsgan", "r3gan", "ls_gan", "videogan", "mocogan", "pggan", "multiperiod"]
 
@@ -65,11 +71,23 @@ def test_run_folders_have_names_of_their_own(fit):
     assert len(list(Path("runs/dcgan").iterdir())) == 2
 
 
+ABLATIONS = [f"ablations/{p.stem}" for p in sorted((experiments_dir() / "ablations").glob("*.yaml"))]
+if not hasattr(AdversarialModule, "head_losses"):  # the base class does not ask a discriminator's heads yet
+    ABLATIONS = [a for a in ABLATIONS if a not in ("ablations/d_classes", "ablations/d_speed")]
+
+
+def settings_of(experiment: str) -> tuple[str, ...]:
+    """Two of the small set's class folders as domains, where an experiment translates."""
+    two = "PairDataModule" in (experiments_dir() / f"{experiment}.yaml").read_text()
+    return ("--data.domain_a", "bounce", "--data.domain_b", "orbit") if two else ()
+
+
 SLOW = pytest.mark.slow
 # Inside an epoch without workers and at its end with two: for every family, in the fast suite only where it is cheap.
 RESUMES = [(f, 0, 3) for f in FAMILIES[:4]] + [("dcgan", 2, 4)]
 RESUMES += [pytest.param(f, 0, 3, marks=SLOW) for f in FAMILIES[4:]]
 RESUMES += [pytest.param(f, 2, 4, marks=SLOW) for f in FAMILIES[1:]]
+RESUMES += [pytest.param(a, 0, 3, marks=SLOW) for a in ABLATIONS]
 
 
 @pytest.mark.parametrize("experiment, workers, every", RESUMES)
@@ -79,7 +97,7 @@ def test_resume_is_exact(fit, experiment, workers, every):
     16 clips an epoch in batches of 4: step 4 of a game with n_critic 1 is an epoch's end, step 3 is inside one.
     """
     common = ("--data.num_workers", workers, "--data.clips_per_epoch", 16, "--trainer.max_steps", 6)
-    common += ("--checkpoints.every_n_steps", every, "--evaluation.every_n_steps", 3)
+    common += ("--checkpoints.every_n_steps", every, "--evaluation.every_n_steps", 3, *settings_of(experiment))
     assert fit("--run_dir", "straight", *common, experiment=experiment) == 0
     assert fit("--run_dir", "parts", *common, "--trainer.max_steps", every, experiment=experiment) == 0
     assert fit("--run_dir", "parts", *common, "--ckpt_path", "last", experiment=experiment) == 0
@@ -190,11 +208,39 @@ def test_batch_norm_critic_is_refused(fit, capsys):
 @pytest.mark.parametrize("path", sorted(experiments_dir().glob("[a-z]*.yaml")), ids=lambda p: p.stem)
 def test_every_experiment_steps(fit, path):
     """Every shipped experiment is parsed against the real signatures and makes one real update of each player."""
-    two = "PairDataModule" in path.read_text()
-    domains = ("--data.domain_a", "bounce", "--data.domain_b", "orbit") if two else ()
-    assert fit("--run_dir", "r", "--trainer.max_steps", 1, *domains, experiment=path.stem) == 0
+    assert fit("--run_dir", "r", "--trainer.max_steps", 1, *settings_of(path.stem), experiment=path.stem) == 0
     last = rows(Path("r/metrics.csv"))[-1]
     assert last["step"] == "1" and last["train/g_total"] and last["train/d_total"]
+
+
+@pytest.fixture(scope="module")
+def schema() -> LightningArgumentParser:
+    """What `fit` parses with, built once: in a run of one update most of the time goes into building it."""
+    families()  # short class names
+    parser = LightningArgumentParser(default_config_files=[str(experiments_dir() / "_base.yaml")], exit_on_error=False)
+    parser.add_argument("--config", action=ActionConfigFile)
+    parser.add_lightning_class_args(Trainer, "trainer")
+    parser.add_lightning_class_args(AdversarialModule, "model", subclass_mode=True)
+    parser.add_lightning_class_args(LightningDataModule, "data", subclass_mode=True)
+    parser.add_argument("--seed_everything", type=bool | int, default=True)
+    TrainingCLI.add_arguments_to_parser(None, parser)
+    return parser
+
+
+@pytest.mark.filterwarnings("ignore:.*in eval mode at the start of training.*", "ignore:.*does not have many workers.*")
+@pytest.mark.parametrize("experiment", ABLATIONS)
+def test_every_ablation_steps(schema, shapes, tmp_path, monkeypatch, experiment):
+    """Every part and strategy is parsed against the real signatures and makes one real update of each player."""
+    monkeypatch.chdir(tmp_path)
+    files = [experiments_dir() / f"{experiment}.yaml", experiments_dir() / "_tiny.yaml"]
+    arguments = [word for f in files for word in ("--config", str(f))]
+    config = schema.parse_args([*arguments, "--data.root", str(shapes), *settings_of(experiment)])
+    made = schema.instantiate_classes(config)
+    quiet_trainer(max_steps=1).fit(made.model, datamodule=made.data)
+    moved = {"train/d_total", "train/g_total"} & set(made.model.terms)
+    first = config.model.init_args.get("stages") or [{}]
+    assert moved == {f"train/{player}_total" for player in first[0].get("players", ["d", "g"])}
+    assert all(made.model.terms[name].isfinite() for name in moved)
 
 
 def test_layer_norm_overlay(fit):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
 from fractions import Fraction
@@ -16,7 +17,8 @@ from helpers import SHARED, quiet_trainer
 from vidiff.cli import main
 from vidiff.clip import ClipSpec
 from vidiff.commands._remux import remux
-from vidiff.commands._windows import plan, through_windows
+from vidiff.commands._windows import joins, plan, through_windows
+from vidiff.commands.translate import translation
 from vidiff.errors import RunError, UsageError
 from vidiff.media import write_mp4
 from vidiff.nn.translation import ResnetGenerator, time_radius
@@ -66,6 +68,39 @@ def test_the_fade_rises_evenly():
     answers = iter([0.0, 1.0])
     out = list(through_windows(numbers(12), lambda c: torch.full_like(c, next(answers)), 8, 0, 4))
     assert [float(x) for x in out] == pytest.approx([0, 0, 0, 0, 0.2, 0.4, 0.6, 0.8, 1, 1, 1, 1])
+
+
+@pytest.mark.parametrize("window, trim, fade", [(5, 0, 0), (8, 0, 4), (9, 2, 3), (20, 8, 2), (16, 0, 8)])
+@pytest.mark.parametrize("count", [1, 7, 9, 16, 17, 40])
+def test_joins_are_where_another_window_answers(window, trim, fade, count):
+    """Each window answers with its number: the output moves from a join that enters to the join that leaves."""
+    calls = iter(range(100))
+    answers = through_windows(numbers(count), lambda c: torch.full_like(c, float(next(calls))), window, trim, fade)
+    out = torch.stack(list(answers)).flatten()
+    moves = {int(t) + 1 for t in out.diff().nonzero()}
+    at = joins(count, window, trim, fade)
+    assert set(at) <= moves
+    if fade < window - 2 * trim - fade:  # otherwise every frame is in a fade
+        assert {t for t in moves if t - 1 not in moves} | {t for t in moves if t + 1 not in moves} == set(at)
+
+
+def join_ratio(translated: np.ndarray, source: np.ndarray, at: list[int]) -> float:
+    """How much more a video (T, H, W, C) moves at its joins than at its median frame, over the same of its source."""
+
+    def ratio(video: np.ndarray) -> float:
+        moves = np.array([np.abs(b.astype(int) - a).mean() for a, b in zip(video, video[1:])])
+        return float(moves[np.array(at) - 1].mean() / np.median(moves))
+
+    return ratio(translated) / ratio(source)
+
+
+def test_a_seam_is_seen_by_the_join_ratio():
+    source = (np.arange(40)[:, None, None, None] * 2 + np.zeros((1, 8, 8, 3))).astype(np.uint8)
+    at = joins(40, 8, 0, 0)
+    assert join_ratio(source, source, at) == pytest.approx(1.0)
+    seams = source.copy()
+    seams[8:16] += 20
+    assert join_ratio(seams, source, at) > 2
 
 
 def test_memory_is_a_window_and_a_step():
@@ -253,6 +288,33 @@ def test_the_command_translates_a_file(checkpoints, tmp_path, capsys):
     assert np.abs(both[:, :, :48].astype(int) - frames_of(source)[:, :, :48]).mean() < 6  # each beside its own
 
 
+def test_tiles_give_what_the_whole_frame_gives():
+    """A generator without global statistics: in tiles and in windows as at once, at a size that is no multiple of 4."""
+    from vidiff.models.cyclegan import CycleGAN
+
+    model = CycleGAN(generator=lambda spec: ResnetGenerator(spec, 1, norm="none"), pool_size=1, **TINY)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        for p in model.generator_ema.module.parameters():
+            torch.nn.init.normal_(p, 0.0, 0.15)
+    video = np.random.default_rng(0).integers(0, 256, (5, 70, 101, 3), dtype=np.uint8)
+    out = []
+    for tile in (None, 64):
+        args = argparse.Namespace(raw=False, window=None, tile=tile, resolution=None, compare=False)
+        out.append(np.stack(list(translation(model, 0, 1, args)(video))).astype(int))
+    assert out[0].std() > 20 and np.abs(out[0] - out[1]).max() <= 1
+
+
+def test_tiles_of_a_network_with_statistics_are_faded_and_this_is_said(checkpoints, tmp_path, capsys):
+    source = make_video(tmp_path / "in.mp4", frames=5, size=(100, 52))
+    common = ["translate", "--ckpt", checkpoints["cyclegan"], "--input", str(source)]
+    assert main([*common, "--output", str(tmp_path / "out.mp4"), "--tile", "32"]) == 0
+    assert capsys.readouterr().err.count("cross-faded") == 1
+    check_kept(source, tmp_path / "out.mp4")
+    assert main([*common, "--output", str(tmp_path / "no.mp4"), "--tile", "8"]) == 2
+    assert "--tile" in capsys.readouterr().err
+
+
 def test_the_command_translates_a_folder_and_reports_what_failed(checkpoints, tmp_path, capsys):
     (tmp_path / "in" / "deep").mkdir(parents=True)
     make_video(tmp_path / "in" / "a.mp4")
@@ -276,7 +338,7 @@ def test_the_command_translates_a_folder_and_reports_what_failed(checkpoints, tm
         ("cyclegan", ["--window", "0"], "--window"),
         ("cyclegan", ["--output", "x.gif"], ".mp4, .mov, .mkv"),
         ("cyclegan", ["--input", "gone.mp4"], "gone.mp4"),
-        ("stargan", [], "--target is needed"),
+        ("stargan", [], "target is needed"),
         ("stargan", ["--target", "3"], "plain, night, sketch"),
         ("dcgan", [], "does not translate"),
     ],
@@ -308,3 +370,18 @@ def test_memory_does_not_grow_with_the_length(checkpoints, tmp_path):
         assert done.returncode == 0, done.stderr[-2000:]
         peaks.append(int(done.stdout.split("PEAK")[1]))
     assert peaks[1] < 1.1 * peaks[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", [p for p in REAL if p.suffix == ".mp4"][:3], ids=lambda p: p.name)
+def test_windows_of_real_videos_leave_no_seams(checkpoints, path, tmp_path):
+    """Everything is kept, and the frame difference where windows meet is at most 1.2 times what the source has."""
+    from vidiff.checkpoint import load_model
+
+    command = ["translate", "--ckpt", checkpoints["cyclegan"], "--input", str(path), "--resolution", "64"]
+    assert main([*command, "--output", str(tmp_path / "out.mp4")]) == 0
+    check_kept(path, tmp_path / "out.mp4")
+    model = load_model(checkpoints["cyclegan"])
+    out, source = frames_of(tmp_path / "out.mp4"), frames_of(path)
+    at = joins(len(out), *plan(model.generator_ema.module["a2b"], model.spec.num_frames, None))
+    assert not at or join_ratio(out, source, at) < 1.2

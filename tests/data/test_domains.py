@@ -252,6 +252,30 @@ def test_evaluation_clips_of_domains(styles, ab):
             next(data.eval_clips("test", 2, **bad))
 
 
+def test_positions_are_those_of_the_frames_that_are_shown(tmp_path, styles):
+    """Whatever the split, domain, start and stride: the same frames of the same scene, in pixels of the clip."""
+    from vidiff.data.shapes import render_domains, render_scene, scene_truth
+
+    render_domains(tmp_path / "set", 3, seed=4, styles=("plain", "night"), frames=20, resolution=32, progress=False)
+    data = PairDataModule(
+        tmp_path / "set", num_frames=4, resolution=16, frame_stride=3, num_workers=0, split=Split(0, 0)
+    )
+    starts = set()
+    for split, domain, style in (("train", "a", "plain"), ("test", "b", "night")):
+        entries = data.domain_entries(split, data.domain(domain))
+        for batch in data.eval_batches(split, 8, seed=1, domain=domain, batch_size=5):
+            for clip, video, start, where in zip(*(batch[k] for k in ("clip", "video", "start", "positions"))):
+                scene, frames = int(entries[video].path[-9:-4]), start.item() + 3 * np.arange(4)
+                painted = render_scene(4, scene, style, 20, 16)[frames].astype(float)  # (T, H, W, C)
+                assert np.abs(painted - clip.permute(1, 2, 3, 0).numpy()).mean() < 8
+                truth = scene_truth(4, scene, 20, 16)["positions"][frames]
+                assert where.shape == (4, 2, 2) and where[:, : truth.shape[1]].numpy() == pytest.approx(truth, abs=1e-4)
+                assert where[:, truth.shape[1] :].isnan().all()
+                starts.add(start.item())
+    assert len(starts) > 2
+    assert "positions" not in next(DomainDataModule(styles, **TINY).eval_batches("test", 2))
+
+
 @pytest.mark.filterwarnings("ignore:cannot read")
 def test_a_broken_file_is_replaced_within_its_domain(make, tmp_path):
     for name in "AB":

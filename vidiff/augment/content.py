@@ -19,13 +19,16 @@ class ContentTransform(GeometricAugmentationBase3D):
     clips' device; its parameters do not become part of the pipeline.
 
     Args:
-        transform: function of clips float (N, C, T, H, W) in [-1, 1] to clips of the same shape and range.
+        transform: function of clips float (N, C, T, H, W) in [-1, 1] to clips of the same shape and range; in a YAML
+            the path of a function, or `class_path` and `init_args` of a class whose objects can be called, such as
+            `vidiff.checkpoint.CheckpointTranslation`.
         p: probability per clip.
     Raises:
         UsageError: `transform` cannot be called, or changes the shape.
     """
 
-    def __init__(self, transform: Callable[[Tensor], Tensor], p: float = 0.5) -> None:
+    # No Callable[[Tensor], Tensor]: jsonargparse takes that for a factory of tensors and refuses every other class.
+    def __init__(self, transform: Callable, p: float = 0.5) -> None:
         super().__init__(p=p)
         if not callable(transform):
             raise UsageError(f"ContentTransform: transform must be a function of clips, got {transform!r}")

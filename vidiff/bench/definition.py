@@ -21,7 +21,7 @@ class Benchmark:
     """What a file in `experiments/benchmarks/` holds.
 
     Args:
-        runs: names of experiments (`dcgan` = experiments/dcgan.yaml).
+        runs: names of experiments, their paths in experiments/ without `.yaml`: `dcgan`, `ablations/plain`.
         overlay: settings laid over every one of them.
         seeds: one run per experiment and seed.
     """
@@ -52,7 +52,8 @@ def run_missing(benchmark: Benchmark, out: Path, extra: list[str], jobs: int) ->
 
     Args:
         benchmark: what to run.
-        out: folder of the runs: `<out>/<experiment>-seed<seed>`; a run that was interrupted is continued.
+        out: folder of the runs: `<out>/<experiment>-seed<seed>` with its log beside it; a run that was interrupted is
+            continued.
         extra: further arguments of `fit`, such as `--data.root DIR`.
         jobs: runs at once.
 
@@ -69,30 +70,33 @@ def run_missing(benchmark: Benchmark, out: Path, extra: list[str], jobs: int) ->
         overlay.write_text(yaml.safe_dump(benchmark.overlay))
         while waiting or running:
             while waiting and len(running) < jobs:
-                running.append(_start(waiting.pop(0), overlay, extra, out))
+                running.append(_start(waiting.pop(0), out, overlay, extra))
             time.sleep(0.2)
             for process, folder in list(running):
                 if process.poll() is not None:
                     running.remove((process, folder))
-                    print(f"{folder.name}: {'done' if process.returncode == 0 else 'FAILED'}", file=sys.stderr)
+                    verdict = "done" if process.returncode == 0 else "FAILED"
+                    print(f"{folder.relative_to(out)}: {verdict}", file=sys.stderr)
                     if process.returncode != 0:
                         failed.append(folder)
     if failed:
-        raise RunError(f"{len(failed)} run(s) failed; see {', '.join(str(_log(out, f)) for f in failed)}")
+        raise RunError(f"{len(failed)} run(s) failed; see {', '.join(str(_log(f)) for f in failed)}")
     return folders
 
 
-def _log(out: Path, folder: Path) -> Path:
-    return out / f"{folder.name}.log"
+def _log(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.log")
 
 
-def _start(folder: Path, overlay: Path, extra: list[str], out: Path) -> tuple[subprocess.Popen, Path]:
-    name, _, seed = folder.name.rpartition("-seed")
+def _start(folder: Path, out: Path, overlay: Path, extra: list[str]) -> tuple[subprocess.Popen, Path]:
+    run = folder.relative_to(out).as_posix()  # the experiment's folder, if it has one, is part of its name
+    name, _, seed = run.rpartition("-seed")
     command = [sys.executable, "-m", "vidiff", "fit", "--config", f"experiments/{name}.yaml", "--config", str(overlay)]
     command += ["--seed_everything", seed, "--run_dir", str(folder), *extra]
     if (folder / "checkpoints" / "last.ckpt").exists():
         command += ["--ckpt_path", "last"]
-    print(f"{folder.name}: started, log {_log(out, folder)}", file=sys.stderr)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    print(f"{run}: started, log {_log(folder)}", file=sys.stderr)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    with _log(out, folder).open("a") as log:
+    with _log(folder).open("a") as log:
         return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment), folder

@@ -14,8 +14,12 @@ LEAD = "fvd_random"
 CONTROLS = ("untrained", "grey_noise", "mean_frame_frozen", "one_clip_repeated")
 
 
-def read_reports(folders: list[Path]) -> dict[str, list[dict[str, Any]]]:
+def read_reports(folders: list[Path], out: Path | None = None) -> dict[str, list[dict[str, Any]]]:
     """Experiment -> the reports of its seeds.
+
+    Args:
+        folders: of the runs, `<experiment>-seed<seed>`.
+        out: what an experiment's name is relative to, `ablations/plain`; None: its folder's own name.
 
     Raises:
         RunError: a folder has no report. UsageError: the runs' metrics have different protocols.
@@ -27,7 +31,8 @@ def read_reports(folders: list[Path]) -> dict[str, list[dict[str, Any]]]:
         if not path.exists():
             raise RunError(f"{path} does not exist: the run is not finished")
         report = json.loads(path.read_text())
-        groups.setdefault(folder.name.rpartition("-seed")[0] or folder.name, []).append(report)
+        run = folder.relative_to(out).as_posix() if out else folder.name
+        groups.setdefault(run.rpartition("-seed")[0] or run, []).append(report)
         for name, result in report["metrics"].items():
             protocols.setdefault(name, []).append(result["protocol"])
     for records in protocols.values():

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
@@ -17,7 +19,7 @@ from vidiff.callbacks.checkpoints import Checkpoints
 from vidiff.callbacks.report import print_report
 from vidiff.callbacks.run import Run
 from vidiff.callbacks.training_log import Spent
-from vidiff.checkpoint import load_model
+from vidiff.checkpoint import load_model, read_checkpoint
 from vidiff.data.index import cache_dir
 from vidiff.files import write_text
 from vidiff.media import sheet, write_gif, write_mp4, write_png
@@ -103,6 +105,8 @@ class Evaluation(Callback):
     def _evaluate_and_offer(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._evaluated = trainer.global_step
         values = self.evaluate(trainer, pl_module)
+        if trainer.global_step % self.options.every_n_steps == 0:  # an interruption's own evaluation changes nothing
+            pl_module.after_evaluation(values)
         if self.checkpoints is not None:
             self.checkpoints.offer(trainer, values)
 
@@ -162,19 +166,22 @@ class Evaluation(Callback):
 
     def evaluate(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, float]:
         """One evaluation of the EMA generator: metrics to the loggers, samples to `samples/`."""
-        step = trainer.global_step
         if self._evaluator is None:
             self._evaluator = self._make_evaluator(trainer, self._training_metrics, SELECTION_SEED)
         results = self._evaluator.evaluate(self._fakes(trainer, pl_module, SELECTION_SEED), self.options.num_clips)
         values = {f"val/{name}": r["value"] for name, r in results.items() if r["value"] is not None}
-        if trainer.is_global_zero:
-            files = self.write_samples(trainer, pl_module, f"step-{step:07d}")
-            for logger in trainer.loggers:
-                logger.log_metrics(values, step=step)
-                if hasattr(logger, "log_clips"):
-                    logger.log_clips(files, step)
-        trainer.strategy.barrier()
+        self._log(trainer, pl_module, values)
         return values
+
+    def _log(self, trainer: Trainer, module: LightningModule, values: dict[str, float]) -> None:
+        """One process hands the values of an evaluation and fresh samples to the loggers."""
+        if trainer.is_global_zero:
+            files = self.write_samples(trainer, module, f"step-{trainer.global_step:07d}")
+            for logger in trainer.loggers:
+                logger.log_metrics(values, step=trainer.global_step)
+                if hasattr(logger, "log_clips"):
+                    logger.log_clips(files, trainer.global_step)
+        trainer.strategy.barrier()
 
     def write_samples(self, trainer: Trainer, module: LightningModule, stem: str) -> dict[str, Path]:
         """Contact sheet, gif and mp4 of fixed latents, a row group of real clips marked."""
@@ -182,13 +189,17 @@ class Evaluation(Callback):
             batches = trainer.datamodule.eval_clips(self.split, SHEET_REAL, SELECTION_SEED, batch_size=SHEET_REAL)
             self._real = torch.cat([clips for _, clips, *_ in batches])
         fakes = module.sample(SHEET_FAKE, seed=SELECTION_SEED)
+        tiled = torch.cat(list(fakes), dim=-1)  # clips side by side: (C, T, H, 8*W)
+        return self._write_files(stem, sheet([("real", self._real), ("generated", fakes)]), tiled)
+
+    def _write_files(self, stem: str, picture: np.ndarray, clip: Tensor) -> dict[str, Path]:
+        """A contact sheet, and a clip (C, T, H, W) as gif and mp4, under `samples/`."""
         folder = self.run.dir / "samples"
         folder.mkdir(parents=True, exist_ok=True)
         files = {suffix: folder / f"{stem}.{suffix}" for suffix in ("png", "gif", "mp4")}
-        write_png(files["png"], sheet([("real", self._real), ("generated", fakes)]))
-        tiled = torch.cat(list(fakes), dim=-1)  # clips side by side: (C, T, H, 8*W)
-        write_gif(files["gif"], tiled)
-        write_mp4(files["mp4"], tiled)
+        write_png(files["png"], picture)
+        write_gif(files["gif"], clip)
+        write_mp4(files["mp4"], clip)
         return files
 
     def report(self, trainer: Trainer, module: LightningModule, checkpoint: str) -> dict[str, Any]:
@@ -196,27 +207,38 @@ class Evaluation(Callback):
         evaluator = self._make_evaluator(trainer, self._metrics, REPORT_SEED)
         results = evaluator.evaluate(self._fakes(trainer, module, REPORT_SEED), self.options.num_clips)
         controls, protocols = self._controls(trainer, module)
-        report = {
+        report = self._head(trainer, module, checkpoint) | {
+            "metrics": results,
+            "controls": controls,
+            "controls_protocol": protocols,
+        }
+        self._publish(trainer, module, report, print_report)
+        return report
+
+    def _head(self, trainer: Trainer, module: LightningModule, checkpoint: str) -> dict[str, Any]:
+        """What a report says of the run whatever was measured."""
+        steps = trainer.global_step
+        if trainer.state.fn != "fit" and trainer.ckpt_path:  # Lightning brings the weights back, not the step
+            steps = read_checkpoint(trainer.ckpt_path)["global_step"]
+        return {
             "vidiff": __version__,
             "model": type(module).__name__,
             "checkpoint": checkpoint,
-            "steps": trainer.global_step,
+            "steps": steps,
             "batches_seen": trainer.lightning_module.batches_seen,
             "clips_seen": self.spent.clips if self.spent else None,
             "cpu_seconds": self.spent.cpu_s if self.spent else None,
             "parameters": {p: count_parameters(n) for p, n in module.players.items()},
             "data": trainer.datamodule.describe(),
-            "metrics": results,
-            "controls": controls,
-            "controls_protocol": protocols,
         }
+
+    def _publish(self, trainer: Trainer, module: LightningModule, report: dict[str, Any], show: Callable) -> None:
+        """One process writes the report and the final samples, and shows them with `show(report, path, files)`."""
         if trainer.is_global_zero:
             name = "report.json" if trainer.state.fn == "fit" else f"report-{trainer.state.fn.value}.json"
             write_text(self.run.dir / name, json.dumps(report, indent=2, allow_nan=False) + "\n")
-            files = self.write_samples(trainer, module, "final")
-            print_report(report, self.run.dir / name, files)
+            show(report, self.run.dir / name, self.write_samples(trainer, module, "final"))
         trainer.strategy.barrier()
-        return report
 
     def _controls(self, trainer: Trainer, module: LightningModule) -> tuple[dict[str, dict], dict[str, dict]]:
         """The same measures for rubbish that must lose, for the untrained generator and for held-out real clips.

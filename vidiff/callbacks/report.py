@@ -51,7 +51,8 @@ def print_translation_report(report: dict[str, Any], path: Path, files: dict[str
     """A row for each direction, the copy and the oracle beside it, and where everything lies."""
     console = Console(width=None if sys.stdout.isatty() else 140)  # a file has no width: no cell is cut
     table = Table(title=f"{report['model']}: {report['checkpoint']}, {report['steps']} generator steps")
-    columns = ("direction", "fvd_random", "psnr", "ssim", "cycle psnr", "flicker - source's", "taken for the target")
+    columns = ("direction", "fvd_random", "psnr", "ssim", "cycle psnr", "flicker - source's", "position error")
+    columns += ("taken for the target",)
     for column in columns:
         table.add_column(column, justify="left" if column == "direction" else "right")
     for name, d in report["directions"].items():
@@ -60,17 +61,26 @@ def print_translation_report(report: dict[str, Any], path: Path, files: dict[str
         table.add_row(
             f"{name}: {' '.join(d['sources'])} to {d['target']}",
             number(fvd.get("value")),
-            *[number(d.get(k)) for k in ("psnr", "ssim", "cycle_psnr", "flicker_difference")],
+            *[number(d.get(k)) for k in ("psnr", "ssim", "cycle_psnr", "flicker_difference", "position_error")],
             "n/a" if accuracy is None else f"{accuracy:.0%}",
             style="bold",
         )
+        if "psnr_gain" in d:
+            table.add_row("  gain over identity", "", f"{d['psnr_gain']:+.2f} dB", f"{d['ssim_gain']:+.3f}")
         for control, label in (("identity", "untranslated"), ("oracle", "true counterpart, re-encoded")):
             if control in d["controls"]:
                 paired = [number(d.get(f"{control}_{k}")) for k in ("psnr", "ssim")]
-                table.add_row(f"  {label}", number(d["controls"][control].get("fvd_random")), *paired)
+                place = number(d.get(f"{control}_position_error"))
+                table.add_row(f"  {label}", number(d["controls"][control].get("fvd_random")), *paired, "", "", place)
         table.add_row("  real against real (floor)", number(fvd.get("floor")), end_section=True)
     console.print(table)
     real = ", ".join(f"{k} {v:.0%}" for k, v in report["classifier"]["accuracy_on_real"].items())
     console.print(f"The classifier is right on real {report['classifier']['split']} clips: {real}.")
+    if (position := report["position_regressor"]) is not None:
+        errors = ", ".join(f"{k} {v:.2f}" for k, v in position["error_on_real"].items())
+        console.print(
+            f"The position error is in pixels of the clip; the regressor's own on real {position['split']} clips: "
+            f"{errors}."
+        )
     console.print(f"The best checkpoint has the {report['selection']}.")
     _print_places(console, path, files)

@@ -3,37 +3,61 @@
 from __future__ import annotations
 
 import functools
-import json
 import math
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
-from vidiff import __version__
 from vidiff.callbacks.evaluation import REPORT_SEED, SELECTION_SEED, Evaluation
 from vidiff.callbacks.report import print_translation_report
-from vidiff.callbacks.run import write_text
 from vidiff.clip import thwc_to_clip
+from vidiff.data.index import cache_dir
 from vidiff.data.pyav import PyAVReader
 from vidiff.errors import UsageError
-from vidiff.media import sheet, write_gif, write_mp4, write_png
-from vidiff.metrics.classifier import DomainClassifier, train_classifier
+from vidiff.media import sheet, write_mp4
+from vidiff.metrics.classifier import DomainClassifier, remembered, train_classifier
 from vidiff.metrics.evaluation import Evaluator
 from vidiff.metrics.gather import gather_processes
 from vidiff.metrics.paired import flicker, l1, psnr, ssim
-from vidiff.nn.blocks import count_parameters
+from vidiff.metrics.position import PositionRegressor, position_error, train_regressor
 
 SELECTION = "lowest mean fvd_random over the directions, translations of held-out clips against the training target"
 CURVE_CLIPS = 16  # paired test clips of the PSNR curve during training, never used for selection
-CLASSIFIER_CLIPS = 256  # real clips of each domain that the classifier learns from
+JUDGE_CLIPS = 256  # real clips of each domain that the judges learn from
+JUDGE_VERSION = 1  # raise it whenever a judge is trained in another way: the kept ones are then not used
 ROWS = ("psnr", "ssim", "identity_psnr", "identity_ssim", "oracle_psnr", "oracle_ssim", "cycle_l1", "cycle_psnr")
 ROWS += ("cycle_ssim", "flicker", "flicker_source", "target_accuracy")
-Batch = tuple[Tensor, Tensor, Tensor | None, tuple[int, int]]  # ids, clips, truth or None, (source, target) domain
+ROWS += ("position_error", "identity_position_error", "oracle_position_error")
+
+
+class Sources(NamedTuple):
+    """A batch of clips to translate.
+
+    Args:
+        ids: int64 (B,).
+        clips: uint8 (B, C, T, H, W).
+        truth: their true counterparts, where there are any.
+        positions: where the sprites are in `clips`, (B, T, 2, 2), where that is known.
+        pair: (source, target) domain.
+    """
+
+    ids: Tensor
+    clips: Tensor
+    truth: Tensor | None
+    positions: Tensor | None
+    pair: tuple[int, int]
+
+
+class Judges(NamedTuple):
+    """Networks trained on real clips only: which domain is it, and where are the sprites (embedded data only)?"""
+
+    classifier: DomainClassifier
+    regressor: PositionRegressor | None
 
 
 class TranslationEvaluation(Evaluation):
@@ -68,7 +92,7 @@ class TranslationEvaluation(Evaluation):
 
     def _sources(
         self, trainer: Trainer, module: LightningModule, direction: str, split: str, num_clips: int, seed: int
-    ) -> Iterator[Batch]:
+    ) -> Iterator[Sources]:
         """This process's share of a direction's clips: clip i comes from the i-th of its pairs of domains, in turn."""
         pairs, data = self._pairs(trainer, module)[direction], trainer.datamodule
         shard = dict(batch_size=self.options.batch_size, rank=trainer.global_rank, world=trainer.world_size)
@@ -77,32 +101,34 @@ class TranslationEvaluation(Evaluation):
             if not count:
                 continue
             domains = dict(domain=data.domains[source], target=data.domains[target])
-            for ids, clips, truth in data.eval_clips(split, count, seed, paired=True, **domains, **shard):
-                yield ids * len(pairs) + j, clips, truth, (source, target)
+            for batch in data.eval_batches(split, count, seed, paired=True, **domains, **shard):
+                ids = batch["slot"] * len(pairs) + j
+                yield Sources(ids, batch["clip"], batch.get("truth"), batch.get("positions"), (source, target))
 
     def _translated(
-        self, module: LightningModule, sources: Iterator[Batch], table: list, full: bool = False, classifier=None
+        self, module: LightningModule, sources: Iterator[Sources], table: list, judges: Judges | None = None
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """(ids, translations); on the way a row for each clip of everything in ROWS goes to `table`.
 
         Args:
-            full: also the way back, and the oracle.
-            classifier: judges the translations.
+            judges: for the report: what they say, the way back, and the oracle are measured as well.
         """
-        for ids, clips, truth, (source, target) in sources:
+        for ids, clips, truth, positions, (source, target) in sources:
             fake = module.translate(clips, source, target)
             row = {"flicker": flicker(fake), "flicker_source": flicker(clips)}
+            seen = {"": fake, "identity_": clips}
+            if truth is not None and judges is not None:
+                seen["oracle_"] = reencode(truth)
             if truth is not None:
-                row |= {"psnr": psnr(fake, truth), "ssim": ssim(fake, truth)}
-                row |= {"identity_psnr": psnr(clips, truth), "identity_ssim": ssim(clips, truth)}
-            if full:
+                row |= {f"{name}psnr": psnr(clip, truth) for name, clip in seen.items()}
+                row |= {f"{name}ssim": ssim(clip, truth) for name, clip in seen.items()}
+            if judges is not None:
                 back = module.translate(fake, target, source)
                 row |= {"cycle_l1": l1(back, clips), "cycle_psnr": psnr(back, clips), "cycle_ssim": ssim(back, clips)}
-            if full and truth is not None:
-                oracle = reencode(truth)
-                row |= {"oracle_psnr": psnr(oracle, truth), "oracle_ssim": ssim(oracle, truth)}
-            if classifier is not None:
-                row["target_accuracy"] = (classifier.classify(fake) == target).float()
+                row["target_accuracy"] = (judges.classifier.classify(fake) == target).float()
+            if judges is not None and judges.regressor is not None and positions is not None:
+                for name, clip in seen.items():
+                    row[f"{name}position_error"] = position_error(judges.regressor.locate(clip), positions)
             nothing = torch.full((len(ids),), math.nan)
             table.append((ids, torch.stack([row.get(name, nothing).float().cpu() for name in ROWS], dim=1)))
             yield ids, fake
@@ -125,7 +151,7 @@ class TranslationEvaluation(Evaluation):
 
     def evaluate(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, float]:
         """Every direction with the EMA generators: metrics to the loggers, a sheet to `samples/`."""
-        step, n, values = trainer.global_step, self.options.num_clips, {}
+        n, values = self.options.num_clips, {}
         directions = self._pairs(trainer, pl_module)
         for name, pairs in directions.items():
             evaluator = self._evaluator_of(trainer, name, pairs[0][1], self._training_metrics, SELECTION_SEED)
@@ -138,20 +164,13 @@ class TranslationEvaluation(Evaluation):
                 pl_module, self._sources(trainer, pl_module, name, split, count, SELECTION_SEED), table
             ):
                 pass
-            if "psnr" in (rows := means(table)):
-                values |= {f"test/psnr_{name}": rows["psnr"], f"test/ssim_{name}": rows["ssim"]}
-                values[f"test/psnr_gain_{name}"] = rows["psnr"] - rows["identity_psnr"]
+            rows = means(table)
+            values |= {f"test/{m}_{name}": rows[m] for m in ("psnr", "ssim", "psnr_gain", "ssim_gain") if m in rows}
         for metric in self._training_metrics:
             each = [values[k] for d in directions if (k := f"val/{metric.name}_{d}") in values]
             if len(each) == len(directions):
                 values[f"val/{metric.name}"] = math.fsum(each) / len(each)
-        if trainer.is_global_zero:
-            files = self.write_samples(trainer, pl_module, f"step-{step:07d}")
-            for logger in trainer.loggers:
-                logger.log_metrics(values, step=step)
-                if hasattr(logger, "log_clips"):
-                    logger.log_clips(files, step)
-        trainer.strategy.barrier()
+        self._log(trainer, pl_module, values)
         return values
 
     def write_samples(self, trainer: Trainer, module: LightningModule, stem: str) -> dict[str, Path]:
@@ -174,31 +193,24 @@ class TranslationEvaluation(Evaluation):
                 groups += [("true counterpart", truth)] if truth is not None else []
                 pair = torch.cat([clips, fake], dim=-2)  # the source above its translation: (N, C, T, 2H, W)
                 tiles.append(torch.cat(list(pair), dim=-1))  # clips side by side: (C, T, 2H, N*W)
-        folder = self.run.dir / "samples"
-        folder.mkdir(parents=True, exist_ok=True)
-        files = {suffix: folder / f"{stem}.{suffix}" for suffix in ("png", "gif", "mp4")}
-        write_png(files["png"], sheet(groups))
-        tiled = torch.cat(tiles, dim=-1 if len(directions) == 2 else -2)
-        write_gif(files["gif"], tiled)
-        write_mp4(files["mp4"], tiled)
-        return files
+        return self._write_files(stem, sheet(groups), torch.cat(tiles, dim=-1 if len(directions) == 2 else -2))
 
     # ---- the report ---------------------------------------------------------------------------------------------
 
     def report(self, trainer: Trainer, module: LightningModule, checkpoint: str) -> dict[str, Any]:
         """Every direction on clips never used for selection, beside its controls; `report.json`."""
         n, split = self.options.num_clips, self._held_out(trainer, "test")
-        classifier, real_accuracy = self._classifier(trainer, module, split)
+        judges, on_real = self._judges(trainer, module, split)
         metrics, directions = {}, {}
         for name, pairs in self._pairs(trainer, module).items():
             evaluator = self._evaluator_of(trainer, name, pairs[0][1], self._metrics, REPORT_SEED)
             passes = functools.partial(self._sources, trainer, module, name, split, n, REPORT_SEED)
             table: list = []
-            results = evaluator.evaluate(self._translated(module, passes(), table, True, classifier), n)
+            results = evaluator.evaluate(self._translated(module, passes(), table, judges), n)
             rows = means(table)
-            controls = {"identity": evaluator.evaluate((ids, clips) for ids, clips, *_ in passes())}
+            controls = {"identity": evaluator.evaluate((batch.ids, batch.clips) for batch in passes())}
             if "oracle_psnr" in rows:
-                true = ((ids, reencode(truth)) for ids, _, truth, _ in passes() if truth is not None)
+                true = ((batch.ids, reencode(batch.truth)) for batch in passes() if batch.truth is not None)
                 controls["oracle"] = evaluator.evaluate(true)
             metrics |= {f"{m}_{name}": r for m, r in results.items()}
             directions[name] = rows | {
@@ -206,53 +218,72 @@ class TranslationEvaluation(Evaluation):
                 "target": trainer.datamodule.domains[pairs[0][1]],
                 "controls": {c: {m: r["value"] for m, r in result.items()} for c, result in controls.items()},
             }
-        spent = self.spent
-        report = {
-            "vidiff": __version__,
-            "model": type(module).__name__,
-            "checkpoint": checkpoint,
+        about = {"trained_on": "real train clips of every domain", "split": split}
+        position = None
+        if judges.regressor is not None:
+            position = about | {"unit": "pixels of the clip", "error_on_real": on_real["position_error"]}
+        report = self._head(trainer, module, checkpoint) | {
             "selection": SELECTION,
-            "steps": trainer.global_step,
-            "batches_seen": trainer.lightning_module.batches_seen,
-            "clips_seen": spent.clips if spent else None,
-            "cpu_seconds": spent.cpu_s if spent else None,
-            "parameters": {p: count_parameters(network) for p, network in module.players.items()},
-            "data": trainer.datamodule.describe(),
             "protocol": {
                 "sources": split,
                 "paired": "psnr, ssim: uint8 / 255, whole clip and mean over frames, mean over clips",
+                "gain": "psnr, ssim minus those of the untranslated clip",
                 "oracle": "the true counterpart through H.264 (crf 18) and back",
                 "flicker": "mean |second temporal difference| / 2 in [0, 1]",
+                "position": "distance in pixels of the clip between the renderer's sprite centres in the source and "
+                "the highest peaks (as many as sprites, better assignment in each frame) of the regressor's heat map "
+                "on the translation; mean over sprites, frames, clips",
                 "num_clips": n,
                 "seed": REPORT_SEED,
             },
-            "classifier": {"trained_on": "real train clips", "accuracy_on_real": real_accuracy, "split": split},
+            "classifier": about | {"accuracy_on_real": on_real["accuracy"]},
+            "position_regressor": position,
             "metrics": metrics,
             "directions": directions,
         }
-        if trainer.is_global_zero:
-            name = "report.json" if trainer.state.fn == "fit" else f"report-{trainer.state.fn.value}.json"
-            write_text(self.run.dir / name, json.dumps(report, indent=2, allow_nan=False) + "\n")
-            files = self.write_samples(trainer, module, "final")
-            print_translation_report(report, self.run.dir / name, files)
-        trainer.strategy.barrier()
+        self._publish(trainer, module, report, print_translation_report)
         return report
 
-    def _classifier(
-        self, trainer: Trainer, module: LightningModule, split: str
-    ) -> tuple[DomainClassifier, dict[str, float]]:
-        """A classifier trained on real clips (the same on every process), and its accuracy on real held-out ones."""
+    def _judges(self, trainer: Trainer, module: LightningModule, split: str) -> tuple[Judges, dict[str, dict]]:
+        """Both judges (the same on every process and for every run on these clips), and how good they are on real
+        held-out clips of each domain."""
         data, n = trainer.datamodule, self.options.num_clips
-        draw = lambda split, count, seed: [  # noqa: E731
-            torch.cat([clips for _, clips, *_ in data.eval_clips(split, count, seed, domain=domain)])
-            for domain in data.domains
-        ]
-        count = min(CLASSIFIER_CLIPS, max(n, 32))
-        classifier = train_classifier(draw("train", count, REPORT_SEED), module.seed, device=module.device)
-        accuracy = [
-            float((classifier.classify(c) == k).float().mean()) for k, c in enumerate(draw(split, n, REPORT_SEED))
-        ]
-        return classifier, dict(zip(data.domains, accuracy))
+        count = min(JUDGE_CLIPS, max(n, 32))
+
+        def draw(split: str, count: int, domain: str) -> dict[str, Tensor]:
+            batches = list(data.eval_batches(split, count, REPORT_SEED, domain=domain))
+            return {k: torch.cat([b[k] for b in batches]) for k in ("clip", "positions") if k in batches[0]}
+
+        @functools.cache
+        def clips() -> list[dict[str, Tensor]]:
+            return [draw("train", count, domain) for domain in data.domains]
+
+        def judge(name: str, build, train) -> torch.nn.Module:
+            header = {"judge": name, "version": JUDGE_VERSION, "clips": count, "data": data.describe()}
+            return remembered(cache_dir() / "judges", header, build, train).to(module.device)
+
+        classifier = judge(
+            "domain",
+            lambda: DomainClassifier(len(data.domains), data.channels),
+            lambda: train_classifier([c["clip"] for c in clips()], REPORT_SEED, device=module.device),
+        )
+        real = {domain: draw(split, n, domain) for domain in data.domains}
+        good = [float((classifier.classify(c["clip"]) == k).float().mean()) for k, c in enumerate(real.values())]
+        about = {"accuracy": dict(zip(data.domains, good))}
+        if not all("positions" in c for c in real.values()):
+            return Judges(classifier, None), about
+        regressor = judge(
+            "position",
+            lambda: PositionRegressor(data.channels),
+            lambda: train_regressor(
+                *(torch.cat([c[k] for c in clips()]) for k in ("clip", "positions")), REPORT_SEED, device=module.device
+            ),
+        )
+        about["position_error"] = {
+            domain: float(position_error(regressor.locate(c["clip"]), c["positions"]).mean())
+            for domain, c in real.items()
+        }
+        return Judges(classifier, regressor), about
 
 
 def means(table: list[tuple[Tensor, Tensor]]) -> dict[str, float]:
@@ -263,6 +294,9 @@ def means(table: list[tuple[Tensor, Tensor]]) -> dict[str, float]:
     out = {name: value for name, value in values.items() if not math.isnan(value)}
     if "flicker" in out:
         out["flicker_difference"] = out["flicker"] - out["flicker_source"]
+    for name in ("psnr", "ssim"):
+        if name in out:
+            out[f"{name}_gain"] = out[name] - out[f"identity_{name}"]
     return out
 
 

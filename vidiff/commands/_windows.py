@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
@@ -16,14 +17,15 @@ def plan(network: torch.nn.Module, num_frames: int, window: int | None) -> tuple
     """(window, trim, fade) in frames for a generator trained on clips of `num_frames`.
 
     A network without statistics over the clip is exact away from a window's ends: `trim` frames, its receptive field in
-    time, are dropped there, and the fade only hides rounding. Else no frame is exact, and half a window is faded.
+    time, are dropped there, and the fade only hides rounding. Else, and where a frame may depend on all others, no
+    frame is exact, and half a window is faded.
     """
     if num_frames == 1:
         return 1, 0, 0
-    if has_clip_statistics(network):
+    trim, fade = time_radius(network), 2
+    if has_clip_statistics(network) or trim is None or math.isinf(trim):
         window = window or max(16, num_frames)
         return window, 0, window // 2
-    trim, fade = time_radius(network), 2
     window = window or max(num_frames, 4 * trim + 2 * fade)
     if window <= 2 * trim + fade:
         raise UsageError(
@@ -65,3 +67,11 @@ def through_windows(
         ready = out.shape[1] - hold if new else out.shape[1]
         yield from out[:, :ready].unbind(1)
         held = out[:, ready:]
+
+
+def joins(count: int, window: int, trim: int, fade: int) -> list[int]:
+    """Frames of a video of `count` frames where the windows that it is made of change: t means from t - 1 to t."""
+    step, out = window - 2 * trim - fade, set()
+    for start in range(step, count - 2 * trim - fade, step):  # a window is begun when there are new frames for it
+        out |= {start + trim, start + trim + fade}
+    return sorted(t for t in out if 0 < t < count)

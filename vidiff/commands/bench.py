@@ -48,10 +48,10 @@ def run(args: argparse.Namespace) -> int:
             path = experiments_dir() / path.relative_to("experiments")
         out = Path(args.out) if args.out else Path("runs") / "bench" / path.stem
         extra = [*(["--data.root", args.root] if args.root else []), *args.fit]
-        folders = run_missing(load(path), out, extra, max(1, args.jobs))
+        reports = read_reports(run_missing(load(path), out, extra, max(1, args.jobs)), out)
     else:
-        folders = [Path(r) for r in args.runs]
-    text = markdown(read_reports(folders))
+        reports = read_reports([Path(r) for r in args.runs])
+    text = markdown(reports)
     print(text)
     if args.markdown:
         write_text(Path(args.markdown), text)

@@ -22,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--resolution", type=int, default=None, help="height and width in pixels (default: the generated videos' own)")
     add("--frame_stride", type=int, default=1, help="of the real videos (default 1); generated ones: every frame")
     add("--seed", type=int, default=0, help="of the choice of real clips (default 0)")
+    add("--per_frame", action="store_true", help="each frame index of long videos against single real frames")
     add("--json", type=Path, default=None, metavar="FILE", help="write values, floors and protocols")
     add("--weights", type=Path, default=None, help="file or folder with weights of official metrics")
     add("--batch_size", type=int, default=32, help="clips at a time (default 32)")
@@ -49,6 +50,8 @@ def run(args: argparse.Namespace) -> int:
     from vidiff.metrics.evaluation import Evaluator
     from vidiff.metrics.resolve import auto_note, resolve_metrics
 
+    if args.per_frame:
+        return _per_frame(args)
     device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
     reals = _long_enough(build_index(args.real), clip_span(args.num_frames, args.frame_stride))
     fakes = _long_enough(build_index(args.fake), args.num_frames)
@@ -76,6 +79,43 @@ def run(args: argparse.Namespace) -> int:
     _print(results)
     if args.json:
         _write(args.json, {"metrics": results})
+    return 0
+
+
+def _per_frame(args) -> int:
+    """The Fréchet distance at each frame index: does a long sample keep its quality?"""
+    import torch
+    from rich.console import Console
+
+    from vidiff.data.index import build_index
+    from vidiff.metrics.features import lite0_available
+    from vidiff.metrics.per_frame import frame_distances
+    from vidiff.metrics.resolve import resolve_metrics
+
+    names = ("fd_lite0" if lite0_available() else "fvd_random") if args.metrics == "auto" else args.metrics
+    metrics = resolve_metrics(names)
+    if wrong := [m.name for m in metrics if m.spec.score != "frechet" or m.official]:
+        raise UsageError(f"--per_frame takes fd_lite0 and fvd_random, not {wrong[0]}")
+    console = Console(stderr=True)
+    fakes, reals = _long_enough(build_index(args.fake), args.num_frames), _long_enough(build_index(args.real), 1)
+    count = args.num_clips or len(fakes[1])
+    if len(fakes[1]) < count:
+        raise UsageError(f"--num_clips {count}: {args.fake} holds {len(fakes[1])} videos of {args.num_frames} frames")
+    size = args.resolution or _common_size(fakes, args.fake)
+    still = argparse.Namespace(**{**vars(args), "num_frames": 1, "frame_stride": 1})
+    device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    results = frame_distances(
+        {m.name: m.extractor.to(device) for m in metrics},
+        _real_clips(still, reals, 2 * count, size, False, console),
+        _fake_clips(args, fakes, count, size, console),
+        device,
+    )
+    for name, r in results.items():
+        print(f"{name} at each frame index, {count} videos against as many real frames (floor {r['floor']:.4g})")
+        for start in range(0, len(r["values"]), 8):
+            print(f"  {start:>4}  " + "  ".join(f"{v:8.4g}" for v in r["values"][start : start + 8]))
+    if args.json:
+        _write(args.json, {"per_frame": {name: {**r, "clips": count} for name, r in results.items()}})
     return 0
 
 

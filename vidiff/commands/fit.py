@@ -22,6 +22,7 @@ from vidiff.callbacks.checkpoints import Checkpoints
 from vidiff.callbacks.dashboards import dashboards
 from vidiff.callbacks.evaluation import Evaluation, EvaluationOptions
 from vidiff.callbacks.metrics_csv import MetricsCSV
+from vidiff.callbacks.players import Players
 from vidiff.callbacks.progress import GameProgress
 from vidiff.callbacks.run import Run, RunFolder, new_run_dir, newest_run
 from vidiff.callbacks.training_log import Spent, TrainingLog
@@ -189,7 +190,7 @@ class TrainingCLI(LightningCLI):
         spent = self.evaluation.spent = Spent(config.budget_cpu_s)
         forced = [RunFolder(run), TrainingLog(), spent, self.evaluation, checkpoints]
         if config.trainer.get("enable_progress_bar") is not False:
-            forced.append(GameProgress())
+            forced += [GameProgress(), Players()]
         loggers = [MetricsCSV(run), *dashboards(config.logger, run, yaml.safe_load(run.config))]
         settings = {**self._get(self.config_init, "trainer", default={}), **kwargs}
         settings["logger"] = loggers

@@ -46,7 +46,16 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps({"families": dict(families()), "experiments": dict(experiments())}, indent=2))
         return 0
-    for title, rows in (("families", families()), ("experiments (vidiff fit --config NAME)", experiments())):
+    shipped = experiments()
+    ablations = [row for row in shipped if row[0].startswith("experiments/ablations/")]
+    sections = {
+        "families": families(),
+        "experiments (vidiff fit --config NAME)": [row for row in shipped if row not in ablations],
+        "ablations, one part or strategy each, 200 short updates": ablations,
+    }
+    for title, rows in sections.items():
+        if not rows:
+            continue
         print(f"{title}:")
         width = max((len(name) for name, _ in rows), default=0)
         for name, about in rows:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 from pathlib import Path
 
 from vidiff.errors import UsageError
@@ -21,6 +22,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fps", type=float, default=8.0, help="frames a second of mp4 and gif (default 8)")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 ...")
     parser.add_argument("--raw", action="store_true", help="the raw weights instead of their moving average")
+    parser.add_argument("--stage", type=int, help="what an earlier stage of a growing network makes, 0 = the first")
+    parser.add_argument(
+        "--parts", action="store_true", help="also background, foreground, mask (mp4) and the cutout with alpha (mov)"
+    )
     parser.add_argument("--out", help="folder (default: samples-seed<seed> beside the checkpoint)")
 
 
@@ -46,17 +51,29 @@ def run(args: argparse.Namespace) -> int:
     if args.device.startswith("cuda") and not torch.cuda.is_available():
         raise UsageError(f"--device {args.device}: no CUDA device is available here")
     model = load_model(args.ckpt, device=args.device)
+    more = {}
+    if args.stage is not None:
+        if "stage" not in inspect.signature(model.generate).parameters:
+            raise UsageError(f"--stage {args.stage}: {type(model).__name__} does not grow in stages")
+        more["stage"] = args.stage
+    if args.parts and not hasattr(model, "parts"):
+        raise UsageError(f"--parts: {type(model).__name__} does not make its clips of a background and a foreground")
+    if hasattr(model, "translate"):
+        raise UsageError(f"{type(model).__name__} makes no clips from noise: it translates videos (`vidiff translate`)")
     out = Path(args.out) if args.out else Path(args.ckpt).parent / f"samples-seed{args.seed}"
-    out.mkdir(parents=True, exist_ok=True)
     kept, shown = [], []
     batches = model.iter_samples(
-        range(args.num), args.seed, args.batch_size, labels=labels, num_frames=args.frames, ema=not args.raw
+        range(args.num), args.seed, args.batch_size, labels=labels, num_frames=args.frames, ema=not args.raw, **more
     )
     for ids, clips in batches:
+        out.mkdir(parents=True, exist_ok=True)  # not before there is something to put into it
         for i, clip in zip(ids.tolist(), clips):
             for suffix in ("mp4", "gif"):
                 if suffix in formats:
                     write_clip(out / f"{i:05d}.{suffix}", clip, fps=args.fps)
+        if args.parts:
+            parts = model.parts(ids.tolist(), args.seed, labels, args.frames, ema=not args.raw)
+            _write_parts(out, ids.tolist(), parts, args.fps)
         if "npy" in formats:
             kept.append(clips)
         if len(shown) < 16:
@@ -67,3 +84,17 @@ def run(args: argparse.Namespace) -> int:
         write_png(out / "sheet.png", sheet([(f"seed {args.seed}", torch.stack(shown))]))
     print(f"{args.num} clips in {out}")
     return 0
+
+
+def _write_parts(out: Path, ids: list[int], parts: dict, fps: float) -> None:
+    """Of clip i `i-background.mp4`, `i-foreground.mp4`, `i-mask.mp4`, and `i-cutout.mov` with an alpha channel."""
+    from vidiff.clip import clip_to_thwc
+    from vidiff.commands._cutout import write_cutout
+    from vidiff.media import write_mp4
+
+    for row, i in enumerate(ids):
+        for name in ("background", "foreground", "mask"):
+            write_mp4(out / f"{i:05d}-{name}.mp4", parts[name][row], fps)
+        cutout = clip_to_thwc(parts["cutout"][row])  # (C + 1, T, H, W) -> (T, H, W, C + 1)
+        grey = [0, 0, 0, 1] if cutout.shape[-1] == 2 else slice(None)
+        write_cutout(out / f"{i:05d}-cutout.mov", cutout[..., grey], fps)

@@ -22,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--target", help="domain to translate to, by name or number")
     parser.add_argument("--resolution", type=int, help="shorter side the network works at (default: the video's own)")
     parser.add_argument("--window", type=int, help="frames the network sees at once (memory)")
+    parser.add_argument("--tile", type=int, help="pixels of a frame, each way, the network sees at once (memory)")
     parser.add_argument("--compare", action="store_true", help="input and output side by side")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 ...")
     parser.add_argument("--raw", action="store_true", help="the raw weights instead of their moving average")
@@ -31,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     source, target = Path(args.input), Path(args.output)
     if not source.exists():
         raise UsageError(f"--input {source}: no such file or folder")
-    for name, least in (("resolution", 8), ("window", 1)):
+    for name, least in (("resolution", 8), ("window", 1), ("tile", 16)):
         if getattr(args, name) is not None and getattr(args, name) < least:
             raise UsageError(f"--{name} must be at least {least}, got {getattr(args, name)}")
     if args.direction and args.target:
@@ -39,13 +40,13 @@ def run(args: argparse.Namespace) -> int:
 
     import torch
 
-    from vidiff.checkpoint import load_model
+    from vidiff.checkpoint import find_domains, load_model
     from vidiff.commands._remux import remux
 
     if args.device.startswith("cuda") and not torch.cuda.is_available():
         raise UsageError(f"--device {args.device}: no CUDA device is available here")
     model = load_model(args.ckpt, device=args.device)
-    change = translation(model, *domains(model, args.direction, args.target), args)
+    change = translation(model, *find_domains(model, args.direction, args.target), args)
     jobs, failures = _jobs(source, target), []
     for video, written in jobs:
         try:
@@ -62,59 +63,49 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def domains(model, direction: str | None, target: str | None) -> tuple[int, int]:
-    """(source, target) numbers of what was asked for.
-
-    Raises:
-        UsageError: the model does not translate, or there is no such direction or domain.
-    """
-    if not hasattr(model, "translate"):
-        raise UsageError(f"{type(model).__name__} does not translate videos: it makes them (`vidiff sample`)")
-    directions, names = model.directions, model.domains
-    if target is not None:
-        number = names.index(target) if target in names else int(target) if target.isdecimal() else -1
-        if not 0 <= number < len(names):
-            raise UsageError(f"--target {target}: this model knows the domains {', '.join(names)}")
-        return next(pair for pairs in directions.values() for pair in pairs if pair[1] == number)
-    if direction is None and "a2b" not in directions:
-        raise UsageError(f"--target is needed: this model knows the domains {', '.join(names)}")
-    if (direction or "a2b") not in directions:
-        raise UsageError(f"--direction {direction}: this model has {', '.join(directions)}")
-    return directions[direction or "a2b"][0]
-
-
 def translation(model, source: int, target: int, args: argparse.Namespace) -> Callable[[Iterable], Iterator]:
     """A function frames uint8 (H, W, 3) -> the translated frames, one by one, in constant memory."""
     import torch
     import torch.nn.functional as F
 
     from vidiff.clip import clip_to_thwc, signed_to_uint8, thwc_to_clip, uint8_to_unit, unit_to_signed
+    from vidiff.commands._tiles import plan_tiles, space_radius, through_tiles
     from vidiff.commands._windows import plan, through_windows
     from vidiff.nn.translation import GRID
 
-    network = model.mapping(source, target, ema=not args.raw)
+    mapping = model.mapping(source, target, ema=not args.raw)
     whole = model.generator_ema.module if not args.raw else model.generator
     whole = whole["a2b" if target else "b2a"] if isinstance(whole, torch.nn.ModuleDict) else whole
     window, trim, fade = plan(whole, model.spec.num_frames, args.window)
+    tiles = plan_tiles(whole, args.tile) if args.tile else None
+    if tiles and space_radius(whole) is None:
+        _say(
+            "this generator looks at the whole frame at once, so tiles are cross-faded and not what the whole would be"
+        )
     grey = model.spec.channels == 1
+
+    def network(clip: torch.Tensor) -> torch.Tensor:
+        """float (C, T, H, W) -> the same on the CPU; only this much is on the device."""
+        with torch.no_grad():
+            return mapping(clip[None].to(model.device, model.dtype))[0].float().cpu()
 
     def translate(clip: torch.Tensor) -> torch.Tensor:
         """uint8 (3, T, H, W) -> float (3, T, H, W) in [-1, 1]."""
         h, w = clip.shape[2:]
-        with torch.no_grad():
-            x = unit_to_signed(uint8_to_unit(clip.to(model.device))).to(model.dtype)
-            x = x.mean(0, keepdim=True) if grey else x
-            frames = x.transpose(0, 1)  # (T, C, H, W)
-            if args.resolution:
-                scale = args.resolution / min(h, w)
-                size = [max(GRID, round(side * scale / GRID) * GRID) for side in (h, w)]
-                frames = F.interpolate(frames, size, mode="bilinear", antialias=True)
-            else:
-                frames = F.pad(frames, (0, -w % GRID, 0, -h % GRID), "replicate")
-            frames = network(frames.transpose(0, 1)[None])[0].transpose(0, 1)
-            if args.resolution:
-                frames = F.interpolate(frames, (h, w), mode="bilinear", antialias=True)
-            return frames[:, :, :h, :w].transpose(0, 1).expand(3, -1, -1, -1).float().cpu()
+        x = unit_to_signed(uint8_to_unit(clip))
+        x = x.mean(0, keepdim=True) if grey else x
+        frames = x.transpose(0, 1)  # (T, C, H, W)
+        if args.resolution:
+            scale = args.resolution / min(h, w)
+            size = [max(GRID, round(side * scale / GRID) * GRID) for side in (h, w)]
+            frames = F.interpolate(frames, size, mode="bilinear", antialias=True)
+        else:
+            frames = F.pad(frames, (0, -w % GRID, 0, -h % GRID), "replicate")
+        x = frames.transpose(0, 1)  # (C, T, H', W')
+        frames = (through_tiles(x, network, *tiles) if tiles else network(x)).transpose(0, 1)
+        if args.resolution:
+            frames = F.interpolate(frames, (h, w), mode="bilinear", antialias=True)
+        return frames[:, :, :h, :w].transpose(0, 1).expand(3, -1, -1, -1)
 
     def change(frames: Iterable) -> Iterator:
         seen = []  # inputs whose translation is still in a window, for --compare

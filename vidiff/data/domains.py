@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -156,6 +157,25 @@ class DomainDataModule(ClipDataModule):
             ids int64 (B,), clips uint8 (B, C, T, H, W), and labels int64 (B,); with `paired` in their place the
             counterparts uint8 (B, C, T, H, W), or None where this split has none.
         """
+        which = dict(domain=domain, paired=paired, target=target)
+        for batch in self.eval_batches(split, num_clips, seed, batch_size, rank, world, **which):
+            yield batch["slot"], batch["clip"], batch.get("truth") if paired else batch["label"]
+
+    def eval_batches(
+        self,
+        split: str,
+        num_clips: int,
+        seed: int = 0,
+        batch_size: int = 32,
+        rank: int = 0,
+        world: int = 1,
+        domain: str | int | None = None,
+        paired: bool = False,
+        target: str | int | None = None,
+    ) -> Iterator[dict[str, Any]]:
+        """`eval_clips` with all that is known of the clips: `slot`, `clip`, `label`, `video`, `start`, with `paired`
+        the counterparts `truth` where there are any, and for the embedded sets `positions`: x, y of the sprites in
+        pixels of the clip, float32 (B, T, 2, 2), NaN for a second one that is not there."""
         if num_clips < 1:
             raise UsageError(f"num_clips must be at least 1, got {num_clips}")
         if domain is None:
@@ -171,7 +191,20 @@ class DomainDataModule(ClipDataModule):
             dataset = self.clips_of(entries, self.domains, seed, "evaluation")
         requests = dataset.requests(torch.arange(rank, num_clips, world).numpy())
         for batch in ClipPass(dataset, requests, batch_size, bad_files=self.bad_files, **self.loading):
-            yield batch["slot"], batch["clip"], batch.get("truth") if paired else batch["label"]
+            yield batch | self._positions(dataset, batch)
+
+    def _positions(self, dataset: ClipDataset, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """What the renderer knows of a batch; nothing for videos that it did not make."""
+        from vidiff.data.shapes import rendered_here, sprite_positions
+
+        if (record := rendered_here(self.index.root)) is None:
+            return {}
+        frames = np.arange(self.num_frames) * self.frame_stride
+        each = [
+            sprite_positions(record, dataset.entries[video].path, start + frames, self.resolution)
+            for video, start in zip(batch["video"].tolist(), batch["start"].tolist())
+        ]
+        return {"positions": torch.from_numpy(np.stack(each)).float()}
 
     def _default_domain(self, paired: bool) -> str | None:
         return None

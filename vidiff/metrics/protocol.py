@@ -27,6 +27,7 @@ _FIXED = {
     "motion": ("motion", "frame_difference", None),
     "diversity": ("diversity", "pixels", None),
     "nearest": ("nearest", "pixels", None),
+    "acd_shapes": ("mean", "shape_colours", None),
     **{f"{p}_random": (p, "rand3d", None) for p in PRDC},
 }
 _GROUPS = {"prdc_random": [f"{p}_random" for p in PRDC]}

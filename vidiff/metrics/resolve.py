@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vidiff.metrics import features, official, temporal
+from vidiff.metrics import acd, features, official, temporal
 from vidiff.metrics.features import Extractor
 from vidiff.metrics.protocol import Name, expand, parse_name
 from vidiff.metrics.weights import MANIFEST, WeightsFile, find
@@ -66,6 +66,7 @@ def resolve_metrics(
         "lite0": features.Lite0,
         "frame_difference": temporal.FrameDifference,
         "pixels": temporal.Thumbnail,
+        "shape_colours": acd.ShapeColours,
     }
     made: dict[str, Extractor] = {}
     for spec in specs:

@@ -31,6 +31,7 @@ class Record:
             "init_args": arguments,
             "not_stored": [k for k in left_out if k not in arguments],
             "batches_seen": self.batches_seen,
+            "strategies": self._strategy_state(),
             "data": self.data_record,
         }
 
@@ -45,7 +46,10 @@ class Record:
                 f"{cls.__module__}.{cls.__qualname__}"
             )
         self._compare(record["init_args"], checkpoint["state_dict"])
+        if record.get("fused") and self.trainer.state.fn == "fit":
+            raise UsageError("--ckpt_path: this checkpoint was fused from several and has no training to continue")
         self.batches_seen = record["batches_seen"]
+        self._load_strategy_state(record.get("strategies", {}))
         self.restored_data = record["data"]
 
     def _compare(self, stored: dict[str, Any], state: dict[str, Tensor]) -> None:

@@ -52,7 +52,7 @@ class Sampling:
 
     def averaged_generator(self) -> nn.Module:
         """The moving average, its BatchNorm statistics measured where the weights have moved since."""
-        self.generator_ema.refresh(lambda network, i=i: self.statistics_batch(network, i) for i in range(8))
+        self.generator_ema.refresh(self.statistics_batch)
         return self.generator_ema.module
 
     def statistics_batch(self, network: nn.Module, index: int) -> None:

@@ -2,13 +2,13 @@
 
 One *step* is one generator update; `trainer.global_step`, `max_steps`, checkpoints, schedules, EMA and every logged
 x-axis count it. A training batch makes one discriminator update, and every `n_critic`-th batch also makes `g_steps`
-generator updates.
+generator updates. (Where a stage trains D alone, the turns that G lets pass are counted in their place.)
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Callable, ClassVar, Iterable, Literal
+from typing import Any, Callable, ClassVar, Iterable
 
 import lightning as L
 import torch
@@ -23,14 +23,22 @@ from vidiff.errors import RunError, UsageError
 from vidiff.models._arguments import constructor_arguments
 from vidiff.models._record import Record
 from vidiff.models._sampling import Sampling
-from vidiff.optim import Schedule
-from vidiff.parallel import average_gradients, broadcast_buffers, everywhere, rank, sum_over_processes, world_size
+from vidiff.models._strategies import Balance, Player, Stage, Strategies
+from vidiff.optim import Plateau, Schedule
+from vidiff.parallel import (
+    average_gradients,
+    broadcast_buffers,
+    everywhere,
+    gather_batch,
+    rank,
+    sum_over_processes,
+    world_size,
+)
 
 NetworkFactory = Callable[[ClipSpec], nn.Module]
-Player = Literal["g", "d"]
 
 
-class AdversarialModule(Sampling, Record, L.LightningModule):
+class AdversarialModule(Sampling, Record, Strategies, L.LightningModule):
     """A generator and a discriminator that take turns.
 
     A family sets its paper's defaults and implements `discriminator_losses(batch)` and `generator_losses(batch)`. Each
@@ -51,6 +59,11 @@ class AdversarialModule(Sampling, Record, L.LightningModule):
         clip_grad_norm: largest gradient norm of each player, None = no clipping.
         discriminator_augment: `DiffAugment` or `AdaptiveAugment` in front of the discriminator, on real and generated
             clips alike; None = none.
+        stages: parts of the training one after the other, each a `Stage` (a dict): who trains,
+            with which weights, for how long.
+        term_weights: factors of named terms: `d_real` is one, `adv` that of both players.
+        plateau: both rates fall when a validation metric no longer does, see `Plateau`.
+        balance: D's rate, `n_critic` or `g_steps` follow how clearly D wins, see `Balance`.
         compile: compile both networks with torch.compile (gradient penalties stay eager).
         seed: key of latents and of in-network noise; linked to `seed_everything`.
     """
@@ -78,6 +91,10 @@ class AdversarialModule(Sampling, Record, L.LightningModule):
         ema_half_life: float | None = None,
         clip_grad_norm: float | None = None,
         discriminator_augment: DiffAugment | AdaptiveAugment | None = None,
+        stages: list[Stage] | None = None,
+        term_weights: dict[str, float] | None = None,
+        plateau: Plateau | None = None,
+        balance: Balance | None = None,
         compile: bool = False,
         seed: int = 0,
     ):
@@ -92,6 +109,7 @@ class AdversarialModule(Sampling, Record, L.LightningModule):
         self.n_critic, self.g_steps, self.seed = n_critic, g_steps, seed
         self.lr_schedule, self.clip_grad_norm = replace(lr_schedule), clip_grad_norm
         self.ema_half_life, self.compile_networks = ema_half_life, compile
+        self._set_strategies(stages, term_weights, plateau, balance)
         self._factories = {"g": optimizer_g, "d": optimizer_d}
         self.config: dict[str, Any] | None = None  # class_path and init_args as the command line parsed them
         self.data_record: dict[str, Any] = {}  # what the data module says of itself, kept in checkpoints
@@ -163,13 +181,12 @@ class AdversarialModule(Sampling, Record, L.LightningModule):
     def watch(self, real_logits: Tensor, fake_logits: Tensor) -> None:
         """Note the mean logits and how often D is on the right side of the middle between them; adapt ADA."""
         real, fake = real_logits.detach().float(), fake_logits.detach().float()
-        middle = 0.5 * (real.mean() + fake.mean())
-        right = 0.5 * ((real > middle).float().mean() + (fake < middle).float().mean())
-        self.terms |= {
-            "train/d_real_logit": real.mean(),
-            "train/d_fake_logit": fake.mean(),
-            "train/d_separation": right,
-        }
+        # A decision is taken on the global batch, so that 2 processes take the same as 1.
+        shown = (real, fake) if self.balancer is None else (gather_batch(real), gather_batch(fake))
+        means = [x.mean() for x in shown]
+        middle = 0.5 * (means[0] + means[1])
+        right = 0.5 * ((shown[0] > middle).float().mean() + (shown[1] < middle).float().mean())
+        self.terms |= dict(zip(("train/d_real_logit", "train/d_fake_logit", "train/d_separation"), (*means, right)))
         if isinstance(self.discriminator_augment, AdaptiveAugment):
             above = self.real_above
             if above is None:
@@ -232,15 +249,17 @@ class AdversarialModule(Sampling, Record, L.LightningModule):
 
     def _update(self, player: Player, losses: Callable, batch: dict[str, Tensor]) -> None:
         """The only backward: objective, gradients over processes, optimiser step, EMA."""
+        if not self.trains(player):
+            self._pass(player)
+            return
         optimizer = self.optimizers()[self._order.index(player)]
         for p, network in self.players.items():
             network.requires_grad_(p == player)
-        lr_factor = self.lr_schedule.factor(self.trainer.global_step)
         for group in optimizer.param_groups:
-            group["lr"] = group["initial_lr"] * lr_factor
+            group["lr"] = group["initial_lr"] * self.rate_factor(player)
         optimizer.zero_grad(set_to_none=True)
         self._moving, self._looks = player, 0
-        terms = losses(batch)
+        terms = self.weighted(player, losses(batch))
         self._looks = None
         total = torch.stack([t.reshape(()) for t in terms.values()]).sum()
         if not everywhere(torch.isfinite(total)):
@@ -254,14 +273,29 @@ class AdversarialModule(Sampling, Record, L.LightningModule):
         self.terms |= {f"train/{player}_{name}": t.detach() for name, t in terms.items()}
         self.terms[f"train/{player}_total"] = total.detach()
         self.terms[f"train/lr_{player}"] = torch.tensor(optimizer.param_groups[0]["lr"])
+        if player == "d":
+            self._rebalance()
 
     def _step(self, optimizer, counts: bool) -> None:
         """Step through the LightningOptimizer (precision plugins need it), but let only G's steps be counted."""
-        progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
+        progress = self._progress
         before = progress.state_dict()
         optimizer.step()
         if not counts:
             progress.load_state_dict(before)
+
+    def _pass(self, player: Player) -> None:
+        """A turn without a move, in a stage that trains the other one; G's is a step all the same."""
+        old = (f"train/{player}_", f"train/lr_{player}")
+        self.terms = {k: v for k, v in self.terms.items() if not k.startswith(old)}  # not shown again and again
+        if player == "g":
+            self._progress.increment_ready()
+            self._progress.increment_completed()
+
+    @property
+    def _progress(self):
+        """Lightning's counter behind `trainer.global_step`."""
+        return self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
 
     def on_before_optimizer_step(self, optimizer) -> None:
         # Here, and not right after backward, because under fp16 gradients are scaled until now.

@@ -10,6 +10,7 @@ what is written for G: A -> B holds for F: B -> A with the letters exchanged:
                    + lambda mu    E |d_t F(G(a)) - d_t a|_1                      cycle, differences of frames
                    + lambda iota  E |G(b) - b|_1                                 identity (section 5.2)
                    + tau          E |d_t G(a)| exp(-10 |d_t a|)                  still where the source is still
+                   + terms of `models/_consistency.py`                           flow, prediction, features: off
 
 Paper -> code: lambda = 10 -> `cycle_weight`, 0.5 lambda -> `identity_weight` (iota, in units of lambda), pool of 50 ->
 `pool_size`, Adam (2e-4, 0.5, 0.999) with a rate that is constant for half of the training and falls to zero over the
@@ -27,18 +28,19 @@ from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor, nn
 
 from vidiff.clip import clip_to_frames
-from vidiff.losses import least_squares_d, least_squares_g, reconstruction
+from vidiff.flow import FlowKind
+from vidiff.losses import least_squares_d, least_squares_g, reconstruction, still_where_still
+from vidiff.models._consistency import Consistency, predictors
 from vidiff.models._translation import Translator
 from vidiff.models.base import AdversarialModule, NetworkFactory
 from vidiff.nn.history import History
+from vidiff.nn.perceptual import Extractor
 from vidiff.nn.translation import PatchDiscriminator, ResnetGenerator
 from vidiff.optim import Adam, Schedule
 from vidiff.parallel import gather_batch
 
-STILLNESS = 10.0  # how fast the temporal term fades where the source moves, in units of [-1, 1] brightness
 
-
-class CycleGAN(Translator, AdversarialModule):
+class CycleGAN(Consistency, Translator, AdversarialModule):
     """Two generators `a2b` and `b2a`, two discriminators `a` and `b`; the batch holds `clip_a` and `clip_b`.
 
     Args:
@@ -51,6 +53,7 @@ class CycleGAN(Translator, AdversarialModule):
         motion_weight: mu, weight of the cycle on differences of successive frames, in units of `cycle_weight`.
         identity_weight: iota, in units of `cycle_weight`; the paper's 0.5 keeps colours where they need not change.
         temporal_weight: tau, weight of temporal consistency with the source.
+        flow_weight, flow, recycle_weight, perceptual_weight, perceptual: see `Consistency`.
         pool_size: generated clips kept per domain to show to the discriminators; 0 = none.
         width: base channels of all networks, the paper's 64.
         kwargs: sizes and the step, see `AdversarialModule`.
@@ -72,10 +75,19 @@ class CycleGAN(Translator, AdversarialModule):
         motion_weight: float = 1.0,
         identity_weight: float = 0.5,
         temporal_weight: float = 0.0,
+        flow_weight: float = 0.0,
+        flow: FlowKind = "dis",
+        recycle_weight: float = 0.0,
+        perceptual_weight: float = 0.0,
+        perceptual: Extractor = "lite0",
         pool_size: int = 50,
         width: int = 64,
         **kwargs,
     ):
+        def generators(spec):
+            pair = {"a2b": generator(spec), "b2a": generator(spec)}
+            return nn.ModuleDict(pair | (predictors(spec) if recycle_weight else {}))
+
         def discriminators(spec):
             pairs = {d: discriminator(spec) for d in "ab"}
             if frame_discriminator is not None:
@@ -83,7 +95,7 @@ class CycleGAN(Translator, AdversarialModule):
             return nn.ModuleDict(pairs)
 
         super().__init__(
-            generator=lambda spec: nn.ModuleDict({"a2b": generator(spec), "b2a": generator(spec)}),
+            generator=generators,
             discriminator=discriminators,
             optimizer_g=optimizer_g,
             optimizer_d=optimizer_d,
@@ -93,6 +105,8 @@ class CycleGAN(Translator, AdversarialModule):
         )
         self.cycle_weight, self.cycle_loss, self.motion_weight = cycle_weight, cycle_loss, motion_weight
         self.identity_weight, self.temporal_weight = identity_weight, temporal_weight
+        self.flow_weight, self.flow, self.recycle_weight = flow_weight, flow, recycle_weight
+        self.perceptual_weight, self.perceptual = perceptual_weight, perceptual
         self.history = nn.ModuleDict({d: History(self.spec, pool_size) for d in "ab"})
 
     def discriminator_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -133,8 +147,8 @@ class CycleGAN(Translator, AdversarialModule):
             motion = reconstruction(rec.diff(dim=2), x.diff(dim=2), self.cycle_loss)
             terms[f"motion_{source}"] = self.cycle_weight * self.motion_weight * motion
         if self.temporal_weight and x.shape[2] > 1:
-            still = torch.exp(-STILLNESS * x.diff(dim=2).abs().mean(1, keepdim=True))  # (B, 1, T-1, H, W)
-            terms[f"temporal_{target}"] = self.temporal_weight * (still * fake.diff(dim=2).abs()).mean()
+            terms[f"temporal_{target}"] = self.temporal_weight * still_where_still(fake, x)
+        terms |= self.consistency(back, x, fake, rec, source, target)
         return terms
 
     def _judges(self, domain: str) -> dict[str, nn.Module]:

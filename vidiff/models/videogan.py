@@ -138,16 +138,35 @@ class VideoGAN(AdversarialModule):
         return network(self.latents(ids, "sample", seed), label, num_frames)
 
     @torch.no_grad()
-    def parts(self, n: int, seed: int = 0, labels: Sequence[int] | None = None) -> dict[str, Tensor]:
-        """What n clips of `sample(n, seed, labels)` are made of, uint8 on the CPU.
+    def parts(
+        self,
+        ids: int | Sequence[int],
+        seed: int = 0,
+        labels: Sequence[int] | None = None,
+        num_frames: int | None = None,
+        ema: bool = True,
+    ) -> dict[str, Tensor]:
+        """What the clips of `generate(ids, seed, labels, num_frames, ema)` are made of, uint8 on the CPU.
+
+        Args:
+            ids: sample ids, or a number n for the first n.
+            seed, labels, num_frames, ema: as in `generate`.
 
         Returns:
             `background` (n, C, T, H, W), all frames equal; `foreground` (n, C, T, H, W); `mask` (n, 1, T, H, W);
             `cutout` (n, C + 1, T, H, W): the foreground with the mask as its alpha channel, for overlays.
         """
-        network = self.averaged_generator()
-        z = self.latents(range(n), "sample", seed)
-        background, foreground, mask = network.parts(z, self._sample_labels(range(n), seed, labels))
+        ids = range(ids) if isinstance(ids, int) else ids
+        if self.temporal == "conv" and num_frames not in (None, self.spec.num_frames):
+            raise UsageError(f"VideoGAN makes clips of exactly {self.spec.num_frames} frames, not {num_frames}")
+        label = self._sample_labels(ids, seed, labels)
+        network = self.averaged_generator() if ema else self.generator
+        was_training = network.training
+        network.eval()
+        try:
+            background, foreground, mask = network.parts(self.latents(ids, "sample", seed), label, num_frames)
+        finally:
+            network.train(was_training)
         alpha = signed_to_uint8(mask * 2.0 - 1.0).cpu()
         background = background.expand_as(foreground)
         parts = {"background": background, "foreground": foreground}

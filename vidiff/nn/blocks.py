@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Callable, Literal
 
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
+from vidiff.clip import ClipSpec
+
+NetworkFactory = Callable[[ClipSpec], nn.Module]
 Norm = Literal["batch", "layer", "instance", "none"]
 Init = Literal["dcgan", "xavier", "kaiming", "orthogonal"]
 

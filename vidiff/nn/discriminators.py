@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from torch import Tensor, nn
 
 from vidiff.clip import ClipSpec
@@ -17,6 +19,7 @@ from vidiff.nn.blocks import (
     time_doublings,
 )
 from vidiff.nn.generators import MAX_MULTIPLIER
+from vidiff.nn.progressive import minibatch_stddev
 
 
 class ConvDiscriminator(nn.Module):
@@ -30,9 +33,21 @@ class ConvDiscriminator(nn.Module):
         norm: `batch` as in the paper, or `layer`, `instance`, `none`.
         init: initialisation, see `vidiff.nn.blocks.initialise`.
         spectral: spectral normalisation of every layer.
+        head: `conv`: one convolution over what is left, a linear map; `fc`: a hidden layer of fully connected units
+            before the logit.
+        minibatch_std: the head also sees how much the clips of a batch differ, see `minibatch_stddev` (Karras et al.
+            2018, 1710.10196); clips are then no longer judged each by itself.
     """
 
-    def __init__(self, spec: ClipSpec, norm: Norm = "batch", init: Init = "dcgan", spectral: bool = False):
+    def __init__(
+        self,
+        spec: ClipSpec,
+        norm: Norm = "batch",
+        init: Init = "dcgan",
+        spectral: bool = False,
+        head: Literal["conv", "fc"] = "conv",
+        minibatch_std: bool = False,
+    ):
         super().__init__()
         check_frames(spec.num_frames)
         self.spec = spec
@@ -53,16 +68,28 @@ class ConvDiscriminator(nn.Module):
                 layers.append(norm_layer(norm, channels[i + 1]))
             layers.append(nn.LeakyReLU(0.2))
         self.layers = nn.Sequential(*layers)
-        self.head = nn.Conv3d(channels[-1], 1, (t, 4, 4))
+        self.channels, self.grid, self.minibatch_std = channels[-1], (t, 4, 4), minibatch_std
+        inputs = channels[-1] + 1 if minibatch_std else channels[-1]
+        if head == "conv":
+            self.head = nn.Conv3d(inputs, 1, self.grid)
+        elif head == "fc":
+            hidden = nn.Linear(inputs * t * 16, channels[-1])
+            self.head = nn.Sequential(nn.Flatten(), hidden, nn.LeakyReLU(0.2), nn.Linear(channels[-1], 1))
+        else:
+            raise ValueError(f"head must be conv or fc, got {head!r}")
         self.embed = ClassEmbedding(spec.num_classes, channels[-1]) if spec.num_classes else None
         initialise(self, init)
         if spectral:
             add_spectral_norm(self)
 
-    def forward(self, clip: Tensor, label: Tensor | None = None) -> Tensor:
-        """clip (B, C, T, H, W) in [-1, 1], label (B,) or None -> logits (B,)."""
-        features = self.layers(clip)  # (B, D, t, 4, 4)
-        logits = self.head(features).flatten()  # (B, 1, 1, 1, 1) -> (B,)
+    def judge(self, features: Tensor, label: Tensor | None) -> Tensor:
+        """Features of the last stage (B, D, t, 4, 4), label (B,) or None -> logits (B,)."""
+        seen = minibatch_stddev(features) if self.minibatch_std else features
+        logits = self.head(seen).flatten()  # (B, 1, 1, 1, 1) or (B, 1) -> (B,)
         if self.embed is not None:
             logits = logits + (self.embed(label) * features.mean((2, 3, 4))).sum(1)
         return logits
+
+    def forward(self, clip: Tensor, label: Tensor | None = None) -> Tensor:
+        """clip (B, C, T, H, W) in [-1, 1], label (B,) or None -> logits (B,)."""
+        return self.judge(self.layers(clip), label)

@@ -60,9 +60,12 @@ class ConvGenerator(nn.Module):
         self.layers = nn.Sequential(*layers, nn.Tanh())
         initialise(self, init)
 
-    def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        """z (B, Z), label (B,) or None -> clip (B, C, T, H, W) in [-1, 1]."""
+    def conditioned(self, z: Tensor, label: Tensor | None) -> Tensor:
+        """z (B, Z), label (B,) or None -> what the first layer takes, (B, Z, 1, 1, 1) or (B, 2 Z, 1, 1, 1)."""
         if self.embed is not None:
             z = torch.cat([z, self.embed(label).to(z.dtype)], dim=1)
-        clip = self.layers(z[:, :, None, None, None])  # (B, Z) -> (B, Z, 1, 1, 1) -> (B, C, T', H, W)
-        return clip[:, :, : self.spec.num_frames]
+        return z[:, :, None, None, None]
+
+    def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+        """z (B, Z), label (B,) or None -> clip (B, C, T, H, W) in [-1, 1]."""
+        return self.layers(self.conditioned(z, label))[:, :, : self.spec.num_frames]  # (B, C, T', H, W) cropped to T

@@ -5,6 +5,7 @@ With `num_frames: 1` every kernel has length one in time and the networks are th
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -12,11 +13,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidiff.clip import ClipSpec
+from vidiff.nn.attention import Over, SelfAttention
 from vidiff.nn.blocks import check_frames, initialise, spatial_stages, time_doublings
+from vidiff.nn.temporal import TemporalEncoder, TemporalKind
 
 Conv = Literal["full", "factorised"]
 Padding = Literal["replicate", "reflect", "zeros"]
 ClipNorm = Literal["instance", "frame", "none"]
+FIRST_BLOCK = 9  # where the residual blocks begin in a generator's layers
 GRID = 4  # a generator halves space twice: sides of its input are multiples of this
 
 
@@ -131,6 +135,10 @@ class ResnetGenerator(nn.Module):
         conv: `factorised` or `full` kernels over time.
         padding: of the 7 x 7 and the residual convolutions; the paper has `reflect`.
         norm: see `clip_norm`.
+        temporal: kind of a `TemporalEncoder` in the middle of the residual blocks; None = none, as published.
+        attention: what a `SelfAttention` there runs over; None = none. Cost grows with the square of T * H * W / 16
+            for `both`, of H * W / 16 for `space`, of T for `time`.
+        skip: a 1 x 1 convolution from the input to the output beside the network, see `_Skip`.
     """
 
     def __init__(
@@ -140,6 +148,9 @@ class ResnetGenerator(nn.Module):
         conv: Conv = "factorised",
         padding: Padding = "replicate",
         norm: ClipNorm = "instance",
+        temporal: TemporalKind | None = None,
+        attention: Over | None = None,
+        skip: bool = False,
     ):
         super().__init__()
         check_frames(spec.num_frames)
@@ -147,10 +158,17 @@ class ResnetGenerator(nn.Module):
         blocks = blocks if blocks is not None else (9 if spec.resolution >= 128 else 6)
         self.layers = _residual_layers(spec, spec.channels, blocks, 3, True, False, norm, conv, padding)
         _finish(self)
+        # After the initialisation: these two bring their own, and begin as the identity.
+        middle = FIRST_BLOCK + blocks // 2
+        if attention is not None:
+            self.layers.insert(middle, SelfAttention(4 * spec.width, attention))
+        if temporal is not None:
+            self.layers.insert(middle, TemporalEncoder(4 * spec.width, temporal))
+        self.skip = _Skip(self.layers, spec.channels, spec.channels) if skip else None
 
     def forward(self, clip: Tensor, label: Tensor | None = None) -> Tensor:
         """clip (B, C, T, H, W) in [-1, 1] -> clip of the same shape in [-1, 1]; the label is not used."""
-        return self.layers(clip)
+        return self.layers(clip) if self.skip is None else self.skip(self.layers, clip)
 
 
 class StarGenerator(nn.Module):
@@ -164,6 +182,7 @@ class StarGenerator(nn.Module):
         spec: sizes; `width` is the 64 of the paper, `num_classes` the number of domains.
         blocks, conv, norm: as in `ResnetGenerator`.
         padding: of the 7 x 7 and the residual convolutions; the paper has `zeros`.
+        skip: as in `ResnetGenerator`; it sees the label's planes too.
     """
 
     def __init__(
@@ -173,6 +192,7 @@ class StarGenerator(nn.Module):
         conv: Conv = "factorised",
         padding: Padding = "replicate",
         norm: ClipNorm = "instance",
+        skip: bool = False,
     ):
         super().__init__()
         check_frames(spec.num_frames)
@@ -183,12 +203,35 @@ class StarGenerator(nn.Module):
         if padding != "zeros":
             self.layers[1] = nn.Identity()
         _finish(self)
+        self.skip = _Skip(self.layers, planes, spec.channels) if skip else None
 
     def forward(self, clip: Tensor, label: Tensor) -> Tensor:
         """clip (B, C, T, H, W) in [-1, 1], target label (B,) -> clip of the same shape."""
         one_hot = F.one_hot(label, self.domains).to(clip.dtype)  # (B, K)
         planes = one_hot[:, :, None, None, None].expand(-1, -1, *clip.shape[2:])  # (B, K, T, H, W)
-        return self.layers(torch.cat([clip, planes], dim=1))
+        x = torch.cat([clip, planes], dim=1)
+        return self.layers(x) if self.skip is None else self.skip(self.layers, x)
+
+
+class _Skip(nn.Conv3d):
+    """tanh(layers(x) + W x + b), with W = 1.5 I and the network's last convolution 0 at the start: a translation that
+    begins as (nearly) a copy and has only to learn what changes.
+
+    Not in the papers. At 32 x 32 the published network squeezes a clip through 8 x 8 places and spends most of a short
+    training on learning to copy; 1.5 because tanh(1.5 x) stays within 0.15 of x.
+    """
+
+    def __init__(self, layers: nn.Sequential, c_in: int, c_out: int):
+        super().__init__(c_in, c_out, 1)
+        nn.init.zeros_(self.bias)
+        nn.init.zeros_(self.weight)
+        nn.init.zeros_(layers[-2].space.weight)
+        with torch.no_grad():
+            for c in range(c_out):
+                self.weight[c, c] = 1.5
+
+    def forward(self, layers: nn.Sequential, x: Tensor) -> Tensor:
+        return torch.tanh(layers[:-1](x) + super().forward(x))
 
 
 def _residual_layers(
@@ -216,14 +259,43 @@ def _residual_layers(
     return nn.Sequential(*layers, ClipConv(w, spec.channels, 7, **per_frame), nn.Tanh())
 
 
+class NextFrame(nn.Module):
+    """P of Recycle-GAN (Bansal et al. 2018, 1808.05174): the next frame from the two before it.
+
+    The layers of `ResnetGenerator` on two frames side by side, 2 C channels; without any kernel or norm over time, so
+    that all pairs of a clip are predicted from at once. The paper's is a U-Net.
+
+    Args:
+        spec: sizes; `width` as the generator's.
+        blocks: residual blocks.
+    """
+
+    def __init__(self, spec: ClipSpec, blocks: int = 2):
+        super().__init__()
+        frames = replace(spec, num_frames=1)
+        self.layers = _residual_layers(
+            frames, 2 * spec.channels, blocks, 3, True, False, "frame", "factorised", "replicate"
+        )
+        _finish(self)
+
+    def forward(self, clip: Tensor) -> Tensor:
+        """clip (B, C, T, H, W), T >= 2 -> (B, C, T-1, H, W): entry i is the frame after frames i and i+1."""
+        return self.layers(torch.cat([clip[:, :, :-1], clip[:, :, 1:]], dim=1))
+
+
 def time_radius(network: nn.Module) -> int:
-    """Frames on either side that a frame of a generator's output depends on through its convolutions."""
-    return sum(m.radius for m in network.modules() if isinstance(m, ClipConv))
+    """Frames on either side that a frame of a generator's output depends on through its convolutions.
+
+    Meaningless where `has_clip_statistics`.
+    """
+    return sum(m.radius for m in network.modules() if isinstance(m, ClipConv | TemporalEncoder))
 
 
 def has_clip_statistics(network: nn.Module) -> bool:
-    """Whether any layer normalises over all frames, so that no window of a video gives what the whole would."""
-    return any(isinstance(m, nn.modules.instancenorm._InstanceNorm | nn.GroupNorm) for m in network.modules())
+    """Whether any layer depends on all frames, so that no window of a video gives what the whole would: a norm over
+    time, a recurrence, or attention over time."""
+    norms = nn.modules.instancenorm._InstanceNorm | nn.GroupNorm
+    return any(isinstance(m, norms) or getattr(m, "unbounded", False) for m in network.modules())
 
 
 def _strided(c_in: int, c_out: int, halve_time: bool, time: bool) -> nn.Conv3d:

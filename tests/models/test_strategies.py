@@ -1,0 +1,259 @@
+"""Strategies as configuration: stages, weights of terms, plateau, balance, ensembles; formulas and exact resume."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from helpers import TINY, Clips, quiet_trainer
+from lightning.pytorch import Callback
+
+from vidiff.callbacks.evaluation import Evaluation, EvaluationOptions
+from vidiff.callbacks.players import Players
+from vidiff.callbacks.run import Run
+from vidiff.checkpoint import load_model
+from vidiff.errors import UsageError
+from vidiff.models._strategies import Balance, Balancer
+from vidiff.models.dcgan import DCGAN
+from vidiff.models.mocogan import MoCoGAN
+from vidiff.nn.discriminators import ConvDiscriminator
+from vidiff.nn.ensemble import DiscriminatorEnsemble, GeneratorEnsemble
+from vidiff.optim import Plateau, RateOnPlateau
+
+STAGES = [{"steps": 2, "players": ["d"]}, {"steps": 2, "weights": {"adv": 0.5}}, {"players": ["g"]}]
+METRIC = {1: 5.0, 2: 4.0, 3: 4.5, 4: 4.0, 5: 3.0, 6: 3.5}
+
+
+class Told(Callback):
+    """Evaluates, in name, after every step; keeps what was seen at each batch's end."""
+
+    def __init__(self):
+        self.rates, self.steps, self.terms, self.weights = [], [], [], []
+
+    def on_train_batch_end(self, trainer, module, *_):
+        self.rates.append([o.param_groups[0]["lr"] for o in module.optimizers()])
+        self.terms.append({k: float(v) for k, v in module.terms.items()})
+        self.weights.append([next(n.parameters()).detach().clone() for n in module.players.values()])
+        if self.steps[-1:] != [trainer.global_step]:
+            module.after_evaluation({"val/fvd_random": METRIC.get(trainer.global_step, 9.0)})
+        self.steps.append(trainer.global_step)
+
+
+def train(model, steps, data=None, ckpt=None):
+    told = Told()
+    trainer = quiet_trainer(max_steps=steps, callbacks=[told])
+    trainer.fit(model, data or Clips(), ckpt_path=ckpt, weights_only=True if ckpt else None)
+    return trainer, told
+
+
+def test_stages_say_who_trains_and_every_turn_is_a_step():
+    model = DCGAN(stages=STAGES, **TINY)
+    _, told = train(model, 6)
+    assert told.steps == [1, 2, 3, 4, 5, 6]
+    start = [next(n.parameters()) for n in DCGAN(**TINY).players.values()]
+    moved = [[not torch.equal(a, b) for a, b in zip(x, y)] for x, y in zip([start, *told.weights], told.weights)]
+    assert moved == [[False, True], [False, True], [True, True], [True, True], [True, False], [True, False]]
+    assert int(model.generator_ema.n_averaged) == 4
+    shown = [("train/g_adv" in t, "train/d_real" in t) for t in told.terms]
+    assert shown == [(False, True)] * 2 + [(True, True)] * 2 + [(True, False)] * 2
+
+
+def test_weights_multiply_terms():
+    plain, weighted = DCGAN(**TINY), DCGAN(term_weights={"d_fake": 3.0, "adv": 0.25, "real": 2.0}, **TINY)
+    staged = DCGAN(
+        stages=[{"weights": {"d_fake": 3.0, "g_adv": 0.5, "d_real": 2.0}}], term_weights={"adv": 0.5}, **TINY
+    )
+    sgd = {p: (lambda x: torch.optim.SGD(x, lr=0.0)) for p in "gd"}  # still networks: later terms compare too
+    for model in (plain, weighted, staged):
+        model._factories = sgd
+    (first, *_), (second, *_), (third, *_) = (train(m, 1)[1].terms for m in (plain, weighted, staged))
+    assert second["train/d_fake"] == pytest.approx(3 * first["train/d_fake"], rel=1e-6)
+    assert second["train/d_real"] == pytest.approx(2 * first["train/d_real"], rel=1e-6)
+    assert second["train/g_adv"] == pytest.approx(0.25 * first["train/g_adv"], rel=1e-6)
+    assert second["train/d_total"] == pytest.approx(second["train/d_real"] + second["train/d_fake"], rel=1e-6)
+    assert second["train/g_grad_norm"] == pytest.approx(0.25 * first["train/g_grad_norm"], rel=1e-5)
+    assert {k: third[k] for k in third if k[6] in "gd"} == {k: second[k] for k in second if k[6] in "gd"}
+
+
+@pytest.mark.parametrize(
+    "weights, named",
+    [({"d_fakes": 1.0}, "d_fakes.*d_real, d_fake;"), ({"adversarial": 1.0}, "g_adv"), ({"g_real": 1.0}, "g_adv")],
+)
+def test_unknown_terms_are_named_at_the_first_step(weights, named):
+    for settings in (dict(term_weights=weights), dict(stages=[{"weights": weights}])):
+        with pytest.raises(UsageError, match=named):
+            train(DCGAN(**settings, **TINY), 1)
+
+
+@pytest.mark.parametrize(
+    "settings, named",
+    [
+        (dict(stages=[{"players": ["d"]}, {}]), r"stages\[0\].steps must be a whole number"),
+        (dict(stages=[{"step": 3}]), "no 'step'; accepted: steps, players, weights"),
+        (dict(stages=[{"players": ["generator"]}]), "g, d or both"),
+        (dict(stages=[{"players": "d"}]), "a list of g, d or both"),
+        (dict(stages=[{"weights": {"adv": "half"}}]), "numbers by the names of terms"),
+        (dict(plateau=Plateau(factor=2.0)), "0 < factor < 1"),
+        (dict(balance=Balance(adapt="seed")), "lr_d, n_critic or g_steps"),
+        (dict(balance=Balance(target=1.5)), "target in 0..1"),
+        (dict(n_critic=9, balance=Balance("n_critic")), "the 9 that it starts from"),
+    ],
+)
+def test_bad_settings_are_refused(settings, named):
+    with pytest.raises(UsageError, match=named):
+        DCGAN(**settings, **TINY)
+
+
+def test_plateau_by_hand():
+    rate = RateOnPlateau(Plateau(factor=0.5, patience=2, min_factor=0.2))
+    seen = []
+    for value in (5.0, 6.0, 5.0, 4.0, 4.5, 4.2, 4.1, float("nan"), 4.0, 9.0):
+        rate.update(value)
+        seen.append(rate.value)
+    assert seen == [1, 1, 0.5, 0.5, 0.5, 0.25, 0.25, 0.2, 0.2, 0.2]
+
+
+def test_plateau_reaches_both_rates():
+    model = DCGAN(plateau=Plateau(patience=2), **TINY)
+    _, told = train(model, 6)  # 5, 4, 4.5, 4: the second best in vain at step 4
+    assert [r[0] for r in told.rates] == [r[1] for r in told.rates] == [2e-4] * 4 + [1e-4] * 2
+    with pytest.raises(UsageError, match="val/other.*val/motion"):
+        DCGAN(plateau=Plateau("val/other"), **TINY).after_evaluation({"val/motion": 1.0})
+
+
+def test_regular_evaluations_reach_the_model(tmp_path):
+    """Those of an interruption do not: a resumed run must not have heard more than an uninterrupted one."""
+    heard = []
+    evaluation = Evaluation(Run(tmp_path), EvaluationOptions(every_n_steps=2))
+    evaluation.evaluate = lambda *_: {"val/fvd_random": 1.0}
+    for step in (2, 3, 4):
+        evaluation._evaluate_and_offer(
+            SimpleNamespace(global_step=step), SimpleNamespace(after_evaluation=heard.append)
+        )
+    assert heard == [{"val/fvd_random": 1.0}] * 2
+
+
+@pytest.mark.parametrize(
+    "adapt, start, strong, weak, level",
+    [("lr_d", 1.0, [0.5, 0.25, 0.25], [2.0, 4.0, 4.0], 1.0), ("n_critic", 3, [2, 1, 1], [4, 4, 4], 3),
+     ("g_steps", 2, [3, 4, 4], [1, 1, 1], 2)],
+)  # fmt: skip
+def test_balance_by_hand(adapt, start, strong, weak, level):
+    for separation, expected in ((1.0, strong), (0.4, weak), (0.75, [level] * 3)):
+        balancer, seen = Balancer(Balance(adapt, 0.7, 0.1, interval=2, step=2.0, limit=4), start), []
+        for _ in range(3):
+            for s in (separation - 0.1, separation + 0.1):
+                balancer.update(torch.tensor(s))
+            seen.append(balancer.value)
+        assert seen == expected
+
+
+def test_balance_moves_what_it_says():
+    def run(**settings):
+        return train(
+            DCGAN(balance=Balance(target=0.99, tolerance=0.0, interval=1, step=2.0, limit=64.0, **settings), **TINY), 4
+        )
+
+    def factors(told):
+        return [t["train/lr_d"] / 2e-4 for t in told.terms]
+
+    _, told = run()
+    decided = [t["train/balance_lr_d"] for t in told.terms]
+    below = [t["train/d_separation"] < 0.99 for t in told.terms]
+    assert decided == [pytest.approx(d * (2.0 if b else 0.5)) for d, b in zip([1.0, *decided], below)]
+    assert factors(told) == pytest.approx([1.0, *decided[:-1]])
+    assert all(t["train/lr_g"] == pytest.approx(2e-4) for t in told.terms if "train/lr_g" in t)
+    model = DCGAN(balance=Balance("n_critic", 0.01, 0.0, interval=1), n_critic=4, **TINY)
+    _, told = train(model, 3)  # D is always better than that: 3, 2, then 1 update a step
+    assert model.n_critic == 1 and told.steps == [0, 1, 2, 3]
+
+
+SETTINGS = {
+    "stages": dict(stages=[{"steps": 2, "weights": {"adv": 0.5}}, {"steps": 2, "players": ["d"]}, {}]),
+    "weights": dict(term_weights={"d_fake": 0.5}),
+    "plateau": dict(plateau=Plateau(patience=1)),
+    "lr_d": dict(balance=Balance(target=0.5, tolerance=0.01, interval=2)),
+    "n_critic": dict(balance=Balance("n_critic", target=0.97, tolerance=0.0, interval=2), n_critic=2),
+    "g_steps": dict(balance=Balance("g_steps", target=0.5, tolerance=0.01, interval=2)),
+    "ensembles": dict(
+        generator=lambda spec: GeneratorEnsemble(spec), discriminator=lambda spec: DiscriminatorEnsemble(spec, count=2)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_resume_is_exact(tmp_path, name):
+    """Interrupted after three steps and continued: the same terms at every step, the same weights at the end."""
+    straight = DCGAN(**SETTINGS[name], **TINY)
+    _, whole = train(straight, 6)
+    first = DCGAN(**SETTINGS[name], **TINY)
+    trainer, before = train(first, 3)
+    trainer.save_checkpoint(tmp_path / "a.ckpt")
+    seen = first.batches_seen
+
+    class Rest(Clips):
+        def batch(self, index, rank=0, world=1):
+            return super().batch(index + seen, rank, world)
+
+    second = DCGAN(**SETTINGS[name], **TINY)
+    _, after = train(second, 6, Rest(), tmp_path / "a.ckpt")
+    # What the turn of a batch before left behind is not known to a resumed run, and is not logged either.
+    moving = [i for i, s in enumerate(whole.steps) if s != [0, *whole.steps][i]]
+    both = before.terms + after.terms
+    assert [whole.terms[i] for i in moving] == [both[i] for i in moving]
+    assert whole.steps == before.steps + after.steps and whole.rates == before.rates + after.rates
+    for (key, a), b in zip(straight.state_dict().items(), second.state_dict().values()):
+        assert torch.equal(a, b), key
+    if name != "ensembles":  # networks made in Python are asked for again
+        assert torch.equal(load_model(tmp_path / "a.ckpt").sample(2), first.sample(2))
+
+
+@pytest.mark.slow
+def test_two_processes_equal_one(tmp_path):
+    """Everything at once: the balance decides on the global batch, stages and plateau are told the same."""
+
+    def run(world):
+        env = {k: v for k, v in os.environ.items() if k not in ("VIDIFF_RUN_DIR", "LOCAL_RANK", "MASTER_PORT")}
+        env |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+        worker = Path(__file__).parent / "strategies_worker.py"
+        command = [sys.executable, str(worker), str(tmp_path / f"{world}"), "--world", str(world)]
+        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr[-3000:]
+        return [torch.load(tmp_path / f"{world}.{r}", weights_only=True) for r in range(world)]
+
+    (one,), (first, second) = run(1), run(2)
+    assert one["strategies"] == first["strategies"] == second["strategies"]
+    assert one["strategies"]["balance"]["value"] != 1.0 and one["strategies"]["plateau"]["value"] == 0.5
+    for key, value in one["state"].items():
+        assert torch.equal(first["state"][key], second["state"][key]), key
+        torch.testing.assert_close(first["state"][key], value, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("family", [DCGAN, MoCoGAN])
+def test_players_are_compared_at_the_start(family, capsys):
+    model = family(**TINY)
+    quiet_trainer(max_steps=3, callbacks=[Players(steps=2)]).fit(model, Clips())
+    sizes, flops, norms = [x for x in capsys.readouterr().out.splitlines() if x.startswith("players:")]
+    g, d = (sum(p.numel() for p in n.parameters()) for n in model.players.values())
+    assert f"G {g:,} and D {d:,} parameters, G/D {g / d:.3g}" in sizes
+    assert "FLOP a clip, G/D" in flops and "gradient norm (mean of 2 steps)" in norms
+    plain = family(**TINY)  # looking changed nothing
+    quiet_trainer(max_steps=3).fit(plain, Clips())
+    assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), plain.state_dict().values()))
+
+
+def test_flops_by_hand():
+    from vidiff.callbacks.players import count_flops
+
+    conv = torch.nn.Conv3d(3, 5, (2, 4, 4), stride=(1, 2, 2))
+    x = torch.randn(1, 3, 4, 8, 8)
+    out = 5 * 3 * 3 * 3
+    assert count_flops([conv], lambda: conv(x)) == 2 * out * 3 * 2 * 4 * 4
+    network = ConvDiscriminator(DCGAN(**TINY).spec)
+    count_flops([network], lambda: network(torch.randn(2, 3, 4, 16, 16)))
+    assert network.training and float(network.layers[3].running_mean.abs().sum()) == 0

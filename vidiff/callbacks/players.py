@@ -1,0 +1,115 @@
+"""Says at the start of a training how the two players compare: size, cost and the strength of their gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from vidiff import keyed
+from vidiff.nn.blocks import count_parameters
+
+
+def amount(value: float) -> str:
+    """1234567 -> `1.23 M`."""
+    for unit in ("", " k", " M", " G"):
+        if abs(value) < 1000:
+            return f"{value:.3g}{unit}"
+        value /= 1000
+    return f"{value:.3g} T"
+
+
+def ratio(g: float, d: float) -> str:
+    return f"G/D {g / d:.3g}" if d else "G/D n/a"
+
+
+@torch.no_grad()
+def count_flops(networks: list[nn.Module], run: Callable[[], object]) -> int:
+    """FLOPs (2 a multiplication with addition) of `run`, with `networks` in eval mode and nothing drawn or changed."""
+    modes = [n.training for n in networks]
+    for n in networks:
+        n.eval()
+    try:
+        with keyed.forked("flops"), FlopCounterMode(display=False) as counter:
+            run()
+    finally:
+        for n, mode in zip(networks, modes):
+            n.train(mode)
+    return counter.get_total_flops()
+
+
+class Players(Callback):
+    """Prints parameters and FLOPs a clip of both players at the start, and their gradient norms after some steps.
+
+    Args:
+        steps: generator steps that the norms are averaged over.
+    """
+
+    def __init__(self, steps: int = 10):
+        self.steps = steps
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._norms: list[tuple[Tensor, Tensor]] | None = []
+        self._calls: dict[nn.Module, tuple] = {}
+        self._hooks, self._looked, self._step = [], False, trainer.global_step
+        if trainer.is_global_zero:
+            g, d = (count_parameters(pl_module.players[p]) for p in "gd")
+            trainer.print(f"players: G {g:,} and D {d:,} parameters, {ratio(g, d)}")
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        # The first batch shows what the judges are given; a compiled network knows no such look.
+        if trainer.is_global_zero and not self._looked and not pl_module.compile_networks:
+            note = self._note(len(batch["slot"]))
+            self._hooks = [part.register_forward_pre_hook(note) for part in parts(pl_module.discriminator)]
+        self._looked = True
+
+    def _note(self, size: int):
+        def note(part: nn.Module, inputs: tuple) -> None:
+            # One clip's share of the batch: frames of a clip may come as clips of their own.
+            one = lambda x: x[: max(1, len(x) // size)].detach().clone() if isinstance(x, Tensor) else x  # noqa: E731
+            self._calls.setdefault(part, tuple(map(one, inputs)))
+
+        return note
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if not trainer.is_global_zero:
+            return
+        for hook in self._hooks:
+            hook.remove()
+        if self._hooks and self._calls:
+            self._print_flops(trainer, pl_module, batch)
+        self._hooks, self._calls = [], {}
+        self._note_norms(trainer, pl_module)
+
+    def _print_flops(self, trainer: Trainer, module: LightningModule, batch: dict[str, Tensor]) -> None:
+        if hasattr(module, "translate"):
+            clip = next(v for k, v in batch.items() if k.split("_")[0] == "clip")[:1]
+            make = lambda: module.mapping(0, 1, ema=False)(clip.to(module.dtype))  # noqa: E731
+        else:
+            make = lambda: module.generate([0], ema=False)  # noqa: E731
+        g = count_flops(parts(module.generator), make)
+        d = count_flops(list(self._calls), lambda: [part(*inputs) for part, inputs in self._calls.items()])
+        trainer.print(f"players: G {amount(g)} and D {amount(d)} FLOP a clip, {ratio(g, d)}")
+
+    def _note_norms(self, trainer: Trainer, module: LightningModule) -> None:
+        norms = [module.terms.get(f"train/{p}_grad_norm") for p in "gd"]
+        if self._norms is None or trainer.global_step == self._step or None in norms:
+            return
+        self._step = trainer.global_step
+        self._norms.append(tuple(norms))
+        if len(self._norms) == self.steps:
+            g, d = torch.tensor(self._norms, dtype=torch.float64).mean(0).tolist()
+            over = f"mean of {self.steps} steps"
+            trainer.print(f"players: G {g:.3g} and D {d:.3g} gradient norm ({over}), {ratio(g, d)}")
+            self._norms = None
+
+
+def parts(network: nn.Module) -> list[nn.Module]:
+    """The networks of a player: itself, or those that a ModuleDict holds."""
+    return list(network.values()) if isinstance(network, nn.ModuleDict) else [network]
