@@ -72,8 +72,6 @@ def test_run_folders_have_names_of_their_own(fit):
 
 
 ABLATIONS = [f"ablations/{p.stem}" for p in sorted((experiments_dir() / "ablations").glob("*.yaml"))]
-if not hasattr(AdversarialModule, "head_losses"):  # the base class does not ask a discriminator's heads yet
-    ABLATIONS = [a for a in ABLATIONS if a not in ("ablations/d_classes", "ablations/d_speed")]
 
 
 def settings_of(experiment: str) -> tuple[str, ...]:

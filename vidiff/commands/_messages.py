@@ -72,6 +72,9 @@ def readable(message: str, options: list[str]) -> str:
     return text
 
 
+ABOUT_TYPES = ("Expected a", "Does not validate", "Problem with given class_path")
+
+
 def constructor_message(error: BaseException) -> str:
     """What a constructor complained about, dug out of the frames that jsonargparse wraps around it."""
     seen: BaseException | None = error
@@ -79,5 +82,6 @@ def constructor_message(error: BaseException) -> str:
         if isinstance(seen, UsageError):
             return str(seen)
         seen = seen.__cause__ or seen.__context__
-    first = re.search(r"Errors:\s+- (.+)", str(error))
-    return (first[1] if first else str(error)).strip()
+    # A union of types lists what each made of the value: the constructor's own words are the ones not about types.
+    words = [w for w in re.findall(r"^\s*- (.+)", str(error), re.MULTILINE) if not w.startswith(ABOUT_TYPES)]
+    return (words[0] if words else str(error)).strip()

@@ -31,6 +31,8 @@ def space_radius(network: nn.Module) -> int | None:
             kernel, pad = layer.kernel_size[1], layer.padding[1]
             jump /= layer.stride[1]
             back, ahead = back + (kernel - 1 - pad) * jump, ahead + pad * jump
+        elif isinstance(layer, nn.Conv3d) and layer.kernel_size[1:] == layer.stride[1:] == (1, 1):
+            continue  # also one that runs beside the others
         elif not isinstance(layer, POINTWISE):
             return None  # a norm over the frame, attention, or something that cannot be seen through
     return int(max(back, ahead))

@@ -23,6 +23,7 @@ from vidiff.data.cache import FrameCache, Video, within
 from vidiff.data.index import Entry
 from vidiff.data.reader import FITS, RESIZE_RULE, ReadError, open_reader, read_square
 from vidiff.data.sampling import clip_indices, clip_span, video_at
+from vidiff.data.shapes import rendered_here, sprite_speed
 from vidiff.errors import RunError, UsageError
 
 ATTEMPTS = 10  # clips tried for one slot before giving up
@@ -84,6 +85,7 @@ class ClipDataset(Dataset):
         self.patience = patience
         self.late: dict[int, int] = {}  # video -> times that it took too long
         self.cache = cache
+        self.rendered = rendered_here(self.root)  # what the renderer knows of the embedded set
         self.videos = [self._video(i) for i in range(len(self.entries))] if cache else []
         if cache:
             cache.prepare(self.videos, self._decode)
@@ -142,7 +144,11 @@ class ClipDataset(Dataset):
         indices = clip_indices(length, self.num_frames, self.frame_stride, start_key)
         decode = functools.partial(self._decode, video)
         clip = self.cache.read(self.videos[video], indices, decode) if self.cache else decode(indices)
-        return {"clip": torch.from_numpy(clip), "start": int(indices[0])}
+        item = {"clip": torch.from_numpy(clip), "start": int(indices[0])}
+        if self.rendered is not None:
+            speed = sprite_speed(self.rendered, self.entries[video].path, indices, self.resolution)
+            item["speed"] = torch.tensor(speed, dtype=torch.float32)
+        return item
 
     def _decode(self, video: int, indices: Sequence[int]) -> np.ndarray:
         """Frames of a video at training resolution, uint8 (C, T, H, W).

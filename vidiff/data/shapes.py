@@ -35,6 +35,7 @@ __all__ = [
     "rendered_here",
     "scene_truth",
     "sprite_positions",
+    "sprite_speed",
 ]
 
 FPS = 8
@@ -74,6 +75,12 @@ def sprite_positions(record: dict, video: str, indices: Sequence[int], resolutio
     out = np.full((len(indices), 2, 2), np.nan)
     out[:, : known.shape[1]] = known[np.asarray(indices)]
     return out
+
+
+def sprite_speed(record: dict, video: str, indices: Sequence[int], resolution: int) -> float:
+    """Mean |change of position| of the sprites between neighbouring frames of a clip, in pixels; see the above."""
+    steps = np.linalg.norm(np.diff(sprite_positions(record, video, indices, resolution), axis=0), axis=-1)  # (T - 1, 2)
+    return float(np.nanmean(steps)) if len(steps) else 0.0
 
 
 def _progress(items: Sequence, wanted: bool) -> Iterator:

@@ -21,6 +21,7 @@ from vidiff.clip import ClipSpec
 from vidiff.ema import GeneratorEMA, decay_from_half_life
 from vidiff.errors import RunError, UsageError
 from vidiff.models._arguments import constructor_arguments
+from vidiff.models._heads import Heads
 from vidiff.models._record import Record
 from vidiff.models._sampling import Sampling
 from vidiff.models._strategies import Balance, Player, Stage, Strategies
@@ -38,7 +39,7 @@ from vidiff.parallel import (
 NetworkFactory = Callable[[ClipSpec], nn.Module]
 
 
-class AdversarialModule(Sampling, Record, Strategies, L.LightningModule):
+class AdversarialModule(Heads, Sampling, Record, Strategies, L.LightningModule):
     """A generator and a discriminator that take turns.
 
     A family sets its paper's defaults and implements `discriminator_losses(batch)` and `generator_losses(batch)`. Each
@@ -160,7 +161,7 @@ class AdversarialModule(Sampling, Record, Strategies, L.LightningModule):
 
     def discriminate(self, clip: Tensor, batch: dict[str, Tensor]) -> Tensor:
         """Logits (B,) of clips (B, C, T, H, W), augmented before."""
-        return self.discriminator(self.augmented(clip), self.labels(batch))
+        return self.logits_of(self.discriminator(self.augmented(clip), self.labels(batch)), clip, batch)
 
     def augmented(self, clip: Tensor) -> Tensor:
         """What D sees of clips (B, C, T, H, W) in [-1, 1]: every look of an update with parameters of its own."""
@@ -258,8 +259,8 @@ class AdversarialModule(Sampling, Record, Strategies, L.LightningModule):
         for group in optimizer.param_groups:
             group["lr"] = group["initial_lr"] * self.rate_factor(player)
         optimizer.zero_grad(set_to_none=True)
-        self._moving, self._looks = player, 0
-        terms = self.weighted(player, losses(batch))
+        self._moving, self._looks, self._predicted = player, 0, {}
+        terms = self.weighted(player, losses(batch) | self.head_losses(player, batch))
         self._looks = None
         total = torch.stack([t.reshape(()) for t in terms.values()]).sum()
         if not everywhere(torch.isfinite(total)):
