@@ -276,6 +276,16 @@ def test_resume_is_exact_and_holds_the_buffer(tmp_path, options):
     assert not torch.equal(a["history.b.clips"], first.state_dict()["history.b.clips"])
 
 
+def test_bf16_follows_float32():
+    totals = []
+    for precision in ("32-true", "bf16-mixed"):
+        model = CycleGAN(**TINY, **SMALL_G)
+        quiet_trainer(max_steps=2, precision=precision).fit(model, Pairs())
+        assert all(torch.isfinite(p).all() and p.dtype == torch.float32 for p in model.parameters())
+        totals.append([float(model.terms[f"train/{p}_total"]) for p in "dg"])
+    assert totals[1] == pytest.approx(totals[0], rel=0.1, abs=0.05)
+
+
 def test_default_schedule_falls_in_the_second_half_and_is_not_shared():
     model = CycleGAN(**TINY, **SMALL_G)
     quiet_trainer(max_steps=4).fit(model, Pairs())

@@ -10,6 +10,7 @@ from vidiff.checkpoint import load_model
 from vidiff.errors import UsageError
 from vidiff.models.stargan import StarGAN
 from vidiff.nn.translation import StarGenerator
+from vidiff.optim import Schedule
 
 TINY = dict(num_frames=4, resolution=16, width=4, num_classes=3)
 SMALL_G = dict(generator=lambda spec: StarGenerator(spec, blocks=1))
@@ -88,3 +89,40 @@ def test_both_players_learn_and_the_checkpoint_is_whole(tmp_path):
     floats = clips.float() / 127.5 - 1
     assert not torch.allclose(loaded.mapping(0, 2)(floats), loaded.mapping(0, 1)(floats), rtol=1e-3, atol=1e-5)
     assert loaded.directions == {"to_0": [(1, 0), (2, 0)], "to_1": [(0, 1), (2, 1)], "to_2": [(0, 2), (1, 2)]}
+
+
+class Later(Clips):
+    """The same stream from batch `first` on."""
+
+    first = 0
+
+    def train_dataloader(self):
+        return (self.batch(i) for i in range(self.first, self.batches))
+
+
+@pytest.mark.parametrize(
+    "options", [dict(n_critic=2), dict(game="least_squares", n_critic=1)], ids=["paper", "shipped"]
+)
+def test_resume_is_exact(tmp_path, options):
+    settings = dict(lr_schedule=Schedule("linear", decay_start=0.5, total_steps=5), **TINY, **SMALL_G, **options)
+    straight, half, rest = (StarGAN(**settings) for _ in range(3))
+    quiet_trainer(max_steps=5).fit(straight, Later(num_classes=3))
+    trainer = quiet_trainer(max_steps=3)
+    trainer.fit(half, Later(num_classes=3))
+    trainer.save_checkpoint(tmp_path / "half.ckpt")
+    data = Later(num_classes=3)
+    data.first = 3 * options["n_critic"]
+    quiet_trainer(max_steps=5).fit(rest, data, ckpt_path=tmp_path / "half.ckpt", weights_only=True)
+    a, b = straight.state_dict(), rest.state_dict()
+    assert all(torch.equal(a[k], b[k]) for k in a)
+    assert any(not torch.equal(a[k], half.state_dict()[k]) for k in a)
+
+
+def test_bf16_follows_float32():
+    totals = []
+    for precision in ("32-true", "bf16-mixed"):
+        model = StarGAN(**TINY, **SMALL_G)
+        quiet_trainer(max_steps=1, precision=precision).fit(model, Clips(num_classes=3))
+        assert all(torch.isfinite(p).all() and p.dtype == torch.float32 for p in model.parameters())
+        totals.append([float(model.terms[f"train/{p}_total"]) for p in "dg"])
+    assert totals[1] == pytest.approx(totals[0], rel=0.1, abs=0.05)

@@ -207,3 +207,18 @@ def test_published_counts_come_from_the_networks_alone():
     two = ClipSpec(num_frames=1, resolution=128, width=64)
     g, d = count_parameters(ResnetGenerator(two, padding="reflect")), count_parameters(PatchDiscriminator(two))
     assert (g, d, 2 * (g + d)) == (11_378_179, 2_764_737, 28_285_832)
+
+
+@pytest.mark.parametrize("make", [ResnetGenerator, StarGenerator])
+def test_a_skip_begins_as_a_copy_and_learns(make):
+    network, label = make(SMALL, blocks=1, skip=True), torch.tensor([0, 2])
+    clip = torch.empty(2, 3, 8, 16, 16).uniform_(-1, 1).requires_grad_()
+    out = network(clip, label)
+    torch.testing.assert_close(out, torch.tanh(1.5 * clip))
+    assert 0.1 < (out - clip).abs().max() < 0.15
+    out.sum().backward()
+    moved = [network.skip.weight.grad, network.skip.bias.grad, network.layers[-2].space.weight.grad]
+    assert all(g.abs().max() > 0 for g in moved)
+    plain = make(SMALL, blocks=1)
+    assert count_parameters(network) - count_parameters(plain) == network.skip.weight.numel() + 3
+    assert set(network.state_dict()) - set(plain.state_dict()) == {"skip.weight", "skip.bias"}
