@@ -54,7 +54,7 @@ def test_table_means_and_verdicts(tmp_path):
     folders.append(write(tmp_path / "b-seed0", value=2.5))
     text = markdown(read_reports(folders))
     a, b = (next(line for line in text.splitlines() if line.startswith(f"| {n} ")) for n in "ab")
-    assert "| 2 | 0.5 ± 0.14 |" in a and "| yes |" in a and "1,000 / 900" in a
+    assert "| 2 | 0.5 ± 0.14 |" in a and "| yes |" in a and "| 400 ± 0 | 4 ± 0 | 1,000 / 900 |" in a
     assert "| 1 | 2.5 |" in b and "8x" in b and "| NO |" in b
     assert "*real against real*" in text and "*grey noise*" in text
 

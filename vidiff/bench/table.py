@@ -54,7 +54,17 @@ def markdown(groups: dict[str, list[dict[str, Any]]]) -> str:
         raise UsageError("no runs to tabulate")
     first = next(iter(groups.values()))[0]
     metrics = list(first["metrics"])
-    head = ["", "seeds", *metrics, "untrained / value", "ahead of all controls", "CPU-s", "updates", "clips seen"]
+    head = [
+        "",
+        "seeds",
+        *metrics,
+        "untrained / value",
+        "ahead of all controls",
+        "CPU-s",
+        "updates",
+        "clips seen",
+        "clips / CPU-s",
+    ]
     head += ["parameters G / D"]
     lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
     for name, reports in groups.items():
@@ -64,6 +74,7 @@ def markdown(groups: dict[str, list[dict[str, Any]]]) -> str:
         cells = [name, str(len(reports)), *[_spread([r["metrics"][m]["value"] for r in reports]) for m in metrics]]
         cells += [_spread(ratio) + "x", "yes" if ahead else "NO", _spread([r["cpu_seconds"] for r in reports])]
         cells += [_spread([r["steps"] for r in reports], 4), _spread([r["clips_seen"] for r in reports], 6)]
+        cells += [_spread([r["clips_seen"] / r["cpu_seconds"] if r["cpu_seconds"] else None for r in reports])]
         cells += [f"{first_of(reports, 'g'):,} / {first_of(reports, 'd'):,}"]
         lines.append("| " + " | ".join(cells) + " |")
     # Latents and clips are keyed, so floor and controls but `untrained` are the same for every run of one seed.
