@@ -11,6 +11,7 @@ from helpers import TINY, Clips, quiet_trainer
 
 from vidiff.cli import experiments_dir
 from vidiff.clip import ClipSpec
+from vidiff.errors import UsageError
 from vidiff.models.mocogan import MoCoGAN
 from vidiff.nn.blocks import count_parameters
 from vidiff.nn.moco import ClipDiscriminator, MoCoGenerator
@@ -43,9 +44,23 @@ def test_the_published_network_to_the_parameter():
     assert [x.shape for x in module.discriminator["clip"](real)] == [(2, 1), (2, 4)]
 
 
+def test_judges_see_noise_of_the_slots():
+    model = MoCoGAN(judge_noise=0.3, **TINY)
+    batch = Clips().batch(0)
+    model._move = 0
+    seen = model.seen(batch["clip"], batch, "clip", "real")
+    assert float((seen - batch["clip"]).std()) == pytest.approx(0.3, rel=0.05)
+    other = dict(batch, slot=batch["slot"].flip(0))
+    torch.testing.assert_close(model.seen(batch["clip"], other, "clip", "real").flip(0) - batch["clip"].flip(0),
+                               seen - batch["clip"])  # fmt: skip
+    assert not torch.equal(seen, model.seen(batch["clip"], batch, "clip", "d"))
+    with pytest.raises(UsageError, match="judge_noise"):
+        MoCoGAN(judge_noise=-1.0, **TINY)
+
+
 @pytest.mark.parametrize("num_classes", [None, 3])
 def test_terms(num_classes):
-    model = MoCoGAN(num_classes=num_classes, cls_weight=0.7, **TINY).double()
+    model = MoCoGAN(num_classes=num_classes, cls_weight=0.7, judge_noise=0.0, **TINY).double()
     batch = Clips(num_classes=num_classes).batch(0)
     batch["clip"] = batch["clip"].double()
     model._move = 0

@@ -50,16 +50,17 @@ def test_terms(num_classes):
     assert got_d == pytest.approx(expected_d, abs=1e-6) and got_g == pytest.approx(expected_g, abs=1e-6)
 
 
-def test_each_period_plays_its_own_game():
-    model = MultiPeriodGAN(**SMALL)
+@pytest.mark.parametrize("mode", ["joint", "staged"])
+def test_a_period_teaches_its_own_network_and_in_joint_mode_the_coarser_ones(mode):
+    model = MultiPeriodGAN(mode=mode, **SMALL)
     model._move = 0
     terms = model.generator_losses(data().batch(0))
     networks = {"p4": model.generator.keys, "p2": model.generator.between[0], "p1": model.generator.between[1]}
-    for name, term in terms.items():
+    for i, (name, term) in enumerate(terms.items()):
         model.zero_grad()
         term.backward(retain_graph=True)
-        moved = {k for k, n in networks.items() if any(p.grad is not None and p.grad.any() for p in n.parameters())}
-        assert moved == {name}
+        moved = [k for k, n in networks.items() if any(p.grad is not None and p.grad.any() for p in n.parameters())]
+        assert moved == (list(networks)[: i + 1] if mode == "joint" else [name])
 
 
 def test_staged_training_moves_one_period_at_a_time():

@@ -53,11 +53,20 @@ def readable(message: str, options: list[str]) -> str:
     if match := re.search(r"Problem with given class_path '([\w.]+)':.*?Option '([\w.]+)' is not accepted", text):
         accepted = _arguments_of(match[1])
         name = match[2].split(".")[-1]
+        if match[1].endswith(("LightningDataModule", "AdversarialModule")):
+            return (
+                f"{section}.{name} is given before {section}.class_path: put --config EXPERIMENT before its overlays."
+            )
+        accepted = [a for a in accepted if not (a == "domains" and "PairDataModule" in match[1])]  # set by domain_a, _b
         return (
             f"{section}.{match[2]}: {match[1].rpartition('.')[2]} has no such argument.{_nearest(name, accepted)} "
             f"Accepted: {', '.join(accepted)}."
         )
     if match := re.search(r"Expected a dot import path string: (\S+)", text):
+        inside = re.findall(r'Parser key "([\w.]+)"', text)[-1:]
+        if inside and inside[0] != section:
+            word = ", or `mirror`" if "Literal['mirror']" in text else ""
+            return f"{section}.{inside[0]}: there is no class {match[1]!r}. Accepted: a full import path{word}."
         data = ["ClipDataModule", "PairDataModule", "DomainDataModule"]
         accepted = {"model": sorted(families()), "data": data}.get(section, [])
         listed = f" Accepted: {', '.join(accepted)}, or a full import path." if accepted else ""

@@ -8,8 +8,10 @@ its own discriminator on its own scale) along time instead of space; temporal py
     D_p minimises  E softplus(-D_p(x_p)) + E softplus(D_p(G_p))
     G_p minimises  E softplus(-D_p(G_p)),    G_p = interleave(G_2p, g_p(G_2p, z)),    G_P = g_P(z)
 
-Frames shared by two periods are the same frames. `mode: joint` moves all periods at every step; `staged` trains one
-after the other, coarse to fine, `stage_clips` real clips each.
+Frames shared by two periods are the same frames. `mode: joint` moves all periods at every step, and a period's judge
+teaches the generators of coarser ones too: D_p sees their frames beside g_p's, so that a g_p alone could not win by any
+frame of its own, and flickers. `staged` trains one after the other, coarse to fine, `stage_clips` real clips each; what
+is finished stays as it is.
 Any length by chaining: g_P also learns, on a share of its clips, to continue a given frame; a longer clip is made of
 segments, each continuing the last key frame of the one before, refined as a whole.
 Names in code: g_P -> `generator.keys`, g_p -> `generator.between`, D_p -> `discriminator["p<p>"]`.
@@ -84,7 +86,8 @@ class MultiPeriodGAN(AdversarialModule):
         upto = steps.index(self._active[-1]) + 1
         with torch.set_grad_enabled(player == "g"):
             keys = self.generator.keys(z, label, batch["clip"][:, :, :1], has)
-            clips = self.generator.refine(keys, z[:, :, None].expand(-1, -1, keys.shape[2]), label, upto)
+            path = z[:, :, None].expand(-1, -1, keys.shape[2])
+            clips = self.generator.refine(keys, path, label, upto, detached=self.mode == "staged")
         return {p: clip for p, clip in zip(steps, clips) if p in self._active}
 
     def discriminate(self, clip: Tensor, batch: dict[str, Tensor], period: int = 1) -> Tensor:

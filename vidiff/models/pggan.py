@@ -11,8 +11,8 @@ update per generator update is enough, and the authors' later networks use it.
 Paper -> code: alpha, the weight of the stage that fades in -> `position`; images shown per fade and per stabilisation
 -> `fade_clips`, `stable_clips`; equalised learning rate, pixel norm, minibatch standard deviation ->
 `vidiff.nn.progressive`. Where it stands is a function of the clips seen, and is stored with the weights.
-Deviations: time axis (a stage of half the frames is a video of half the frame rate: every second frame); one strided
-or transposed convolution per stage instead of resampling and two convolutions; no drift term; the moving average is
+Deviations: time axis (a stage of half the frames is a video of half the frame rate: every second frame); one
+convolution per stage instead of two; no drift term; the moving average is
 shorter than elsewhere (`ema_decay`), since new stages have to arrive in it.
 """
 

@@ -128,14 +128,16 @@ class MultiPeriodGenerator(nn.Module):
             latents.append(z[:, s, :, None].expand(-1, -1, k - 1))
         return frames, torch.cat(latents, dim=2)
 
-    def refine(self, frames: Tensor, z: Tensor, label: Tensor | None, upto: int | None = None) -> list[Tensor]:
+    def refine(
+        self, frames: Tensor, z: Tensor, label: Tensor | None, upto: int | None = None, detached: bool = False
+    ) -> list[Tensor]:
         """Key frames (B, C, n, H, W) and latents (B, Z, n) -> clips of period P, P/2, ..., 1 (or the first `upto`).
 
-        Each generator receives the frames before it as data: gradients end there, every period plays its own game.
+        Each network's gradients reach the ones before it too, but for `detached`, where it receives frames as data.
         """
         clips = [frames]
         for network in self.between[: None if upto is None else upto - 1]:
-            known = clips[-1].detach()
+            known = clips[-1].detach() if detached else clips[-1]
             clips.append(interleave(known, network(known, z, label)))
             z = z.repeat_interleave(2, dim=2)
         return clips

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from vidiff.clip import ClipSpec
 from vidiff.nn.blocks import ClassEmbedding, check_frames, spatial_stages, time_doublings
 from vidiff.nn.generators import MAX_MULTIPLIER
+from vidiff.nn.r3 import shrink
 
 GROUP = 4  # clips that share a standard deviation
 
@@ -118,7 +119,10 @@ class _Growing(nn.Module):
 
 
 class GrowingGenerator(_Growing):
-    """z -> 4x4 grid -> transposed convolutions with pixel norm -> a clip at the current stage, enlarged to full size.
+    """z -> 4x4 grid -> per stage nearest-neighbour enlargement and a convolution with pixel norm -> a clip.
+
+    The clip of the current stage is enlarged to full size. Transposed convolutions in the place of the two steps start
+    as a checkerboard in every new stage, which short stages do not unlearn.
 
     Args:
         spec: sizes; `width` is the number of channels one stage below the last. Raises ValueError where the frames
@@ -132,10 +136,8 @@ class GrowingGenerator(_Growing):
         self.start = Equalised(nn.Linear(inputs, c[0] * self.t0 * 16), inputs)
         self.first = _conv(c[0], c[0], 3, padding=1)
         self.blocks = nn.ModuleList()
-        for s in range(1, self.last + 1):
-            kernel_t, stride_t = (4, 2) if self.times[s] else (3, 1)
-            up = nn.ConvTranspose3d(c[s - 1], c[s], (kernel_t, 4, 4), (stride_t, 2, 2), 1)
-            self.blocks.append(Equalised(up, c[s - 1] * 4 * kernel_t / stride_t))
+        for a, b in zip(c, c[1:]):
+            self.blocks.append(_conv(a, b, 3, padding=1))
         self.to_clip = nn.ModuleList(_conv(n, spec.channels, 1, gain=1.0) for n in c)
 
     def render(self, z: Tensor, label: Tensor | None, stage: int, alpha: float = 1.0) -> Tensor:
@@ -146,8 +148,8 @@ class GrowingGenerator(_Growing):
         x = pixel_norm(F.leaky_relu(x, 0.2))
         x = pixel_norm(F.leaky_relu(self.first(x), 0.2))
         below = x
-        for block in self.blocks[:stage]:
-            below, x = x, pixel_norm(F.leaky_relu(block(x), 0.2))
+        for s, block in enumerate(self.blocks[:stage], start=1):
+            below, x = x, pixel_norm(F.leaky_relu(block(self.enlarge(x, s)), 0.2))
         clip = self.to_clip[stage](x)
         if alpha < 1.0:
             clip = torch.lerp(self.enlarge(self.to_clip[stage - 1](below), stage), clip, alpha)
@@ -159,7 +161,7 @@ class GrowingGenerator(_Growing):
 
 
 class GrowingDiscriminator(_Growing):
-    """The mirror image: clips of any stage's size are reduced to the current one, then strided convolutions to a logit.
+    """The mirror image: clips, brought to the current stage's size -> per stage a convolution and a mean -> a logit.
 
     Args:
         spec: sizes, as for `GrowingGenerator`.
@@ -170,10 +172,8 @@ class GrowingDiscriminator(_Growing):
         c = self.channels
         self.from_clip = nn.ModuleList(_conv(spec.channels, n, 1) for n in c)
         self.blocks = nn.ModuleList()
-        for s in range(1, self.last + 1):
-            kernel_t, stride_t = (4, 2) if self.times[s] else (3, 1)
-            down = nn.Conv3d(c[s], c[s - 1], (kernel_t, 4, 4), (stride_t, 2, 2), 1)
-            self.blocks.append(Equalised(down, c[s] * 16 * kernel_t))
+        for a, b in zip(c, c[1:]):
+            self.blocks.append(_conv(b, a, 3, padding=1))
         self.last_conv = _conv(c[0] + 1, c[0], 3, padding=1)
         self.features = _conv(c[0], c[0], (self.t0, 4, 4))
         self.head = Equalised(nn.Linear(c[0], 1), c[0], gain=1.0)
@@ -184,7 +184,7 @@ class GrowingDiscriminator(_Growing):
         clip = self.at_stage(clip, stage)
         x = F.leaky_relu(self.from_clip[stage](clip), 0.2)
         for s in range(stage, 0, -1):
-            x = F.leaky_relu(self.blocks[s - 1](x), 0.2)
+            x = shrink(F.leaky_relu(self.blocks[s - 1](x), 0.2), self.times[s])
             if s == stage and alpha < 1.0:
                 below = F.leaky_relu(self.from_clip[s - 1](self.reduce(clip, s)), 0.2)
                 x = torch.lerp(below, x, alpha)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -82,21 +84,10 @@ def shrink(x: Tensor, time: bool) -> Tensor:
     return x.mean((3, 5, 7))
 
 
-def _residual_stages(channels: list[int], blocks: int) -> nn.ModuleList:
-    """A stage of residual blocks per grid, coarse to fine: `blocks` of expansion 2, a single narrow one on the finest.
-
-    On the finest grid a block costs eight times what it costs one grid below, and the strided convolution beside it
-    does part of its work.
-    """
-    depth = blocks * (len(channels) - 1) + 1
-    stages = [nn.Sequential(*[ResidualBlock(c, depth) for _ in range(blocks)]) for c in channels[:-1]]
-    return nn.ModuleList([*stages, nn.Sequential(ResidualBlock(channels[-1], depth, expansion=1))])
-
-
 def _plan(spec: ClipSpec) -> tuple[list[int], list[bool], int]:
     """Channels of the grids from 4x4 upwards, whether the step after each also acts on time, and frames of the first.
 
-    The last entry is the grid at half the resolution: the outermost step is a strided convolution.
+    The last entry is the grid at half the resolution.
     """
     check_frames(spec.num_frames)
     stages = spatial_stages(spec.resolution)
@@ -106,45 +97,60 @@ def _plan(spec: ClipSpec) -> tuple[list[int], list[bool], int]:
     return channels, times, -(-spec.num_frames // 2**doublings)
 
 
+def _residual_stages(channels: list[int], blocks: int) -> nn.ModuleList:
+    """`blocks` residual blocks for each grid, coarse to fine, none on the finest, then an activation."""
+    depth = max(1, blocks * (len(channels) - 1))
+    counts = [blocks] * (len(channels) - 1) + [0]
+    return nn.ModuleList(
+        nn.Sequential(*[ResidualBlock(c, depth) for _ in range(n)], nn.LeakyReLU(SLOPE))
+        for c, n in zip(channels, counts)
+    )
+
+
+def _kernel(time: bool) -> dict[str, tuple[int, int, int]]:
+    """Kernel, stride and padding of a convolution that halves or doubles space, and time if asked."""
+    return dict(kernel_size=(4 if time else 3, 4, 4), stride=(2 if time else 1, 2, 2), padding=(1, 1, 1))
+
+
 class R3Generator(nn.Module):
-    """z -> learned 4x4 basis -> residual stages with nearest upsampling -> transposed convolution to the clip.
+    """z -> learned 4x4 basis -> residual stages, a transposed convolution after each -> clip.
 
     Args:
         spec: sizes; `width` is the number of channels of the grid at half the resolution.
-        blocks: residual blocks per stage but the finest (the paper has 2 in all).
+        blocks: residual blocks per grid but the finest (the paper has 2).
     """
 
     def __init__(self, spec: ClipSpec, blocks: int = 2):
         super().__init__()
         self.spec = spec
-        channels, self.times, self.t0 = _plan(spec)
+        channels, times, t0 = _plan(spec)
         self.embed = ClassEmbedding(spec.num_classes, spec.latent_dim) if spec.num_classes else None
         inputs = spec.latent_dim * (2 if self.embed else 1)
-        self.basis = nn.Parameter(torch.randn(channels[0], self.t0, 4, 4))
+        self.basis = nn.Parameter(torch.randn(channels[0], t0, 4, 4))
         self.project = linear_init(nn.Linear(inputs, channels[0], bias=False))
         self.stages = _residual_stages(channels, blocks)
-        self.widths = nn.ModuleList(linear_init(nn.Conv3d(a, b, 1, bias=False)) for a, b in zip(channels, channels[1:]))
-        kernel_t, stride_t = (4, 2) if self.times[-1] else (3, 1)
-        self.head = nn.ConvTranspose3d(channels[-1], spec.channels, (kernel_t, 4, 4), (stride_t, 2, 2), 1)
-        # Each output voxel sums over kernel / stride taps of every channel.
-        taps = channels[-1] * 4 * kernel_t / stride_t
-        nn.init.normal_(self.head.weight, 0.0, 0.25 * taps**-0.5)
-        nn.init.zeros_(self.head.bias)
+        self.ups = nn.ModuleList()
+        for a, b, time in zip(channels, [*channels[1:], spec.channels], times):
+            up = nn.ConvTranspose3d(a, b, **_kernel(time))
+            # Each output voxel sums over kernel / stride taps of every channel, of one frame only over the middle one.
+            taps = a * math.prod(k / s for k, s in zip(up.kernel_size, up.stride)) / (3 if spec.num_frames == 1 else 1)
+            gain = 0.25 if b == spec.channels else math.sqrt(2 / (1 + SLOPE**2))
+            nn.init.normal_(up.weight, 0.0, gain * taps**-0.5)
+            nn.init.zeros_(up.bias)
+            self.ups.append(up)
 
     def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
         """z (B, Z), label (B,) or None -> clip (B, C, T, H, W) in [-1, 1]."""
         if self.embed is not None:
             z = torch.cat([z, self.embed(label).to(z.dtype)], dim=1)
         x = self.project(z)[:, :, None, None, None] * self.basis  # (B, D, 1, 1, 1) * (D, t, 4, 4)
-        for i, stage in enumerate(self.stages):
-            if i:
-                x = enlarge(self.widths[i - 1](x), self.times[i - 1])
-            x = stage(x)
-        return torch.tanh(self.head(x))[:, :, : self.spec.num_frames]
+        for stage, up in zip(self.stages, self.ups):
+            x = up(stage(x))
+        return torch.tanh(x)[:, :, : self.spec.num_frames]
 
 
 class R3Discriminator(nn.Module):
-    """Strided convolution -> residual stages with mean downsampling -> depthwise 4x4 basis -> logit.
+    """Strided convolutions with a residual stage after each -> depthwise 4x4 basis -> logit.
 
     With classes the logit gets a projection term (Miyato and Koyama 2018, 1802.05637), scaled by sqrt(D).
 
@@ -158,13 +164,11 @@ class R3Discriminator(nn.Module):
         self.spec = spec
         channels, times, _ = _plan(spec)
         self.stages = nn.ModuleList(reversed(_residual_stages(channels, blocks)))  # fine to coarse
-        channels, self.times = channels[::-1], times[::-1]
-        kernel_t, stride_t = (4, 2) if self.times[0] else (3, 1)
-        self.stem = linear_init(nn.Conv3d(spec.channels, channels[0], (kernel_t, 4, 4), (stride_t, 2, 2), 1))
-        self.widths = nn.ModuleList(linear_init(nn.Conv3d(a, b, 1, bias=False)) for a, b in zip(channels, channels[1:]))
-        t = spec.num_frames // 2 if self.times[0] else spec.num_frames
-        for time in self.times[1:]:
-            t = -(-t // 2) if time else t
+        channels, times, t = [*channels, spec.channels][::-1], times[::-1], spec.num_frames
+        self.downs = nn.ModuleList()
+        for a, b, time in zip(channels, channels[1:], times):
+            self.downs.append(he_init(nn.Conv3d(a, b, **_kernel(time))))
+            t = t // 2 if time else t
         d = channels[-1]
         self.basis = linear_init(nn.Conv3d(d, d, (t, 4, 4), groups=d, bias=False))
         self.head = linear_init(nn.Linear(d, 1))
@@ -172,11 +176,9 @@ class R3Discriminator(nn.Module):
 
     def forward(self, clip: Tensor, label: Tensor | None = None) -> Tensor:
         """clip (B, C, T, H, W) in [-1, 1], label (B,) or None -> logits (B,)."""
-        x = self.stem(clip)
-        for i, stage in enumerate(self.stages):
-            if i:
-                x = self.widths[i - 1](shrink(x, self.times[i]))
-            x = stage(x)
+        x = clip
+        for down, stage in zip(self.downs, self.stages):
+            x = stage(down(x))
         features = self.basis(x).flatten(1)  # (B, D, 1, 1, 1) -> (B, D)
         logits = self.head(features).squeeze(1)
         if self.embed is not None:
