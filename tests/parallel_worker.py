@@ -36,6 +36,8 @@ def main() -> None:
         "diffaugment": lambda: DiffAugment(DiffAugment.POLICIES),
     }.get(args.augment, lambda: None)()
     networks, sizes = dict(discriminator_augment=augment), {**TINY, "num_frames": 8, "num_classes": 2}
+    if args.family == "MoCoGAN":
+        networks["judge_noise"] = 0.0  # what networks draw inside is each process's own
     if not args.own:
         sizes = TINY
         networks["generator"] = lambda spec: ConvGenerator(spec, norm=args.norm)

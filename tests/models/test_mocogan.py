@@ -8,13 +8,13 @@ import pytest
 import torch
 import yaml
 from helpers import TINY, Clips, quiet_trainer
+from torch import nn
 
 from vidiff.cli import experiments_dir
 from vidiff.clip import ClipSpec
-from vidiff.errors import UsageError
 from vidiff.models.mocogan import MoCoGAN
 from vidiff.nn.blocks import count_parameters
-from vidiff.nn.moco import ClipDiscriminator, MoCoGenerator
+from vidiff.nn.moco import ClipDiscriminator, MoCoDiscriminators, MoCoGenerator, Noise
 
 
 def softplus(x: float) -> float:
@@ -44,18 +44,19 @@ def test_the_published_network_to_the_parameter():
     assert [x.shape for x in module.discriminator["clip"](real)] == [(2, 1), (2, 4)]
 
 
-def test_judges_see_noise_of_the_slots():
-    model = MoCoGAN(judge_noise=0.3, **TINY)
-    batch = Clips().batch(0)
-    model._move = 0
-    seen = model.seen(batch["clip"], batch, "clip", "real")
-    assert float((seen - batch["clip"]).std()) == pytest.approx(0.3, rel=0.05)
-    other = dict(batch, slot=batch["slot"].flip(0))
-    torch.testing.assert_close(model.seen(batch["clip"], other, "clip", "real").flip(0) - batch["clip"].flip(0),
-                               seen - batch["clip"])  # fmt: skip
-    assert not torch.equal(seen, model.seen(batch["clip"], batch, "clip", "d"))
-    with pytest.raises(UsageError, match="judge_noise"):
-        MoCoGAN(judge_noise=-1.0, **TINY)
+def test_judges_are_noisy_in_training_alone():
+    spec, clip = ClipSpec(3, 8, 16, width=4), torch.randn(2, 3, 8, 16, 16)
+    noisy, plain = MoCoDiscriminators(spec, 0.3), MoCoDiscriminators(spec)
+    noisy.load_state_dict(plain.state_dict())
+    x = torch.zeros(4, 64, 64)
+    assert float(Noise(0.3)(x).std()) == pytest.approx(0.3, rel=0.05)
+    assert sum(isinstance(m, Noise) for m in noisy.modules()) == sum(isinstance(m, nn.Conv3d) for m in noisy.modules())
+    assert not torch.equal(noisy["clip"](clip)[0], plain["clip"](clip)[0])
+    noisy.eval(), plain.eval()
+    noisy.load_state_dict(plain.state_dict())
+    assert torch.equal(noisy["clip"](clip)[0], plain["clip"](clip)[0])
+    with pytest.raises(ValueError, match="noise"):
+        MoCoDiscriminators(spec, -1.0)
 
 
 @pytest.mark.parametrize("num_classes", [None, 3])

@@ -12,9 +12,7 @@ D_I, D_V -> `discriminator["frame"]`, `["clip"]`, Q -> the clip judge's further 
 S_1 (one random frame) -> `one_frame`. Without classes there is neither category nor Q.
 Where paper and authors' code differ the code is followed: D learns Q from real labels, G is asked for its category.
 Deviations: the frame is taken from the same generated clip that the clip judge sees, categories have the data's
-frequencies, noise on the judges' input alone (in the code before each of their layers; its published command sets 0.1,
-and without any the clip judge always wins: movement dies within a few hundred updates), no weight decay (1e-5 in the
-code); other clip sizes than 16x64x64 have fewer or
+frequencies, no weight decay (1e-5 in the code); other clip sizes than 16x64x64 have fewer or
 more layers and kernels as long as there are frames; samples come from a moving average of G.
 """
 
@@ -28,7 +26,6 @@ from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor, nn
 
 from vidiff import keyed
-from vidiff.errors import UsageError
 from vidiff.losses import standard_d, standard_g
 from vidiff.models.base import AdversarialModule, NetworkFactory, Player
 from vidiff.nn.moco import MoCoDiscriminators, MoCoGenerator
@@ -43,10 +40,11 @@ class MoCoGAN(AdversarialModule):
     Args:
         motion_dim: size of the motion latent (10 in the paper's code).
         generator: network factory; None = a `MoCoGenerator` with that `motion_dim`.
-        discriminator: factory of a ModuleDict with `frame` and `clip`.
+        discriminator: factory of a ModuleDict with `frame` and `clip`; None = `MoCoDiscriminators`.
         optimizer_g, optimizer_d: the code's Adam, learning rate 2e-4 and beta1 0.5.
         cls_weight: lambda, weight of the classification terms of both players.
-        judge_noise: standard deviation of the noise on what the judges see in training; clips are in [-1, 1].
+        judge_noise: standard deviation of the noise before each layer of the judges in training (0.1 in the command
+            that the authors publish).
         kwargs: sizes and the step, see `AdversarialModule`; `latent_dim` (50 in the paper) is the content's.
     """
 
@@ -54,7 +52,7 @@ class MoCoGAN(AdversarialModule):
         self,
         motion_dim: int = 10,
         generator: NetworkFactory | None = None,
-        discriminator: NetworkFactory = lambda spec: MoCoDiscriminators(spec),
+        discriminator: NetworkFactory | None = None,
         optimizer_g: OptimizerCallable = lambda p: Adam(p, lr=2e-4, beta1=0.5, beta2=0.999),
         optimizer_d: OptimizerCallable = lambda p: Adam(p, lr=2e-4, beta1=0.5, beta2=0.999),
         cls_weight: float = 1.0,
@@ -64,15 +62,13 @@ class MoCoGAN(AdversarialModule):
     ):
         super().__init__(
             generator=generator or (lambda spec: MoCoGenerator(spec, motion_dim)),
-            discriminator=discriminator,
+            discriminator=discriminator or (lambda spec: MoCoDiscriminators(spec, judge_noise)),
             optimizer_g=optimizer_g,
             optimizer_d=optimizer_d,
             latent_dim=latent_dim,
             **kwargs,
         )
-        if judge_noise < 0:
-            raise UsageError(f"model.judge_noise must not be negative, got {judge_noise}")
-        self.motion_dim, self.cls_weight, self.judge_noise = motion_dim, cls_weight, judge_noise
+        self.motion_dim, self.cls_weight = motion_dim, cls_weight
 
     def motion_noise(self, slots: Sequence[int], num_frames: int, *parts: int | str) -> Tensor:
         """h_0 and e_1 .. e_T (len(slots), 1 + T, M), each row a function of (seed, parts, slot)."""
@@ -92,14 +88,6 @@ class MoCoGAN(AdversarialModule):
         t = keyed.integers(batch["slot"].tolist(), clip.shape[2], self.seed, "frame", *parts).to(clip.device)
         return clip[torch.arange(len(clip), device=clip.device), :, t][:, :, None]
 
-    def seen(self, clip: Tensor, batch: dict[str, Tensor], *parts: int | str) -> Tensor:
-        """What a judge sees of clips (B, C, T, H, W): augmented, and noisy (noise a function of seed, parts, slot)."""
-        clip = self.augmented(clip)
-        if not self.judge_noise:
-            return clip
-        noise = keyed.normal(batch["slot"].tolist(), tuple(clip.shape[1:]), self.seed, "judge", *parts, self._move)
-        return clip + self.judge_noise * noise.to(clip)
-
     def discriminate(self, clip: Tensor, batch: dict[str, Tensor]) -> Tensor:
         """The clip judge's logits (B, P)."""
         return self.discriminator["clip"](self.augmented(clip))[0]
@@ -108,11 +96,10 @@ class MoCoGAN(AdversarialModule):
         real, fake = batch["clip"], self.fake_clips(batch, "d")
         frame, clip = self.discriminator["frame"], self.discriminator["clip"]
         frame_real, frame_fake = standard_d(
-            frame(self.seen(self.one_frame(real, batch, "real"), batch, "frame", "real")),
-            frame(self.seen(self.one_frame(fake, batch, "d"), batch, "frame", "d")),
+            frame(self.augmented(self.one_frame(real, batch, "real"))),
+            frame(self.augmented(self.one_frame(fake, batch, "d"))),
         )
-        real_logits, real_class = clip(self.seen(real, batch, "clip", "real"))
-        fake_logits, _ = clip(self.seen(fake, batch, "clip", "d"))
+        (real_logits, real_class), (fake_logits, _) = clip(self.augmented(real)), clip(self.augmented(fake))
         self.watch(real_logits, fake_logits)
         clip_real, clip_fake = standard_d(real_logits, fake_logits)
         terms = {"frame_real": frame_real, "frame_fake": frame_fake, "clip_real": clip_real, "clip_fake": clip_fake}
@@ -120,10 +107,8 @@ class MoCoGAN(AdversarialModule):
 
     def generator_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         fake = self.fake_clips(batch, "g")
-        frame_logits = self.discriminator["frame"](
-            self.seen(self.one_frame(fake, batch, "g", self._move), batch, "frame", "g")
-        )
-        clip_logits, fake_class = self.discriminator["clip"](self.seen(fake, batch, "clip", "g"))
+        frame_logits = self.discriminator["frame"](self.augmented(self.one_frame(fake, batch, "g", self._move)))
+        clip_logits, fake_class = self.discriminator["clip"](self.augmented(fake))
         terms = {"frame": standard_g(frame_logits), "clip": standard_g(clip_logits)}
         return terms | self._class_term(fake_class, batch["label"])
 

@@ -48,26 +48,38 @@ class MoCoGenerator(nn.Module):
         return torch.tanh(self.head(self.decoder(path[..., None, None])))
 
 
-def _judge(channels: list[int], head: nn.Module, kernels: list[int]) -> nn.Sequential:
+class Noise(nn.Module):
+    """x + sigma * normal, in training; drawn from the global generator, which every step sets."""
+
+    def __init__(self, sigma: float):
+        super().__init__()
+        self.sigma = sigma
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.sigma * torch.randn_like(x) if self.training and self.sigma else x
+
+
+def _judge(channels: list[int], head: nn.Module, kernels: list[int], noise: float) -> nn.Sequential:
     """Strided convolutions over space, unpadded ones over time, BatchNorm from the second on, no biases."""
     layers: list[nn.Module] = []
     for i, (a, b) in enumerate(zip(channels, channels[1:])):
+        layers.append(Noise(noise))
         layers.append(nn.Conv3d(a, b, (kernels[i], 4, 4), (1, 2, 2), (0, 1, 1), bias=False))
         if i:
             layers.append(nn.BatchNorm3d(b))
         layers.append(nn.LeakyReLU(0.2))
-    return nn.Sequential(*layers, head)
+    return nn.Sequential(*layers, Noise(noise), head)
 
 
 class FrameDiscriminator(nn.Module):
     """D_I: frames (B, C, 1, H, W) -> logits of overlapping patches (B, P)."""
 
-    def __init__(self, spec: ClipSpec):
+    def __init__(self, spec: ClipSpec, noise: float = 0.0):
         super().__init__()
         stages = spatial_stages(spec.resolution)
         channels = [spec.channels] + [spec.width * min(2**i, MAX_MULTIPLIER) for i in range(stages - 1)]
         head = nn.Conv3d(channels[-1], 1, (1, 4, 4), (1, 2, 2), (0, 1, 1), bias=False)
-        self.layers = _judge(channels, head, [1] * stages)
+        self.layers = _judge(channels, head, [1] * stages, noise)
 
     def forward(self, frames: Tensor) -> Tensor:
         return self.layers(frames).flatten(1)
@@ -79,7 +91,7 @@ class ClipDiscriminator(nn.Module):
     One kernel of up to 4 frames a layer: with 16 frames of 64x64 exactly one window is left.
     """
 
-    def __init__(self, spec: ClipSpec):
+    def __init__(self, spec: ClipSpec, noise: float = 0.0):
         super().__init__()
         self.num_classes = spec.num_classes or 0
         stages, t, kernels = spatial_stages(spec.resolution), spec.num_frames, []
@@ -88,7 +100,7 @@ class ClipDiscriminator(nn.Module):
             t -= kernels[-1] - 1
         channels = [spec.channels] + [spec.width * min(2**i, MAX_MULTIPLIER) for i in range(stages)]
         head = nn.Conv3d(channels[-1], 1 + self.num_classes, (min(4, t), 4, 4), bias=False)
-        self.layers = _judge(channels, head, kernels)
+        self.layers = _judge(channels, head, kernels, noise)
 
     def forward(self, clip: Tensor) -> tuple[Tensor, Tensor | None]:
         out = self.layers(clip).flatten(2)  # (B, 1 + K, P, 1, 1) -> (B, 1 + K, P)
@@ -96,7 +108,15 @@ class ClipDiscriminator(nn.Module):
 
 
 class MoCoDiscriminators(nn.ModuleDict):
-    """`frame` and `clip`: the two judges as one player."""
+    """`frame` and `clip`: the two judges as one player.
 
-    def __init__(self, spec: ClipSpec):
-        super().__init__({"frame": FrameDiscriminator(spec), "clip": ClipDiscriminator(spec)})
+    Args:
+        spec: sizes.
+        noise: standard deviation of the noise before each of their convolutions, in training. Without it the clip judge
+            is right about every clip from the first hundreds of updates on and movement dies. ValueError if negative.
+    """
+
+    def __init__(self, spec: ClipSpec, noise: float = 0.0):
+        if noise < 0:
+            raise ValueError(f"noise must not be negative, got {noise}")
+        super().__init__({"frame": FrameDiscriminator(spec, noise), "clip": ClipDiscriminator(spec, noise)})
