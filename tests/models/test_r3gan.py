@@ -46,9 +46,9 @@ def test_gamma_falls_along_half_a_cosine():
     model = R3GAN(r1_gamma=9.0, r1_gamma_final=1.0, burn_in=10, **TINY)
     values = []
     for model.batches_seen in (0, 5, 10, 99):
-        values.append(model.gamma())
+        values.append(model.burned_in(9.0, 1.0))
     assert values == pytest.approx([9.0, 5.0, 1.0, 1.0])
-    assert R3GAN(r1_gamma_final=1.0, burn_in=0, **TINY).gamma() == 1.0
+    assert R3GAN(burn_in=0, **TINY).burned_in(9.0, 1.0) == 1.0
     with pytest.raises(UsageError, match="r1_gamma"):
         R3GAN(r1_gamma=-1.0, **TINY)
 

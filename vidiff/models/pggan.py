@@ -13,7 +13,8 @@ Paper -> code: alpha, the weight of the stage that fades in -> `position`; image
 `vidiff.nn.progressive`. Where it stands is a function of the clips seen, and is stored with the weights.
 Deviations: time axis (a stage of half the frames is a video of half the frame rate: every second frame); one
 convolution per stage instead of two; no drift term; the moving average is
-shorter than elsewhere (`ema_decay`), since new stages have to arrive in it.
+shorter than elsewhere (`ema_decay`), since new stages have to arrive in it; the learning rate is 3e-3, not 1e-3: with
+equalised layers it is the share of a weight that a step can change, and a stage here has hundreds of steps, not 40,000.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class PGGAN(AdversarialModule):
 
     Args:
         generator, discriminator: factories of growing networks.
-        optimizer_g, optimizer_d: the paper's Adam, learning rate 1e-3 and betas (0, 0.99).
+        optimizer_g, optimizer_d: Adam, betas (0, 0.99) as in the paper, learning rate 3e-3.
         fade_clips: real clips shown while a stage fades in.
         stable_clips: real clips shown at each stage before the next one starts.
         r1_gamma: weight of the gradient penalty on real clips, at the size of the current stage.
@@ -50,8 +51,8 @@ class PGGAN(AdversarialModule):
         self,
         generator: NetworkFactory = lambda spec: GrowingGenerator(spec),
         discriminator: NetworkFactory = lambda spec: GrowingDiscriminator(spec),
-        optimizer_g: OptimizerCallable = lambda p: Adam(p, lr=1e-3, beta1=0.0, beta2=0.99),
-        optimizer_d: OptimizerCallable = lambda p: Adam(p, lr=1e-3, beta1=0.0, beta2=0.99),
+        optimizer_g: OptimizerCallable = lambda p: Adam(p, lr=3e-3, beta1=0.0, beta2=0.99),
+        optimizer_d: OptimizerCallable = lambda p: Adam(p, lr=3e-3, beta1=0.0, beta2=0.99),
         fade_clips: int = 2000,
         stable_clips: int = 2000,
         r1_gamma: float = 1.0,

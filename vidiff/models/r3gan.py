@@ -6,12 +6,14 @@ Huang, Gokaslan, Kuleshov, Tompkin 2024, "The GAN is dead; long live the GAN! A 
     G minimises  E softplus(-(D(G(z)) - D(x)))
 
 Paper -> code: f(-t) = softplus(-t) on paired differences -> `relativistic_d`, `relativistic_g`; gamma ->
-`r1_gamma`, falling along half a cosine to `r1_gamma_final` in `burn_in` batches; Adam with beta1 = 0 -> `optimizer_*`.
+`r1_gamma`, falling along half a cosine to `r1_gamma_final` in `burn_in` batches; the learning rate, falling along
+with it to `lr_final` times what it was; Adam with beta1 = 0 -> `optimizer_*`.
 No normalisation, fix-up initialisation, grouped convolutions and a learned 4x4 basis: `vidiff.nn.r3`.
-Deviations: 3-D convolutions; at full resolution a strided convolution instead of a stage of blocks, and at half of
-it one narrow block instead of two, which makes an update several times cheaper; only gamma is scheduled (the learning
-rate by `lr_schedule`, beta2 is constant); gamma is larger than the paper's at 32x32, as a clip has more pixels; the
-learning rate is 2e-3, not 2e-4, for runs of hundreds of updates of 16 clips: for long ones lower it or let it decay.
+Deviations: 3-D convolutions; grids are joined by strided and transposed convolutions with an activation, not by
+resampling and 1x1 convolutions, and at half the resolution there is nothing else, which makes an update cheaper and,
+as far as a few hundred updates show, better; beta2 is constant; gamma is larger than the paper's at 32x32, as a clip
+has more pixels; the learning rate begins at 2e-3, not 2e-4, for runs of hundreds of updates of 8 clips, and falls
+further.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from torch import Tensor
 
 from vidiff.errors import UsageError
 from vidiff.losses import relativistic_d, relativistic_g
-from vidiff.models.base import AdversarialModule, NetworkFactory
+from vidiff.models.base import AdversarialModule, NetworkFactory, Player
 from vidiff.nn.r3 import R3Discriminator, R3Generator
 from vidiff.optim import Adam
 from vidiff.penalties import logits_and_penalty
@@ -38,7 +40,8 @@ class R3GAN(AdversarialModule):
         optimizer_g, optimizer_d: Adam, beta1 0 and beta2 0.99 as in the paper, learning rate 2e-3.
         r1_gamma: gamma, weight of both penalties at the start.
         r1_gamma_final: gamma after `burn_in` batches.
-        burn_in: batches over which gamma falls; 0 = `r1_gamma_final` from the start.
+        lr_final: factor of both learning rates after `burn_in` batches (0.25 in the paper).
+        burn_in: batches over which gamma and the rates fall; 0 = their final values from the start.
         kwargs: sizes and the step, see `AdversarialModule`.
     """
 
@@ -52,23 +55,29 @@ class R3GAN(AdversarialModule):
         optimizer_d: OptimizerCallable = lambda p: Adam(p, lr=2e-3, beta1=0.0, beta2=0.99),
         r1_gamma: float = 10.0,
         r1_gamma_final: float = 1.0,
-        burn_in: int = 2000,
+        lr_final: float = 0.1,
+        burn_in: int = 1000,
         **kwargs,
     ):
         super().__init__(
             generator=generator, discriminator=discriminator, optimizer_g=optimizer_g, optimizer_d=optimizer_d, **kwargs
         )
-        if min(r1_gamma, r1_gamma_final) < 0 or burn_in < 0:
-            raise UsageError("R3GAN: r1_gamma, r1_gamma_final and burn_in must not be negative")
-        self.r1_gamma, self.r1_gamma_final, self.burn_in = r1_gamma, r1_gamma_final, burn_in
+        if min(r1_gamma, r1_gamma_final, burn_in) < 0 or not 0 < lr_final <= 1:
+            raise UsageError("R3GAN: r1_gamma, r1_gamma_final and burn_in must not be negative, lr_final in (0, 1]")
+        self.r1_gamma, self.r1_gamma_final, self.lr_final, self.burn_in = r1_gamma, r1_gamma_final, lr_final, burn_in
 
-    def gamma(self) -> float:
+    def burned_in(self, start: float, final: float) -> float:
         """final + (start - final) * 1/2 (1 + cos(pi * min(batches / burn_in, 1)))."""
         done = min(self.batches_seen / self.burn_in, 1.0) if self.burn_in else 1.0
-        return self.r1_gamma_final + (self.r1_gamma - self.r1_gamma_final) * 0.5 * (1.0 + math.cos(math.pi * done))
+        return final + (start - final) * 0.5 * (1.0 + math.cos(math.pi * done))
+
+    def rate_factor(self, player: Player) -> float:
+        """Of the schedule and strategies, times the burn-in's."""
+        return super().rate_factor(player) * self.burned_in(1.0, self.lr_final)
 
     def discriminator_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        critic, gamma = lambda clips: self.discriminate(clips, batch), self.gamma()
+        critic = lambda clips: self.discriminate(clips, batch)  # noqa: E731
+        gamma = self.burned_in(self.r1_gamma, self.r1_gamma_final)
         real_logits, r1 = self.penalty(logits_and_penalty, critic, batch["clip"])
         fake_logits, r2 = self.penalty(logits_and_penalty, critic, self.fake_clips(batch, "d"))
         self.watch(real_logits, fake_logits)
