@@ -140,13 +140,16 @@ class R3Generator(nn.Module):
             self.ups.append(up)
 
     def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        """z (B, Z), label (B,) or None -> clip (B, C, T, H, W) in [-1, 1]."""
+        """z (B, Z), label (B,) or None -> clip (B, C, T, H, W); linear output as in the authors' code.
+
+        A tanh is where it dies: on black ground, and without normalisation, it is saturated within 250 updates.
+        """
         if self.embed is not None:
             z = torch.cat([z, self.embed(label).to(z.dtype)], dim=1)
         x = self.project(z)[:, :, None, None, None] * self.basis  # (B, D, 1, 1, 1) * (D, t, 4, 4)
         for stage, up in zip(self.stages, self.ups):
             x = up(stage(x))
-        return torch.tanh(x)[:, :, : self.spec.num_frames]
+        return x[:, :, : self.spec.num_frames]
 
 
 class R3Discriminator(nn.Module):
