@@ -153,7 +153,7 @@ def test_shares_that_do_not_fit(bad, said):
 def test_any_network_can_be_equipped():
     """By the path of a layer, in other families' networks too; what they have and can do stays reachable."""
     part = partial(TemporalEncoder, kind="gru")
-    r3 = Equipped(SPEC, R3Generator, part, ["stages.-1", "stages.-2"])
+    r3 = Equipped(SPEC, R3Generator, part, ["ups.-2", "stages.-2"])
     assert r3(torch.randn(2, 4)).shape == (2, 3, 8, 32, 32) and r3.basis.shape == R3Generator(SPEC).basis.shape
     moco = Equipped(SPEC, MoCoGenerator, part, ["decoder.-1"])
     assert moco(torch.randn(2, 4), None, torch.randn(2, 9, 10)).shape == (2, 3, 8, 32, 32)
