@@ -10,10 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from vidiff.clip import ClipSpec
-from vidiff.models.dcgan import DCGAN
-from vidiff.models.wgan_gp import WGANGP
 from vidiff.nn.attention import SelfAttention
-from vidiff.nn.blocks import has_batch_norm
 from vidiff.nn.branches import BranchDiscriminator
 from vidiff.nn.discriminators import ConvDiscriminator
 from vidiff.nn.generators import ConvGenerator
@@ -219,13 +216,3 @@ def test_heads():
         HeadedDiscriminator(SMALL)
     with pytest.raises(ValueError, match="at least one"):
         HeadedDiscriminator(spec, classes=False)
-
-
-@pytest.mark.parametrize("family", [DCGAN, WGANGP])
-def test_mirror_as_a_word(family):
-    """The bare word mirrors whatever generator is configured, without BatchNorm where the game forbids it."""
-    generator = partial(Equipped, network=ConvGenerator, part=partial(SelfAttention, over="time"), after=["layers.-6"])
-    model = family(num_frames=8, resolution=32, width=4, latent_dim=4, generator=generator, discriminator="mirror")
-    assert isinstance(model.discriminator, MirrorDiscriminator)
-    assert any(isinstance(m, SelfAttention) for m in model.discriminator.layers)
-    assert has_batch_norm(model.discriminator) == (family is DCGAN)

@@ -65,8 +65,7 @@ def readable(message: str, options: list[str]) -> str:
     if match := re.search(r"Expected a dot import path string: (\S+)", text):
         inside = re.findall(r'Parser key "([\w.]+)"', text)[-1:]
         if inside and inside[0] != section:
-            word = ", or `mirror`" if "Literal['mirror']" in text else ""
-            return f"{section}.{inside[0]}: there is no class {match[1]!r}. Accepted: a full import path{word}."
+            return f"{section}.{inside[0]}: there is no class {match[1]!r}. Accepted: a full import path."
         data = ["ClipDataModule", "PairDataModule", "DomainDataModule"]
         accepted = {"model": sorted(families()), "data": data}.get(section, [])
         listed = f" Accepted: {', '.join(accepted)}, or a full import path." if accepted else ""

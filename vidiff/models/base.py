@@ -8,8 +8,7 @@ generator updates. (Where a stage trains D alone, the turns that G lets pass are
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
-from typing import Any, Callable, ClassVar, Iterable, Literal
+from typing import Any, Callable, ClassVar, Iterable
 
 import lightning as L
 import torch
@@ -26,8 +25,6 @@ from vidiff.models._heads import Heads
 from vidiff.models._record import Record
 from vidiff.models._sampling import Sampling
 from vidiff.models._strategies import Balance, Player, Stage, Strategies
-from vidiff.nn.blocks import Norm
-from vidiff.nn.mirror import MirrorDiscriminator
 from vidiff.optim import Plateau, Schedule
 from vidiff.parallel import (
     average_gradients,
@@ -40,7 +37,6 @@ from vidiff.parallel import (
 )
 
 NetworkFactory = Callable[[ClipSpec], nn.Module]
-DiscriminatorFactory = NetworkFactory | Literal["mirror"]
 
 
 class AdversarialModule(Heads, Sampling, Record, Strategies, L.LightningModule):
@@ -54,8 +50,7 @@ class AdversarialModule(Heads, Sampling, Record, Strategies, L.LightningModule):
         num_frames, resolution, channels, num_classes: sizes of a clip; set them on the data, they are linked.
         width: base channels of both networks.
         latent_dim: length of z.
-        generator, discriminator: network factories, called with a `ClipSpec`; where a family says so, the discriminator
-            may be `mirror`: the generator's stages in reverse order, see `vidiff.nn.mirror`.
+        generator, discriminator: network factories, called with a `ClipSpec`.
         optimizer_g, optimizer_d: optimiser factories, called with the player's parameters.
         lr_schedule: learning-rate factor over generator steps, for both players.
         n_critic: D updates per G update.
@@ -76,8 +71,6 @@ class AdversarialModule(Heads, Sampling, Record, Strategies, L.LightningModule):
 
     real_above: ClassVar[float | None] = 0.0
     """The logit above which D takes a clip for real; None where only differences count: the middle of both means."""
-    mirror_norm: ClassVar[Norm] = "batch"
-    """Normalisation of the discriminator that `mirror` builds."""
 
     def __init__(
         self,
@@ -89,7 +82,7 @@ class AdversarialModule(Heads, Sampling, Record, Strategies, L.LightningModule):
         latent_dim: int = 100,
         *,
         generator: NetworkFactory,
-        discriminator: DiscriminatorFactory,
+        discriminator: NetworkFactory,
         optimizer_g: OptimizerCallable,
         optimizer_d: OptimizerCallable,
         lr_schedule: Schedule = Schedule(),
@@ -128,8 +121,6 @@ class AdversarialModule(Heads, Sampling, Record, Strategies, L.LightningModule):
         self._generator_factory = generator
         with keyed.forked(seed, "weights"):
             self.generator = generator(self.spec)
-            if discriminator == "mirror":
-                discriminator = partial(MirrorDiscriminator, generator=generator, norm=self.mirror_norm)
             self.discriminator = discriminator(self.spec)
         self.generator_ema = GeneratorEMA(self.generator, ema_decay)
         self.discriminator_augment = discriminator_augment

@@ -17,7 +17,7 @@ from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
 
 from vidiff.losses import standard_d, standard_g
-from vidiff.models.base import AdversarialModule, DiscriminatorFactory, NetworkFactory
+from vidiff.models.base import AdversarialModule, NetworkFactory
 from vidiff.nn.discriminators import ConvDiscriminator
 from vidiff.nn.generators import ConvGenerator
 from vidiff.optim import Adam
@@ -27,7 +27,7 @@ class DCGAN(AdversarialModule):
     """Standard non-saturating game between two convolutional networks with BatchNorm.
 
     Args:
-        generator, discriminator: network factories, the latter or `mirror`.
+        generator, discriminator: network factories.
         optimizer_g, optimizer_d: the paper's Adam, learning rate 2e-4 and beta1 0.5.
         real_label: D's target for real clips; below 1 is one-sided label smoothing.
         kwargs: sizes and the step, see `AdversarialModule`.
@@ -36,7 +36,7 @@ class DCGAN(AdversarialModule):
     def __init__(
         self,
         generator: NetworkFactory = lambda spec: ConvGenerator(spec, norm="batch"),
-        discriminator: DiscriminatorFactory = lambda spec: ConvDiscriminator(spec, norm="batch"),
+        discriminator: NetworkFactory = lambda spec: ConvDiscriminator(spec, norm="batch"),
         optimizer_g: OptimizerCallable = lambda p: Adam(p, lr=2e-4, beta1=0.5, beta2=0.999),
         optimizer_d: OptimizerCallable = lambda p: Adam(p, lr=2e-4, beta1=0.5, beta2=0.999),
         real_label: float = 1.0,

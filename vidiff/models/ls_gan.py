@@ -22,7 +22,7 @@ from torch import Tensor
 
 from vidiff.errors import UsageError
 from vidiff.losses import loss_sensitive_d, wasserstein_g
-from vidiff.models.base import AdversarialModule, DiscriminatorFactory, NetworkFactory
+from vidiff.models.base import AdversarialModule, NetworkFactory
 from vidiff.nn.blocks import has_batch_norm
 from vidiff.nn.discriminators import ConvDiscriminator
 from vidiff.nn.generators import ConvGenerator
@@ -34,8 +34,7 @@ class LossSensitiveGAN(AdversarialModule):
     """Margin game: a generated clip has to lose against its real partner in proportion to their distance.
 
     Args:
-        generator, discriminator: network factories, the latter or `mirror`; the critic may not use BatchNorm while
-            `r1_gamma` is positive.
+        generator, discriminator: network factories; the critic may not use BatchNorm while `r1_gamma` is positive.
         optimizer_g, optimizer_d: the author's Adam, learning rate 2e-4 and beta1 0.5.
         margin: lambda, weight of the mean absolute difference (0 to 2) in the margin.
         r1_gamma: weight of the penalty on the loss function's gradient.
@@ -46,12 +45,11 @@ class LossSensitiveGAN(AdversarialModule):
     """
 
     real_above = None
-    mirror_norm = "layer"
 
     def __init__(
         self,
         generator: NetworkFactory = lambda spec: ConvGenerator(spec, norm="batch"),
-        discriminator: DiscriminatorFactory = lambda spec: ConvDiscriminator(spec, norm="layer"),
+        discriminator: NetworkFactory = lambda spec: ConvDiscriminator(spec, norm="layer"),
         optimizer_g: OptimizerCallable = lambda p: Adam(p, lr=2e-4, beta1=0.5, beta2=0.999),
         optimizer_d: OptimizerCallable = lambda p: Adam(p, lr=2e-4, beta1=0.5, beta2=0.999),
         margin: float = 10.0,

@@ -20,7 +20,7 @@ from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
 
 from vidiff.losses import laplacian, least_squares_d, least_squares_g
-from vidiff.models.base import AdversarialModule, DiscriminatorFactory, NetworkFactory
+from vidiff.models.base import AdversarialModule, NetworkFactory
 from vidiff.nn.discriminators import ConvDiscriminator
 from vidiff.nn.generators import ConvGenerator
 from vidiff.optim import Adam
@@ -30,7 +30,7 @@ class LSGAN(AdversarialModule):
     """Least-squares game between two convolutional networks with BatchNorm.
 
     Args:
-        generator, discriminator: network factories, the latter or `mirror`.
+        generator, discriminator: network factories.
         optimizer_g, optimizer_d: Adam, learning rate 2e-4 and beta1 0.5.
         fake_target, real_target, generator_target: the paper's a, b and c.
         laplacian_space, laplacian_time: weights of the generator's roughness, see `vidiff.losses.laplacian`.
@@ -40,7 +40,7 @@ class LSGAN(AdversarialModule):
     def __init__(
         self,
         generator: NetworkFactory = lambda spec: ConvGenerator(spec, norm="batch"),
-        discriminator: DiscriminatorFactory = lambda spec: ConvDiscriminator(spec, norm="batch"),
+        discriminator: NetworkFactory = lambda spec: ConvDiscriminator(spec, norm="batch"),
         optimizer_g: OptimizerCallable = lambda p: Adam(p, lr=2e-4, beta1=0.5, beta2=0.999),
         optimizer_d: OptimizerCallable = lambda p: Adam(p, lr=2e-4, beta1=0.5, beta2=0.999),
         fake_target: float = 0.0,

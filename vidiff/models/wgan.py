@@ -20,7 +20,7 @@ from torch.optim import RMSprop
 
 from vidiff.errors import UsageError
 from vidiff.losses import wasserstein_d, wasserstein_g
-from vidiff.models.base import AdversarialModule, DiscriminatorFactory, NetworkFactory, Player
+from vidiff.models.base import AdversarialModule, NetworkFactory, Player
 from vidiff.nn.discriminators import ConvDiscriminator
 from vidiff.nn.generators import ConvGenerator
 from vidiff.penalties import clip_weights_
@@ -30,7 +30,7 @@ class WGAN(AdversarialModule):
     """Wasserstein game, Lipschitz by weight clipping.
 
     Args:
-        generator, discriminator: network factories, the latter or `mirror`.
+        generator, discriminator: network factories.
         optimizer_g, optimizer_d: the paper's RMSProp, learning rate 5e-5.
         n_critic: critic updates per generator update.
         weight_clip: bound c on every parameter of the critic.
@@ -42,7 +42,7 @@ class WGAN(AdversarialModule):
     def __init__(
         self,
         generator: NetworkFactory = lambda spec: ConvGenerator(spec, norm="batch"),
-        discriminator: DiscriminatorFactory = lambda spec: ConvDiscriminator(spec, norm="batch"),
+        discriminator: NetworkFactory = lambda spec: ConvDiscriminator(spec, norm="batch"),
         optimizer_g: OptimizerCallable = lambda p: RMSprop(p, lr=5e-5),
         optimizer_d: OptimizerCallable = lambda p: RMSprop(p, lr=5e-5),
         n_critic: int = 5,

@@ -20,7 +20,7 @@ from torch import Tensor
 from vidiff import keyed
 from vidiff.errors import UsageError
 from vidiff.losses import wasserstein_d, wasserstein_g
-from vidiff.models.base import AdversarialModule, DiscriminatorFactory, NetworkFactory
+from vidiff.models.base import AdversarialModule, NetworkFactory
 from vidiff.nn.blocks import has_batch_norm
 from vidiff.nn.discriminators import ConvDiscriminator
 from vidiff.nn.generators import ConvGenerator
@@ -32,7 +32,7 @@ class WGANGP(AdversarialModule):
     """Wasserstein game, Lipschitz by a penalty on the critic's gradient.
 
     Args:
-        generator, discriminator: network factories, the latter or `mirror`; the critic may not use BatchNorm.
+        generator, discriminator: network factories; the critic may not use BatchNorm.
         optimizer_g, optimizer_d: the paper's Adam, learning rate 1e-4 and betas (0, 0.9).
         n_critic: critic updates per generator update.
         gp_weight: lambda, weight of the penalty.
@@ -43,12 +43,11 @@ class WGANGP(AdversarialModule):
     """
 
     real_above = None
-    mirror_norm = "layer"
 
     def __init__(
         self,
         generator: NetworkFactory = lambda spec: ConvGenerator(spec, norm="batch"),
-        discriminator: DiscriminatorFactory = lambda spec: ConvDiscriminator(spec, norm="layer"),
+        discriminator: NetworkFactory = lambda spec: ConvDiscriminator(spec, norm="layer"),
         optimizer_g: OptimizerCallable = lambda p: Adam(p, lr=1e-4, beta1=0.0, beta2=0.9),
         optimizer_d: OptimizerCallable = lambda p: Adam(p, lr=1e-4, beta1=0.0, beta2=0.9),
         n_critic: int = 5,
