@@ -166,6 +166,7 @@ WRONG = [
     (["--model.widht", "3"], "width"),
     (["--model.width", "wide"], "model.width"),
     (["--model.class_path", "DCGANN"], "DCGAN"),
+    (["--model.discriminator", "miror"], "model.discriminator: there is no class 'miror'"),
     (["--model.num_frames", "5"], "contradicts data.num_frames=8"),
     (["--config", "missing.yaml"], "missing.yaml"),
     (["--config", "broken.yaml"], "broken.yaml is not valid YAML"),
@@ -195,6 +196,18 @@ def test_usage_errors(fit, capsys, arguments, named):
 def test_no_model_named(capsys):
     assert main(["fit", "--config", "experiments/_tiny.yaml"]) == 2
     assert "no model is named" in capsys.readouterr().err
+
+
+def test_overlay_before_the_experiment(capsys):
+    layers = ["--config", "experiments/_tiny.yaml", "--config", "experiments/pggan.yaml"]
+    assert main(["fit", *layers, "--run_dir", "r"]) == 2
+    assert "put --config EXPERIMENT before its overlays" in capsys.readouterr().err
+
+
+def test_an_argument_that_others_set_is_not_offered(fit, capsys):
+    assert fit("--run_dir", "r", "--data.domains", "[a, b]", experiment="cyclegan") == 2
+    said = capsys.readouterr().err
+    assert "domain_a, domain_b" in said and "paired, domains" not in said
 
 
 def test_batch_norm_critic_is_refused(fit, capsys):
