@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -107,3 +108,12 @@ def test_refusals(folders, flags, error, text):
     with pytest.raises(error, match=text) as info:
         run(folders, *flags)
     assert info.value.exit_code == 2
+
+
+@pytest.mark.parametrize("more", [[], ["--per_frame"]])
+def test_class_folders_do_not_matter(folders, tmp_path, capsys, more):
+    for i, path in enumerate(sorted((folders / "real").iterdir())):
+        (tmp_path / "real" / "ab"[i % 2]).mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, tmp_path / "real" / "ab"[i % 2] / path.name)
+    shutil.copytree(folders / "fake", tmp_path / "fake")
+    assert run(tmp_path, "--metrics", "fvd_random", "--device", "cpu", "--num_clips", "4", *more) == 0

@@ -192,11 +192,14 @@ def _fake_clips(args, fakes, num_clips: int, resolution: int, console) -> Iterat
 
 def _clips(args, root, entries, requests, resolution: int, stride: int, what: str, console) -> Iterator[tuple]:
     """(ids, clips) of the requested (id, video) pairs, with a progress bar; an unreadable file stops it."""
+    from dataclasses import replace
+
     from rich.progress import track
 
     from vidiff.data.dataset import ClipDataset
     from vidiff.data.loader import ClipPass
 
+    entries = [replace(e, label=None) for e in entries]  # videos are compared, their class folders do not matter
     dataset = ClipDataset(
         root, entries, args.num_frames, resolution, stride, seed=args.seed, purpose="evaluation", on_error="raise"
     )
