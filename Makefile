@@ -35,8 +35,8 @@ format: install ## fix style
 	$(BIN)/ruff check --fix vidiff tests
 	$(BIN)/ruff format vidiff tests
 
-bench: install ## rebuild the README's table on the embedded videos (about 15 minutes on 2 cores)
-	$(BIN)/python -m vidiff bench run experiments/benchmarks/games.yaml
+bench: install ## rebuild the README's table on the embedded videos (about an hour on 2 cores)
+	$(BIN)/python -m vidiff bench run experiments/benchmarks/families.yaml
 
 clean: ## remove caches and build products; runs and data stay
 	rm -rf build dist .pytest_cache .ruff_cache *.egg-info
