@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from vidiff.clip import ClipSpec
+from vidiff.models.dcgan import DCGAN
 from vidiff.nn.attention import SelfAttention
 from vidiff.nn.branches import BranchDiscriminator
 from vidiff.nn.discriminators import ConvDiscriminator
@@ -29,7 +30,7 @@ ALL = {
     "minibatch_std": partial(ConvDiscriminator, norm="layer", minibatch_std=True),
     "pyramid": partial(PyramidDiscriminator, discriminator=LAYER),
     "unet": partial(UNetDiscriminator, norm="layer"),
-    "mirror": partial(MirrorDiscriminator, norm="layer"),
+    "mirror": partial(MirrorDiscriminator, generator=ConvGenerator, norm="layer"),
     "branches_space": partial(BranchDiscriminator, norm="layer", over="space"),
     "branches_time": partial(BranchDiscriminator, norm="layer", over="time"),
     "equipped": partial(Equipped, network=LAYER, part=partial(ResidualBlock, depth=1), after=["layers.-1"]),
@@ -166,7 +167,7 @@ def test_spectral_norm_of_every_layer(build):
 @pytest.mark.parametrize("frames", [4, 7, 16])
 def test_mirror_has_the_generators_widths(frames):
     spec = ClipSpec(3, frames, 32, width=4, latent_dim=4)
-    generator, mirror = ConvGenerator(spec), MirrorDiscriminator(spec)
+    generator, mirror = ConvGenerator(spec), MirrorDiscriminator(spec, ConvGenerator)
     ups = [m for m in generator.modules() if isinstance(m, nn.ConvTranspose3d)]
     downs = [m for m in mirror.layers if isinstance(m, nn.Conv3d)]
     expected = [(m.out_channels, m.in_channels, m.kernel_size, m.stride) for m in reversed(ups[1:])]
@@ -194,6 +195,21 @@ def test_mirror_has_the_generators_parts():
     assert mirror(clips(spec)).shape == (2,) and grids == [(8, 2, 8, 8)]
     with pytest.raises(ValueError, match="R3Generator"):
         MirrorDiscriminator(spec, generator=R3Generator)
+
+
+def test_mirror_without_a_generator_mirrors_the_models():
+    """With copies of its parts: training one does not change the other."""
+    generator = partial(Equipped, network=ConvGenerator, part=partial(ResidualBlock, depth=1), after=["layers.-6"])
+    sizes = dict(num_frames=8, resolution=32, width=4)
+    model = DCGAN(generator=generator, discriminator=MirrorDiscriminator, **sizes)
+    kinds = [type(m).__name__ for m in model.discriminator.layers]
+    assert kinds == [type(m).__name__ for m in MirrorDiscriminator(model.spec, generator).layers]
+    assert "ResidualBlock" in kinds
+    mine, its = ({id(p) for p in n.parameters()} for n in (model.generator, model.discriminator))
+    assert not mine & its
+    assert model.discriminator(clips(model.spec)).shape == (2,)
+    plain = DCGAN(generator=generator, **sizes)
+    assert [p.shape for p in plain.discriminator.parameters()] != [p.shape for p in model.discriminator.parameters()]
 
 
 @pytest.mark.parametrize("norm", ["batch", "layer", "instance", "none"])

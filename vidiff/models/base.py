@@ -25,6 +25,7 @@ from vidiff.models._heads import Heads
 from vidiff.models._record import Record
 from vidiff.models._sampling import Sampling
 from vidiff.models._strategies import Balance, Player, Stage, Strategies
+from vidiff.nn.mirror import MirrorDiscriminator
 from vidiff.optim import Plateau, Schedule
 from vidiff.parallel import (
     average_gradients,
@@ -122,6 +123,9 @@ class AdversarialModule(Heads, Sampling, Record, Strategies, L.LightningModule):
         with keyed.forked(seed, "weights"):
             self.generator = generator(self.spec)
             self.discriminator = discriminator(self.spec)
+            for part in self.discriminator.modules():
+                if isinstance(part, MirrorDiscriminator) and part.head is None:
+                    part.mirror(self.generator)
         self.generator_ema = GeneratorEMA(self.generator, ema_decay)
         self.discriminator_augment = discriminator_augment
         self._looks: int | None = None  # how often D has looked at clips in this update; None outside of one

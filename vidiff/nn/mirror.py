@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from vidiff.clip import ClipSpec
 from vidiff.nn.blocks import ClassEmbedding, Init, NetworkFactory, Norm, initialise, norm_layer
-from vidiff.nn.generators import ConvGenerator
 
 
 class MirrorDiscriminator(nn.Module):
@@ -23,6 +22,7 @@ class MirrorDiscriminator(nn.Module):
     Args:
         spec: sizes.
         generator: factory of the generator that is mirrored; one with its stages in `layers`, like `ConvGenerator`.
+            None = that of the model, which calls `mirror`.
         norm, init: as in `ConvDiscriminator`.
 
     Raises:
@@ -32,13 +32,19 @@ class MirrorDiscriminator(nn.Module):
     def __init__(
         self,
         spec: ClipSpec,
-        generator: NetworkFactory = lambda spec: ConvGenerator(spec),
+        generator: NetworkFactory | None = None,
         norm: Norm = "batch",
         init: Init = "dcgan",
     ):
         super().__init__()
-        model = generator(spec)
-        chain, parts = _stages(model)
+        self.spec, self.norm, self.init, self.head = spec, norm, init, None
+        if generator is not None:
+            self.mirror(generator(spec))
+
+    def mirror(self, generator: nn.Module) -> None:
+        """Build the layers that mirror this generator."""
+        spec, norm, init = self.spec, self.norm, self.init
+        chain, parts = _stages(generator)
         layers: list[nn.Module] = []
         for up, beside in reversed(list(zip(chain[1:], parts))):  # what is behind the activation that `up` starts from
             normed = up is not chain[-1] and norm != "none"
