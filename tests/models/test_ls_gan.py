@@ -8,7 +8,7 @@ from helpers import TINY, Clips, quiet_trainer
 
 from vidiff.errors import UsageError
 from vidiff.losses import laplacian, loss_sensitive_d
-from vidiff.models.ls_gan import LossSensitiveGAN
+from vidiff.models.ls_gan import LossSensitiveGAN, spread
 from vidiff.models.lsgan import LSGAN
 from vidiff.nn.discriminators import ConvDiscriminator
 
@@ -27,7 +27,8 @@ def test_loss_sensitive_terms():
     fake, real = model.fake_clips(batch, "d").detach(), batch["clip"]
     loss = lambda x: -model.discriminator(x)  # noqa: E731
     values = zip(real, fake, loss(real).tolist(), loss(fake).tolist())
-    expected = [max(0.0, 3.0 * float((x - y).abs().mean()) + a - b) for x, y, a, b in values]
+    s = float(sum((x - sum(real) / 4).abs().mean() for x in real)) / 4
+    expected = [max(0.0, 3.0 * float((x - y).abs().mean()) / s + a - b) for x, y, a, b in values]
     assert terms["margin"] == pytest.approx(sum(expected) / 4, abs=1e-6) and terms["margin"] > 0
     x = real.clone().requires_grad_(True)
     (gradient,) = torch.autograd.grad(loss(x).sum(), x)
@@ -35,6 +36,13 @@ def test_loss_sensitive_terms():
     expected = float(loss(model.fake_clips(batch, "g")).mean().detach())
     assert float(model.generator_losses(batch)["adv"].detach()) == pytest.approx(expected, abs=1e-6)
     assert set(state) == set(model.state_dict())
+
+
+def test_margin_does_not_depend_on_the_contrast_of_the_data():
+    clips = torch.rand(4, 3, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    assert float(spread(0.1 * clips - 1)) == pytest.approx(0.1 * float(spread(clips)), rel=1e-5)
+    assert float(spread(clips)) == pytest.approx(0.2, abs=0.05)  # of uniform numbers in 0..1: 1/4, of 4 of them less
+    assert float(spread(torch.ones(2, 3, 4, 8, 8))) == pytest.approx(0.01)
 
 
 def test_what_is_beyond_the_margin_costs_nothing():
