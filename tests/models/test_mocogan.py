@@ -12,6 +12,7 @@ from torch import nn
 
 from vidiff.cli import experiments_dir
 from vidiff.clip import ClipSpec
+from vidiff.errors import UsageError
 from vidiff.models.mocogan import MoCoGAN
 from vidiff.nn.blocks import count_parameters
 from vidiff.nn.moco import ClipDiscriminator, MoCoDiscriminators, MoCoGenerator, Noise
@@ -117,6 +118,48 @@ def test_content_stays_and_motion_moves():
     still = noise[:1, :1].expand(2, 5, -1).clone()
     a, b = model.generator(z, None, still)
     assert torch.allclose(a, b)
+
+
+def test_a_training_clip_is_a_window_of_a_longer_path():
+    generator = MoCoGenerator(ClipSpec(3, 4, 16, width=2, latent_dim=4), motion_dim=5, gate_bias=1.0)
+    noise, start = torch.randn(3, 1 + 10, 5), torch.tensor([0, 6, 2])
+    whole, window = generator.motion(noise), generator.motion(generator.advanced(noise, start, 4))
+    for b, first in enumerate(start.tolist()):
+        torch.testing.assert_close(window[b], whole[b, first : first + 4])
+    (gradient,) = torch.autograd.grad(window[1].sum(), generator.cell.weight_hh)  # through the steps before, too
+    (only,) = torch.autograd.grad(
+        generator.motion(generator.advanced(noise, start, 4).detach())[1].sum(), generator.cell.weight_hh
+    )
+    assert not torch.allclose(gradient, only)
+
+
+def test_windows_depend_on_the_slot_alone_and_begin_everywhere():
+    model = MoCoGAN(max_start=3, **TINY)
+    whole = model.window(model.generator, range(40), "d", 0)
+    assert whole.shape == (40, 1 + 4, 10)
+    torch.testing.assert_close(model.window(model.generator, range(30, 40), "d", 0), whole[30:])
+    first = model.motion_noise(range(40), 4, "d", 0)[:, 1]
+    assert 17 < sum(torch.equal(a, b) for a, b in zip(whole[:, 1], first)) < 33  # of 40: a half, and a quarter of it
+    published = MoCoGAN(max_start=0, **TINY)
+    expected = published.motion_noise(range(4), 4, "d", 0)
+    assert torch.equal(published.window(published.generator, range(4), "d", 0), expected)
+    with pytest.raises(UsageError, match="max_start"):
+        MoCoGAN(max_start=-1, **TINY)
+
+
+def test_a_slow_gate_remembers():
+    """How much of its starting state a path still has after 8 frames."""
+    kept = {}
+    for bias in (0.0, 2.0):
+        torch.manual_seed(0)
+        generator = MoCoGenerator(ClipSpec(3, 4, 16, width=2, latent_dim=4), gate_bias=bias)
+        noise = torch.randn(64, 9, 10)
+        other = noise.clone()
+        other[:, 0] += torch.randn(64, 10)
+        with torch.no_grad():
+            a, b = generator.motion(noise)[:, -1], generator.motion(other)[:, -1]
+        kept[bias] = float((a - b).norm() / (noise - other).norm())
+    assert kept[0.0] < 0.1 < 0.2 < kept[2.0] < 0.7
 
 
 def test_noise_and_frames_depend_on_the_slot_alone():

@@ -11,8 +11,9 @@ Paper -> code: z_C -> `latents` (`latent_dim`), epsilon and h_0 -> `motion_noise
 D_I, D_V -> `discriminator["frame"]`, `["clip"]`, Q -> the clip judge's further outputs, lambda -> `cls_weight`,
 S_1 (one random frame) -> `one_frame`. Without classes there is neither category nor Q.
 Where paper and authors' code differ the code is followed: D learns Q from real labels, G is asked for its category.
-Deviations: the frame is taken from the same generated clip that the clip judge sees, categories have the data's
-frequencies, no weight decay (1e-5 in the code); other clip sizes than 16x64x64 have fewer or
+Deviations: half of the training clips begin later in their path (`max_start`) and the GRU begins slow (`gate_bias`),
+which together keep long clips alive; the frame is taken from the same generated clip that the clip judge sees,
+categories have the data's frequencies, no weight decay (1e-5 in the code); other clip sizes than 16x64x64 have fewer or
 more layers and kernels as long as there are frames; samples come from a moving average of G.
 """
 
@@ -26,6 +27,7 @@ from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor, nn
 
 from vidiff import keyed
+from vidiff.errors import UsageError
 from vidiff.losses import standard_d, standard_g
 from vidiff.models.base import AdversarialModule, NetworkFactory, Player
 from vidiff.nn.moco import MoCoDiscriminators, MoCoGenerator
@@ -45,6 +47,9 @@ class MoCoGAN(AdversarialModule):
         cls_weight: lambda, weight of the classification terms of both players.
         judge_noise: standard deviation of the noise before each layer of the judges in training (0.1 in the command
             that the authors publish).
+        max_start: half of the training clips begin after up to that many steps of their path, so that clips of any
+            length stay what was trained; 0 in the paper, where nothing moves beyond about twice the training's length.
+        gate_bias: of the GRU's update gate at the start, see `MoCoGenerator`; 0 in the paper's code.
         kwargs: sizes and the step, see `AdversarialModule`; `latent_dim` (50 in the paper) is the content's.
     """
 
@@ -57,18 +62,22 @@ class MoCoGAN(AdversarialModule):
         optimizer_d: OptimizerCallable = lambda p: Adam(p, lr=2e-4, beta1=0.5, beta2=0.999),
         cls_weight: float = 1.0,
         judge_noise: float = 0.1,
+        max_start: int = 48,
+        gate_bias: float = 2.0,
         latent_dim: int = 50,
         **kwargs,
     ):
+        if max_start < 0:
+            raise UsageError(f"model.max_start must not be negative, got {max_start}")
         super().__init__(
-            generator=generator or (lambda spec: MoCoGenerator(spec, motion_dim)),
+            generator=generator or (lambda spec: MoCoGenerator(spec, motion_dim, gate_bias)),
             discriminator=discriminator or (lambda spec: MoCoDiscriminators(spec, judge_noise)),
             optimizer_g=optimizer_g,
             optimizer_d=optimizer_d,
             latent_dim=latent_dim,
             **kwargs,
         )
-        self.motion_dim, self.cls_weight = motion_dim, cls_weight
+        self.motion_dim, self.cls_weight, self.max_start = motion_dim, cls_weight, max_start
 
     def motion_noise(self, slots: Sequence[int], num_frames: int, *parts: int | str) -> Tensor:
         """h_0 and e_1 .. e_T (len(slots), 1 + T, M), each row a function of (seed, parts, slot)."""
@@ -77,10 +86,20 @@ class MoCoGAN(AdversarialModule):
         noise = [keyed.normal(slots, (CHUNK, self.motion_dim), self.seed, "e", k, *parts) for k in chunks]
         return torch.cat([start, torch.cat(noise, dim=1)[:, :num_frames]], dim=1).to(self.device, self.dtype)
 
+    def window(self, network: nn.Module, slots: Sequence[int], *parts: int | str) -> Tensor:
+        """`motion_noise` of a training clip: half of them begin their path, half up to `max_start` steps later."""
+        frames = self.spec.num_frames
+        noise = self.motion_noise(slots, self.max_start + frames, *parts)
+        if not self.max_start:
+            return noise
+        start = keyed.integers(slots, self.max_start + 1, self.seed, "start", *parts)
+        late = keyed.integers(slots, 2, self.seed, "late", *parts)
+        return network.advanced(noise, (late * start).to(noise.device), frames)
+
     def fake_clips(self, batch: dict[str, Tensor], player: Player) -> Tensor:
         slots = batch["slot"].tolist()
-        noise = self.motion_noise(slots, self.spec.num_frames, player, self._move)
         with torch.set_grad_enabled(player == "g"):
+            noise = self.window(self.generator, slots, player, self._move)
             return self.generator(self.latents(slots, player, self._move), self.labels(batch), noise)
 
     def one_frame(self, clip: Tensor, batch: dict[str, Tensor], *parts: int | str) -> Tensor:
@@ -125,5 +144,5 @@ class MoCoGAN(AdversarialModule):
 
     def statistics_batch(self, network: nn.Module, index: int) -> None:
         ids = range(32 * index, 32 * (index + 1))
-        noise = self.motion_noise(ids, self.spec.num_frames, "statistics")
+        noise = self.window(network, ids, "statistics")
         network(self.latents(ids, "statistics"), self._sample_labels(ids, 0, None), noise)

@@ -21,12 +21,17 @@ class MoCoGenerator(nn.Module):
     Args:
         spec: sizes; `latent_dim` is the content's, `num_classes` the category's.
         motion_dim: size of e_t, of the GRU's state and of the motion latent.
+        gate_bias: added to the update gate's bias at the start. With 2 a state keeps about 0.9 of itself from frame to
+            frame, a path that is slow and never ends; with PyTorch's 0 it forgets within two frames, and training turns
+            h_0 into a clock that runs into a corner.
     """
 
-    def __init__(self, spec: ClipSpec, motion_dim: int = 10):
+    def __init__(self, spec: ClipSpec, motion_dim: int = 10, gate_bias: float = 0.0):
         super().__init__()
         self.num_classes, self.motion_dim = spec.num_classes or 0, motion_dim
         self.cell = nn.GRUCell(motion_dim, motion_dim)
+        with torch.no_grad():
+            self.cell.bias_ih[motion_dim : 2 * motion_dim] += gate_bias  # the gates are stored as reset, update, new
         self.decoder = frame_decoder(spec.latent_dim + self.num_classes + motion_dim, spec, init=None)
         self.head = frame_head(spec.width, spec.channels, bias=False, init=None)
 
@@ -37,6 +42,16 @@ class MoCoGenerator(nn.Module):
             state = self.cell(noise[:, t], state)
             path.append(state)
         return torch.stack(path, dim=1)
+
+    def advanced(self, noise: Tensor, start: Tensor, num_frames: int) -> Tensor:
+        """What is left of a path's noise (B, 1 + S, M) after start (B,) steps: h_start, then the next num_frames e."""
+        states, state = [noise[:, 0]], noise[:, 0]
+        for t in range(1, int(start.max()) + 1):
+            state = self.cell(noise[:, t], state)
+            states.append(state)
+        rows = torch.arange(len(noise), device=noise.device)
+        steps = start[:, None] + 1 + torch.arange(num_frames, device=noise.device)  # (B, T)
+        return torch.cat([torch.stack(states, 1)[rows, start][:, None], noise[rows[:, None], steps]], dim=1)
 
     def forward(self, content: Tensor, label: Tensor | None, noise: Tensor) -> Tensor:
         """content (B, Z), label (B,) or None, noise (B, 1 + T, M) -> clip (B, C, T, H, W) in [-1, 1]."""
