@@ -213,3 +213,18 @@ def test_embedded_set_is_rendered_once(tmp_path, monkeypatch):
     assert data.num_classes == 4 and data.describe()["dataset"] == "shapes"
     assert next(iter(data.train_dataloader()))["clip"].shape == (4, 3, 4, 16, 16)
     assert (tmp_path / "data" / "shapes").stat().st_mtime_ns == stamp
+
+
+@pytest.mark.parametrize("augment, kept", [("none", True), ("light", True), ("standard", False), ("strong", False)])
+def test_speed_is_not_told_where_it_is_no_longer_true(tmp_path, monkeypatch, augment, kept):
+    from vidiff.data import datamodule
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(datamodule, "EMBEDDED_VIDEOS", 8)
+    data = ClipDataModule(**TINY | dict(augment=augment))
+    data.prepare_data()
+    data.setup()
+    batch = next(iter(data.train_dataloader()))
+    assert batch["speed"].shape == (4,)
+    assert ("speed" in data.to_float(batch, augment=True)) == kept
+    assert "speed" in data.to_float(batch, augment=False)

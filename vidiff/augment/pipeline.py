@@ -13,13 +13,14 @@ from torch import Tensor, nn
 
 from vidiff.augment.geometry import ResizedCrop
 from vidiff.augment.splice import Splice
-from vidiff.augment.temporal import SpeedCurve, TimeMap
+from vidiff.augment.temporal import Reversal, SpeedCurve, TimeMap
 from vidiff.clip import clip_to_frames, frames_to_clip
 from vidiff.errors import UsageError
 from vidiff.keyed import forked
 
 # Kornia's operators that treat each channel by itself; its geometric ones do, too.
 CHANNELWISE = {K.RandomBoxBlur, K.RandomErasing, K.RandomGaussianBlur, K.RandomMedianBlur, K.RandomMotionBlur}
+KEEP_SPEED = (K.IntensityAugmentationBase2D, K.RandomHorizontalFlip, K.RandomVerticalFlip, Reversal)
 # Parameters that describe the call and not one clip each.
 SHARED = {"order", "forward_input_shape"}
 CPU = torch.device("cpu")
@@ -115,6 +116,11 @@ class Augment(nn.Module):
     def joins_clips(self) -> bool:
         """Whether any operator makes one clip of two, so that labels are mixed."""
         return any(isinstance(op, Splice) for op in self.ops.modules())
+
+    @property
+    def keeps_speed(self) -> bool:
+        """Whether what moves is as fast afterwards: colours and flips alone do so for certain."""
+        return all(isinstance(op, KEEP_SPEED) for op in self.ops)
 
     def forward(
         self,

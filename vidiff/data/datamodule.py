@@ -315,6 +315,8 @@ class ClipDataModule(LightningDataModule):
     def to_float(self, batch: dict[str, Any], augment: bool) -> dict[str, Any]:
         """The batch with its uint8 clips (`clip`, `clip_a`, `clip_b`) as float [-1, 1], augmented or not."""
         out, (rank, world) = dict(batch), self._place()
+        if augment and not self.augment.keeps_speed:
+            out.pop("speed", None)  # it was that of the clip before
         for name in ("clip", "clip_a", "clip_b"):
             if name not in batch or batch[name].dtype != torch.uint8:
                 continue

@@ -48,6 +48,7 @@ class Heads:
                 elif side == "real" and name in batch:
                     terms[name] = F.smooth_l1_loss(value, batch[name].to(value))
                 elif side == "real":
-                    text = f"the discriminator has a head for {name!r}, but the data does not give it: ignored"
+                    text = f"the discriminator has a head for {name!r}, but the data does not give it, or its "
+                    text += "augmentation changes it (--data.augment none or light keeps the speed): ignored"
                     warnings.warn(text, stacklevel=2)  # Python shows one text from one place once
         return terms
