@@ -9,6 +9,7 @@ import torch
 from helpers import TINY, Clips, quiet_trainer
 
 from vidiff.clip import ClipSpec
+from vidiff.errors import UsageError
 from vidiff.models.multiperiod import MultiPeriodGAN
 from vidiff.nn.multiperiod import BetweenGenerator, interleave, periods_of
 
@@ -75,6 +76,15 @@ def test_staged_training_moves_one_period_at_a_time():
     }
     assert names == {"keys", "between0"}
     assert "train/g_p2" in model.terms and not {"train/g_p4", "train/d_p4_real", "train/g_p1"} & set(model.terms)
+
+
+def test_strategies_know_the_terms_of_later_periods():
+    late = {"g_p1": 2.0}
+    model = MultiPeriodGAN(mode="staged", stage_clips=8, term_weights=late, stages=[{"players": ["g"]}], **SMALL)
+    quiet_trainer(max_steps=5).fit(model, data())  # G alone goes through the periods as well
+    assert model._active == [1] and "train/g_p1" in model.terms
+    with pytest.raises(UsageError, match="g_p3.*d_p4_real, d_p4_fake"):
+        MultiPeriodGAN(term_weights={"g_p3": 2.0}, **SMALL)
 
 
 def test_any_length_by_chaining():

@@ -62,6 +62,7 @@ def test_terms_inside_a_fade():
     batch = Clips().batch(0)
     batch["clip"] = batch["clip"].double()
     model._move, model.batches_seen = 0, 2  # 8 clips seen: half-way into stage 1
+    model.before_batch(batch)
     terms = {k: float(v.detach()) for k, v in model.discriminator_losses(batch).items()}
     g, d = model.generator, model.discriminator
     assert g.position() == d.position() == (1, 0.5)
@@ -79,6 +80,13 @@ def test_terms_inside_a_fade():
     fake = d.judge(g.render(model.latents(batch["slot"].tolist(), "g", 0), None, 1, 0.5), None, 1, 0.5).tolist()
     adv = float(model.generator_losses(batch)["adv"].detach())
     assert adv == pytest.approx(sum(math.log1p(math.exp(-x)) for x in fake) / 4, abs=1e-6)
+
+
+def test_it_grows_while_the_generator_trains_alone():
+    model = PGGAN(fade_clips=8, stable_clips=4, stages=[{"players": ["g"]}], **TINY)
+    quiet_trainer(max_steps=4).fit(model, Clips())
+    assert float(model.terms["train/level"]) == model.level(3 * 4) > 0
+    assert model.generator.position() == model.discriminator.position()
 
 
 def test_resume_inside_a_fade(tmp_path):

@@ -140,6 +140,9 @@ class AdversarialModule(Heads, Sampling, Record, Strategies, L.LightningModule):
         """Weighted, named terms whose sum G minimises."""
         raise NotImplementedError
 
+    def before_batch(self, batch: dict[str, Tensor]) -> None:
+        """Called before the updates of a training batch, whoever is to move (growing networks grow here)."""
+
     def after_update(self, player: Player) -> None:
         """Called after each optimiser step of a player (weight clipping lives here)."""
 
@@ -236,6 +239,7 @@ class AdversarialModule(Heads, Sampling, Record, Strategies, L.LightningModule):
             clips = len(batch["slot"]) * world_size() * self.n_critic / self.g_steps
             self.generator_ema.decay = decay_from_half_life(self.ema_half_life, clips)
         self._move = 0
+        self.before_batch(batch)
         self._update("d", self.discriminator_losses, batch)
         self.batches_seen += 1
         if self.batches_seen % self.n_critic == 0:

@@ -69,7 +69,11 @@ class MultiPeriodGAN(AdversarialModule):
         if mode not in ("joint", "staged") or stage_clips < 1 or not 0.0 <= continue_share <= 1.0:
             raise UsageError("MultiPeriodGAN: mode is joint or staged, stage_clips >= 1, continue_share from 0 to 1")
         self.mode, self.stage_clips, self.continue_share = mode, stage_clips, continue_share
-        self._active = list(self.generator.steps)
+        self._active = steps = list(self.generator.steps)
+        # Staged, a term may come long after the first update: a weight's name is checked here and not then.
+        self._term_names = {"d": [f"p{p}_{side}" for p in steps for side in ("real", "fake")]}
+        self._term_names["g"] = [f"p{p}" for p in steps]
+        self._check_names()
 
     def periods_at(self, clips: int) -> list[int]:
         """The periods that are trained after so many clips."""
@@ -94,11 +98,13 @@ class MultiPeriodGAN(AdversarialModule):
         """Logits (B,) of clips that hold every `period`-th frame."""
         return self.discriminator[f"p{period}"](self.augmented(clip), self.labels(batch))
 
-    def discriminator_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    def before_batch(self, batch: dict[str, Tensor]) -> None:
         self._active = self.periods_at(self.batches_seen * len(batch["clip"]) * world_size())
         stale = {f"train/{k}" for p in self.generator.steps if p not in self._active
                  for k in (f"d_p{p}_real", f"d_p{p}_fake", f"g_p{p}")}  # fmt: skip
         self.terms = {k: v for k, v in self.terms.items() if k not in stale}  # else the dashboard repeats old values
+
+    def discriminator_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         terms = {}
         for p, fake in self.fake_periods(batch, "d").items():
             real_logits = self.discriminate(batch["clip"][:, :, ::p], batch, p)

@@ -86,11 +86,13 @@ class PGGAN(AdversarialModule):
             clip = torch.lerp(coarse, clip, alpha)
         return clip
 
-    def discriminator_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    def before_batch(self, batch: dict[str, Tensor]) -> None:
         level = self.level(self.batches_seen * len(batch["clip"]) * world_size())
         for network in self.players.values():
             network.level.fill_(level)
         self.terms["train/level"] = torch.tensor(level)
+
+    def discriminator_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         critic = lambda clips: self.discriminate(clips, batch)  # noqa: E731
         real_logits, r1 = self.penalty(logits_and_penalty, critic, self.real_clips(batch))
         fake_logits = self.discriminate(self.fake_clips(batch, "d"), batch)
