@@ -12,8 +12,9 @@ Frames shared by two periods are the same frames. `mode: joint` moves all period
 teaches the generators of coarser ones too: D_p sees their frames beside g_p's, so that a g_p alone could not win by any
 frame of its own, and flickers. `staged` trains one after the other, coarse to fine, `stage_clips` real clips each; what
 is finished stays as it is.
-Any length by chaining: g_P also learns, on a share of its clips, to continue a given frame; a longer clip is made of
-segments, each continuing the last key frame of the one before, refined as a whole.
+Any length by chaining: g_P also learns, on a share of its clips, to continue the last key frame of a clip of its own,
+as it will have to; a longer clip is made of segments, refined as a whole. (To continue a real frame on half of the
+clips does not work: D finds the seam, is right about all of these clips, and G goes to pieces over them.)
 Names in code: g_P -> `generator.keys`, g_p -> `generator.between`, D_p -> `discriminator["p<p>"]`.
 """
 
@@ -41,7 +42,7 @@ class MultiPeriodGAN(AdversarialModule):
         period: P, a power of two that divides `num_frames` at least twice.
         mode: `joint` or `staged`.
         stage_clips: real clips for which each period but the last is trained in `staged` mode.
-        continue_share: share of training clips on which the key frames continue the real first frame.
+        continue_share: share of training clips whose key frames continue those of another clip of the generator.
         generator, discriminator: network factories; None = the multi-period networks with that `period`.
         optimizer_g, optimizer_d: Adam, learning rate 2e-4 and beta1 0.5.
         kwargs: sizes and the step, see `AdversarialModule`.
@@ -52,7 +53,7 @@ class MultiPeriodGAN(AdversarialModule):
         period: int = 4,
         mode: Literal["joint", "staged"] = "joint",
         stage_clips: int = 4000,
-        continue_share: float = 0.5,
+        continue_share: float = 0.25,
         generator: NetworkFactory | None = None,
         discriminator: NetworkFactory | None = None,
         optimizer_g: OptimizerCallable = lambda p: Adam(p, lr=2e-4, beta1=0.5, beta2=0.999),
@@ -80,16 +81,22 @@ class MultiPeriodGAN(AdversarialModule):
         steps = self.generator.steps
         return steps if self.mode == "joint" else [steps[min(clips // self.stage_clips, len(steps) - 1)]]
 
+    @torch.no_grad()
+    def to_continue(self, slots: list[int], label: Tensor | None, player: Player) -> tuple[Tensor, Tensor]:
+        """The last key frame of other clips (B, C, 1, H, W), and which training clips continue theirs (B,)."""
+        before = self.generator.keys(self.latents(slots, player, self._move, "before"), label, None, None)
+        draws = keyed.integers(slots, 10_000, self.seed, "continue", player, self._move)
+        return before[:, :, -1:], (draws < 10_000 * self.continue_share).to(self.device)
+
     def fake_periods(self, batch: dict[str, Tensor], player: Player) -> dict[int, Tensor]:
         """Generated clips of every period down to the finest that is trained, by period."""
         slots, label = batch["slot"].tolist(), self.labels(batch)
         z = self.latents(slots, player, self._move)
-        draws = keyed.integers(slots, 10_000, self.seed, "continue", player, self._move)
-        has = (draws < 10_000 * self.continue_share).to(self.device)
+        given, has = self.to_continue(slots, label, player)
         steps = self.generator.steps
         upto = steps.index(self._active[-1]) + 1
         with torch.set_grad_enabled(player == "g"):
-            keys = self.generator.keys(z, label, batch["clip"][:, :, :1], has)
+            keys = self.generator.keys(z, label, given, has)
             path = z[:, :, None].expand(-1, -1, keys.shape[2])
             clips = self.generator.refine(keys, path, label, upto, detached=self.mode == "staged")
         return {p: clip for p, clip in zip(steps, clips) if p in self._active}

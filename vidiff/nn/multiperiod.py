@@ -34,6 +34,9 @@ def interleave(frames: Tensor, between: Tensor) -> Tensor:
 class KeyGenerator(nn.Module):
     """z -> key frames; where a frame is given, a continuation of it, with that frame as the first.
 
+    A continuation is m * f + (1 - m) * (the given frame), so that nothing has to pass through the memory's bottleneck
+    for it to join on; without a frame the mask is not used.
+
     Args:
         spec: sizes; `num_frames` is the number of key frames.
     """
@@ -48,16 +51,18 @@ class KeyGenerator(nn.Module):
         self.memory = nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels[-1] * 16, spec.latent_dim))
         initialise(self.memory, "kaiming")
         # Beside z: what is remembered of the given frame, and whether there is one.
-        self.frames = ConvGenerator(replace(spec, latent_dim=2 * spec.latent_dim + 1))
+        # One channel more than a picture has: the mask.
+        self.frames = ConvGenerator(replace(spec, latent_dim=2 * spec.latent_dim + 1, channels=spec.channels + 1))
 
     def forward(self, z: Tensor, label: Tensor | None, given: Tensor | None, has: Tensor | None) -> Tensor:
         """z (B, Z), label (B,) or None, given (B, C, 1, H, W) and has (B,) bool, or None -> (B, C, K, H, W)."""
         if given is None:
-            return self.frames(torch.cat([z, torch.zeros_like(z), torch.zeros_like(z[:, :1])], dim=1), label)
+            return self.frames(torch.cat([z, torch.zeros_like(z), torch.zeros_like(z[:, :1])], dim=1), label)[:, :-1]
         flag = has.to(z.dtype)[:, None]
-        frames = self.frames(torch.cat([z, flag * self.memory(given), flag], dim=1), label)
-        first = torch.where(has[:, None, None, None, None], given, frames[:, :, :1])
-        return torch.cat([first, frames[:, :, 1:]], dim=2)
+        out = self.frames(torch.cat([z, flag * self.memory(given), flag], dim=1), label)
+        frames, mask = out[:, :-1], 0.5 * (1.0 + out[:, -1:])
+        continued = torch.cat([given, (mask * frames + (1.0 - mask) * given)[:, :, 1:]], dim=2)
+        return torch.where(has[:, None, None, None, None], continued, frames)
 
 
 class BetweenGenerator(nn.Module):
