@@ -59,6 +59,30 @@ def test_table_means_and_verdicts(tmp_path):
     assert "*real against real*" in text and "*grey noise*" in text
 
 
+def translation(folder, a2b, b2a, gain=1.5):
+    report = copy.deepcopy({k: v for k, v in REPORT.items() if k != "controls"})
+    protocol = {"metric": "fvd_random", "n_fake": 64}
+    values = {"a2b": a2b, "b2a": b2a}
+    report["metrics"] = {f"fvd_random_{d}": {"value": v, "floor": 0.1, "protocol": protocol} for d, v in values.items()}
+    controls = {"identity": {"fvd_random": 5.0}, "oracle": {"fvd_random": 0.2}}
+    report["directions"] = {d: {"psnr_gain": gain, "ssim_gain": None, "controls": controls} for d in values}
+    folder.mkdir()
+    (folder / "report.json").write_text(json.dumps(report))
+    return folder
+
+
+def test_table_of_translations(tmp_path):
+    """Against the untouched source in every direction; generators do not mix with them."""
+    folders = [translation(tmp_path / "a-seed0", 1.0, 2.0), translation(tmp_path / "b-seed0", 1.0, 6.0, gain=-2.0)]
+    text = markdown(read_reports(folders))
+    rows = {line.split(" | ")[0].strip("| "): line for line in text.splitlines()}
+    assert "fvd_random_a2b | fvd_random_b2a | psnr_gain_a2b | psnr_gain_b2a | ahead of the untouched source" in text
+    assert "| 1 | 2 | 1.5 | 1.5 | yes |" in rows["a"] and "| 1 | 6 | -2 | -2 | NO |" in rows["b"]
+    assert rows["*identity*"].startswith("| *identity* |  | 5 | 5 |") and "| 0.2 | 0.2 |" in rows["*oracle*"]
+    with pytest.raises(UsageError, match="one kind"):
+        markdown(read_reports([*folders, write(tmp_path / "c-seed0")]))
+
+
 def test_other_protocols_are_refused(tmp_path):
     folders = [write(tmp_path / "a-seed0"), write(tmp_path / "b-seed0", n_fake=128)]
     with pytest.raises(UsageError, match="n_fake"):
@@ -76,8 +100,11 @@ def test_experiments_in_folders(tmp_path):
 
 
 def test_every_ablation_has_its_row():
-    """Translation is measured by other numbers and has tables of its own."""
+    """Translation is measured by other numbers and has a table of its own."""
     folder = experiments_dir() / "ablations"
+    translations = {f"ablations/{p.stem}" for p in folder.glob("*.yaml") if "PairDataModule" in p.read_text()}
+    runs = load(experiments_dir() / "benchmarks" / "ablations_translation.yaml").runs
+    assert set(runs) == {"cyclegan", *translations} and runs[0] == "cyclegan"
     wanted = {f"ablations/{p.stem}" for p in folder.glob("*.yaml") if "PairDataModule" not in p.read_text()}
     runs = load(experiments_dir() / "benchmarks" / "ablations.yaml").runs
     assert set(runs) == wanted and len(runs) == len(wanted) and runs[0] == "ablations/plain"

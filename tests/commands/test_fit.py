@@ -78,7 +78,7 @@ def settings_of(experiment: str) -> tuple[str, ...]:
     """Two of the small set's class folders as domains, where an experiment translates."""
     two = "PairDataModule" in (experiments_dir() / f"{experiment}.yaml").read_text()
     # Its rate falls towards the last step: the part that is cut off must know of it.
-    schedule = ("--model.lr_schedule.total_steps", 6)
+    schedule = ("--model.lr_schedule.total_steps", "6")
     return ("--data.domain_a", "bounce", "--data.domain_b", "orbit", *schedule) if two else ()
 
 
