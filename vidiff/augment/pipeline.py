@@ -20,6 +20,7 @@ from vidiff.keyed import forked
 
 # Kornia's operators that treat each channel by itself; its geometric ones do, too.
 CHANNELWISE = {K.RandomBoxBlur, K.RandomErasing, K.RandomGaussianBlur, K.RandomMedianBlur, K.RandomMotionBlur}
+# Operators after which what moves is as fast as before.
 KEEP_SPEED = (K.IntensityAugmentationBase2D, K.RandomHorizontalFlip, K.RandomVerticalFlip, Reversal)
 # Parameters that describe the call and not one clip each.
 SHARED = {"order", "forward_input_shape"}

@@ -123,7 +123,7 @@ class AdversarialModule(Heads, Sampling, Record, Strategies, L.LightningModule):
         with keyed.forked(seed, "weights"):
             self.generator = generator(self.spec)
             self.discriminator = discriminator(self.spec)
-            for part in self.discriminator.modules():
+            for part in list(self.discriminator.modules()):  # mirroring adds to them
                 if isinstance(part, MirrorDiscriminator) and part.head is None:
                     part.mirror(self.generator)
         self.generator_ema = GeneratorEMA(self.generator, ema_decay)
