@@ -46,7 +46,8 @@ def test_shipped_definitions(path):
     for name in benchmark.runs:
         assert (experiments_dir() / f"{name}.yaml").is_file()
     base = yaml.safe_load((experiments_dir() / "_base.yaml").read_text())
-    assert set(benchmark.overlay) <= {*base, "data", "model", "budget_cpu_s"}
+    for settings in (benchmark.overlay, *benchmark.own.values()):
+        assert set(settings) <= {*base, "data", "model", "budget_cpu_s"}
 
 
 def test_table_means_and_verdicts(tmp_path):
@@ -122,6 +123,20 @@ def test_definition_errors(tmp_path):
     (tmp_path / "odd.yaml").write_text("rnus: [dcgan]\n")
     with pytest.raises(UsageError, match="accepted keys"):
         load(tmp_path / "odd.yaml")
+    (tmp_path / "own.yaml").write_text("runs: [dcgan]\nown:\n  wgan: {model: {init_args: {width: 8}}}\n")
+    with pytest.raises(UsageError, match="own: wgan is not among its runs: dcgan"):
+        load(tmp_path / "own.yaml")
+
+
+def test_own_settings_reach_their_experiment_alone(tmp_path):
+    """They are laid over what all have in common: the width stays, the rate is the experiment's own."""
+    overlay = {"model": {"init_args": {"width": 4, "optimizer_g": {"lr": 1e-3}}}}
+    own = {"wgan": {"model": {"init_args": {"optimizer_g": {"lr": 3e-3}}}}}
+    (tmp_path / "two.yaml").write_text(yaml.safe_dump({"runs": ["dcgan", "wgan"], "overlay": overlay, "own": own}))
+    for folder in run_missing(load(tmp_path / "two.yaml"), tmp_path, ["--print_config"], jobs=1):
+        model = yaml.safe_load(folder.with_name(f"{folder.name}.log").read_text())["model"]["init_args"]
+        assert model["width"] == 4
+        assert model["optimizer_g"]["init_args"]["lr"] == (3e-3 if folder.name == "wgan-seed0" else 1e-3)
 
 
 def test_a_failed_run_is_named_and_the_others_finish(tmp_path, monkeypatch):

@@ -23,11 +23,13 @@ class Benchmark:
     Args:
         runs: names of experiments, their paths in experiments/ without `.yaml`: `dcgan`, `ablations/plain`.
         overlay: settings laid over every one of them.
+        own: settings of single experiments, by name, laid over these after `overlay`.
         seeds: one run per experiment and seed.
     """
 
     runs: list[str]
     overlay: dict[str, Any] = field(default_factory=dict)
+    own: dict[str, dict[str, Any]] = field(default_factory=dict)
     seeds: list[int] = field(default_factory=lambda: [0])
 
 
@@ -35,16 +37,19 @@ def load(path: Path) -> Benchmark:
     """Read a definition.
 
     Raises:
-        UsageError: no such file, not YAML, or an unknown key.
+        UsageError: no such file, not YAML, an unknown key, or own settings of what is not run.
     """
     try:
-        content = yaml.safe_load(path.read_text())
-        return Benchmark(**content)
+        benchmark = Benchmark(**yaml.safe_load(path.read_text()))
     except FileNotFoundError:
         raise UsageError(f"{path}: no such benchmark") from None
     except (TypeError, yaml.YAMLError) as error:
         why = " ".join(str(error).split())
-        raise UsageError(f"{path} is no benchmark: {why}; accepted keys: runs, overlay, seeds") from None
+        raise UsageError(f"{path} is no benchmark: {why}; accepted keys: runs, overlay, own, seeds") from None
+    for name in benchmark.own:
+        if name not in benchmark.runs:
+            raise UsageError(f"{path}: own: {name} is not among its runs: {', '.join(benchmark.runs)}")
+    return benchmark
 
 
 def run_missing(benchmark: Benchmark, out: Path, extra: list[str], jobs: int) -> list[Path]:
@@ -66,11 +71,10 @@ def run_missing(benchmark: Benchmark, out: Path, extra: list[str], jobs: int) ->
     running: list[tuple[subprocess.Popen, Path]] = []
     failed: list[Path] = []
     with tempfile.TemporaryDirectory() as temporary:
-        overlay = Path(temporary) / "_overlay.yaml"
-        overlay.write_text(yaml.safe_dump(benchmark.overlay))
+        overlays = _write_overlays(benchmark, Path(temporary))
         while waiting or running:
             while waiting and len(running) < jobs:
-                running.append(_start(waiting.pop(0), out, overlay, extra))
+                running.append(_start(waiting.pop(0), out, overlays, extra))
             time.sleep(0.2)
             for process, folder in list(running):
                 if process.poll() is not None:
@@ -88,10 +92,24 @@ def _log(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}.log")
 
 
-def _start(folder: Path, out: Path, overlay: Path, extra: list[str]) -> tuple[subprocess.Popen, Path]:
+def _write_overlays(benchmark: Benchmark, folder: Path) -> dict[str, list[Path]]:
+    """The files that each experiment is laid under, in order."""
+    everyone = folder / "_overlay.yaml"
+    everyone.write_text(yaml.safe_dump(benchmark.overlay))
+    overlays = {name: [everyone] for name in benchmark.runs}
+    for number, (name, settings) in enumerate(benchmark.own.items()):
+        own = folder / f"_own{number}.yaml"
+        own.write_text(yaml.safe_dump(settings))
+        overlays[name].append(own)
+    return overlays
+
+
+def _start(folder: Path, out: Path, overlays: dict[str, list[Path]], extra: list[str]) -> tuple[subprocess.Popen, Path]:
     run = folder.relative_to(out).as_posix()  # the experiment's folder, if it has one, is part of its name
     name, _, seed = run.rpartition("-seed")
-    command = [sys.executable, "-m", "vidiff", "fit", "--config", f"experiments/{name}.yaml", "--config", str(overlay)]
+    command = [sys.executable, "-m", "vidiff", "fit"]
+    for config in (f"experiments/{name}.yaml", *overlays[name]):
+        command += ["--config", str(config)]
     command += ["--seed_everything", seed, "--run_dir", str(folder), *extra]
     if (folder / "checkpoints" / "last.ckpt").exists():
         command += ["--ckpt_path", "last"]
