@@ -41,14 +41,14 @@ def load(path: Path) -> Benchmark:
     """
     try:
         benchmark = Benchmark(**yaml.safe_load(path.read_text()))
+        for name in benchmark.own:
+            if name not in benchmark.runs:
+                raise UsageError(f"{path}: own: {name} is not among its runs: {', '.join(benchmark.runs)}")
     except FileNotFoundError:
         raise UsageError(f"{path}: no such benchmark") from None
     except (TypeError, yaml.YAMLError) as error:
         why = " ".join(str(error).split())
         raise UsageError(f"{path} is no benchmark: {why}; accepted keys: runs, overlay, own, seeds") from None
-    for name in benchmark.own:
-        if name not in benchmark.runs:
-            raise UsageError(f"{path}: own: {name} is not among its runs: {', '.join(benchmark.runs)}")
     return benchmark
 
 
