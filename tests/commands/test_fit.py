@@ -41,8 +41,14 @@ def test_a_run_leaves_everything_in_its_folder(fit, tmp_path, capsys):
     assert report["metrics"]["fvd_random"]["protocol"]["seed"] != 1  # not the selection's clips
     assert {"untrained", "grey_noise", "mean_frame_frozen", "one_clip_repeated"} <= set(report["controls"])
     assert {p.name for p in (run / "checkpoints").iterdir()} == {"last.ckpt", "best.ckpt"}
-    for path in (run / "checkpoints").iterdir():
-        torch.load(path, weights_only=True)
+    scored = {}
+    for r in steps[2::2]:
+        motion = float(r["val/motion"])
+        scored[float(r["val/fvd_random"]) * max(motion, 1 / motion)] = int(r["step"])
+    chosen = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)["global_step"]
+    assert chosen == scored[min(scored)] == report["checkpoint_step"] and report["steps"] == 4
+    assert torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 4
+    assert report["selection"] == "lowest fvd_random x max(motion, 1/motion)"
     assert {p.suffix for p in (run / "samples").iterdir()} == {".png", ".gif", ".mp4"}
     printed = capsys.readouterr().out
     assert "r/report.json" in printed and "r/samples/final.png" in printed
@@ -64,6 +70,12 @@ def test_a_run_leaves_everything_in_its_folder(fit, tmp_path, capsys):
         assert main([verb, *common]) == 0
         other = json.loads((Path(f"r-{verb}") / f"report-{verb}.json").read_text())
         assert other["metrics"]["fvd_random"]["protocol"]["split"] == {"validate": "val", "test": "test"}[verb]
+
+
+def test_what_cannot_choose_a_checkpoint_is_refused(fit, capsys):
+    """The lowest diversity is not the best one."""
+    assert fit("--run_dir", "r", "--evaluation.metrics_in_training", "[diversity,motion]") == 2
+    assert "such as fvd_random; got diversity, motion" in capsys.readouterr().err
 
 
 def test_run_folders_have_names_of_their_own(fit):

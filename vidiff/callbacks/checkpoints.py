@@ -19,11 +19,10 @@ class Checkpoints(Checkpoint):
     Args:
         run: the run folder.
         every_n_steps: generator steps between two writes of `last.ckpt`; it is also written when training ends.
-        monitor: metric that `best.ckpt` minimises.
     """
 
-    def __init__(self, run: Run, every_n_steps: int = 500, monitor: str = "val/fvd_random"):
-        self.run, self.every_n_steps, self.monitor = run, every_n_steps, monitor
+    def __init__(self, run: Run, every_n_steps: int = 500):
+        self.run, self.every_n_steps = run, every_n_steps
         self.best = math.inf
         self._saved = -1
 
@@ -43,11 +42,10 @@ class Checkpoints(Checkpoint):
         trainer.strategy.barrier()
         return path
 
-    def offer(self, trainer: Trainer, values: dict[str, float]) -> None:
-        """Keep the present state as `best.ckpt` when the monitored value is the lowest so far."""
-        value = values.get(self.monitor, math.inf)
-        if value < self.best:
-            self.best = value
+    def offer(self, trainer: Trainer, score: float) -> None:
+        """Keep the present state as `best.ckpt` when its score is the lowest so far."""
+        if score < self.best:
+            self.best = score
             self.save(trainer, "best.ckpt")
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ from vidiff.callbacks.run import Run
 from vidiff.callbacks.training_log import Spent
 from vidiff.checkpoint import load_model, read_checkpoint
 from vidiff.data.index import cache_dir
+from vidiff.errors import UsageError
 from vidiff.files import write_text
 from vidiff.media import sheet, write_gif, write_mp4, write_png
 from vidiff.metrics.controls import controls
@@ -32,6 +34,7 @@ from vidiff.nn.blocks import count_parameters
 # Selection and report never share latents, else the best checkpoint's luck would be reported.
 SELECTION_SEED, REPORT_SEED = 1, 2
 SHEET_REAL, SHEET_FAKE = 4, 8
+STILL = 0.01  # the least motion that choosing a checkpoint tells from none
 
 
 @dataclass
@@ -42,7 +45,8 @@ class EvaluationOptions:
         every_n_steps: generator steps between two evaluations.
         num_clips: clips on each side.
         metrics: metrics of `report.json`: "auto" or names, see `vidiff.metrics.parse_name`.
-        metrics_in_training: metrics at every evaluation; the first decides which checkpoint is the best.
+        metrics_in_training: metrics at every evaluation; the first decides which checkpoint is the best, see
+            `Evaluation.score`.
         batch_size: clips generated at once.
         reference: split of the real clips.
     """
@@ -81,6 +85,11 @@ class Evaluation(Callback):
         kwargs = dict(num_clips=o.num_clips, num_frames=pl_module.spec.num_frames)
         self._metrics = resolve_metrics(o.metrics, **kwargs)  # what is missing is said before training
         self._training_metrics = resolve_metrics(o.metrics_in_training, **kwargs)
+        if not self._training_metrics or self._training_metrics[0].spec.score not in ("frechet", "kernel"):
+            raise UsageError(
+                "evaluation.metrics_in_training: the first chooses best.ckpt and must be a distance between "
+                f"distributions, such as fvd_random; got {', '.join(o.metrics_in_training) or 'none'}"
+            )
         self._control_metrics = resolve_metrics(
             ["fvd_random", *(["motion"] if pl_module.spec.num_frames > 1 else []), "diversity", "nearest"],
             **kwargs,
@@ -108,21 +117,44 @@ class Evaluation(Callback):
         if trainer.global_step % self.options.every_n_steps == 0:  # an interruption's own evaluation changes nothing
             pl_module.after_evaluation(values)
         if self.checkpoints is not None:
-            self.checkpoints.offer(trainer, values)
+            self.checkpoints.offer(trainer, self.score(values))
+
+    def score(self, values: dict[str, float]) -> float:
+        """What `best.ckpt` minimises: the first metric x max(m, 1/m), where m is the motion as a ratio to real clips.
+
+        The Fréchet distances see little of time: without the factor `fvd_random` kept clips that hardly moved (m 0.2)
+        before better ones that did. Without `motion` in `metrics_in_training` the first metric decides alone.
+
+        Args:
+            values: of one evaluation, by logged name, such as `val/fvd_random`.
+        """
+        value = values.get(f"val/{self._training_metrics[0].name}", math.inf)
+        motion = max(values.get("val/motion", 1.0), STILL)
+        return value * max(motion, 1 / motion)
+
+    @property
+    def selection(self) -> str:
+        """`score` in words, for reports."""
+        names = [m.name for m in self._training_metrics]
+        return f"lowest {names[0]}" + (" x max(motion, 1/motion)" if "motion" in names else "")
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.global_step != self._evaluated:  # stopped by a budget or by hand
             self._evaluate_and_offer(trainer, pl_module)
         best = self.run.checkpoints / "best.ckpt"
-        model = load_model(best, str(pl_module.device)) if best.exists() else pl_module
-        self.report(trainer, model, best.name if best.exists() else "last.ckpt")
+        if best.exists():
+            model, step = load_model(best, str(pl_module.device)), read_checkpoint(best)["global_step"]
+            self.report(trainer, model, best.name, step)
+        else:
+            self.report(trainer, pl_module, "last.ckpt", trainer.global_step)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.state.fn == "validate":
-            self.report(trainer, pl_module, str(trainer.ckpt_path))
+            self.on_test_end(trainer, pl_module)
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.report(trainer, pl_module, str(trainer.ckpt_path))
+        path = trainer.ckpt_path  # Lightning brings the weights back, not the step
+        self.report(trainer, pl_module, str(path), read_checkpoint(path)["global_step"] if path else 0)
 
     # ---- what ---------------------------------------------------------------------------------------------------
 
@@ -202,12 +234,13 @@ class Evaluation(Callback):
         write_mp4(files["mp4"], clip)
         return files
 
-    def report(self, trainer: Trainer, module: LightningModule, checkpoint: str) -> dict[str, Any]:
-        """Final metrics on latents never used for selection, beside the controls; `report.json`."""
+    def report(self, trainer: Trainer, module: LightningModule, checkpoint: str, step: int) -> dict[str, Any]:
+        """Final metrics of the checkpoint of `step` on latents never used for selection, beside the controls;
+        `report.json`."""
         evaluator = self._make_evaluator(trainer, self._metrics, REPORT_SEED)
         results = evaluator.evaluate(self._fakes(trainer, module, REPORT_SEED), self.options.num_clips)
         controls, protocols = self._controls(trainer, module)
-        report = self._head(trainer, module, checkpoint) | {
+        report = self._head(trainer, module, checkpoint, step) | {
             "metrics": results,
             "controls": controls,
             "controls_protocol": protocols,
@@ -215,16 +248,15 @@ class Evaluation(Callback):
         self._publish(trainer, module, report, print_report)
         return report
 
-    def _head(self, trainer: Trainer, module: LightningModule, checkpoint: str) -> dict[str, Any]:
+    def _head(self, trainer: Trainer, module: LightningModule, checkpoint: str, step: int) -> dict[str, Any]:
         """What a report says of the run whatever was measured."""
-        steps = trainer.global_step
-        if trainer.state.fn != "fit" and trainer.ckpt_path:  # Lightning brings the weights back, not the step
-            steps = read_checkpoint(trainer.ckpt_path)["global_step"]
         return {
             "vidiff": __version__,
             "model": type(module).__name__,
             "checkpoint": checkpoint,
-            "steps": steps,
+            "checkpoint_step": step,
+            "selection": self.selection,
+            "steps": trainer.global_step if trainer.state.fn == "fit" else step,
             "batches_seen": trainer.lightning_module.batches_seen,
             "clips_seen": self.spent.clips if self.spent else None,
             "cpu_seconds": self.spent.cpu_s if self.spent else None,

@@ -16,11 +16,17 @@ def number(value: float | None) -> str:
     return "n/a" if value is None else f"{value:.4g}"
 
 
+def _title(report: dict[str, Any]) -> str:
+    """A checkpoint of step 250 after 1,000 steps is not one of 1,000 steps."""
+    of = f"{report['checkpoint']} of step {report['checkpoint_step']}"
+    return f"{report['model']}: {of}, {report['steps']} generator steps"
+
+
 def print_report(report: dict[str, Any], path: Path, files: dict[str, Path]) -> None:
     """Metrics with floors, controls beside them, and where everything lies."""
     console = Console()
     metrics, controls = report["metrics"], report["controls"]
-    table = Table(title=f"{report['model']}: {report['checkpoint']}, {report['steps']} generator steps")
+    table = Table(title=_title(report))
     table.add_column("clips")
     for metric in metrics:
         table.add_column(metric, justify="right")
@@ -37,6 +43,7 @@ def print_report(report: dict[str, Any], path: Path, files: dict[str, Path]) -> 
         ratio = controls["untrained"][lead] / value
         verdict = "ahead of every rubbish control" if not behind else f"NOT ahead of: {', '.join(behind)}"
         console.print(f"{lead}: {ratio:.1f}x below the untrained generator, {verdict}.")
+    console.print(f"The best checkpoint has the {report['selection']}.")
     console.print("motion and diversity are ratios to real clips (1 is right); fvd_random is no FVD.")
     _print_places(console, path, files)
 
@@ -50,7 +57,7 @@ def _print_places(console: Console, path: Path, files: dict[str, Path]) -> None:
 def print_translation_report(report: dict[str, Any], path: Path, files: dict[str, Path]) -> None:
     """A row for each direction, the copy and the oracle beside it, and where everything lies."""
     console = Console(width=None if sys.stdout.isatty() else 140)  # a file has no width: no cell is cut
-    table = Table(title=f"{report['model']}: {report['checkpoint']}, {report['steps']} generator steps")
+    table = Table(title=_title(report))
     columns = ("direction", "fvd_random", "psnr", "ssim", "cycle psnr", "flicker - source's", "position error")
     columns += ("taken for the target",)
     for column in columns:

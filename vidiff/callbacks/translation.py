@@ -26,7 +26,6 @@ from vidiff.metrics.gather import gather_processes
 from vidiff.metrics.paired import flicker, l1, psnr, ssim
 from vidiff.metrics.position import PositionRegressor, position_error, train_regressor
 
-SELECTION = "lowest mean fvd_random over the directions, translations of held-out clips against the training target"
 CURVE_CLIPS = 16  # paired test clips of the PSNR curve during training, never used for selection
 JUDGE_CLIPS = 256  # real clips of each domain that the judges learn from
 JUDGE_VERSION = 1  # raise it whenever a judge is trained in another way: the kept ones are then not used
@@ -147,6 +146,15 @@ class TranslationEvaluation(Evaluation):
             self._evaluators[direction, seed] = self._make_evaluator(trainer, metrics, seed, domain=domain)
         return self._evaluators[direction, seed]
 
+    def score(self, values: dict[str, float]) -> float:
+        """The first metric, mean over the directions: how much moves is given by the source."""
+        return values.get(f"val/{self._training_metrics[0].name}", math.inf)
+
+    @property
+    def selection(self) -> str:
+        lead = self._training_metrics[0].name
+        return f"lowest mean {lead} over the directions, translations of held-out clips against the training target"
+
     # ---- during training ----------------------------------------------------------------------------------------
 
     def evaluate(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, float]:
@@ -197,8 +205,8 @@ class TranslationEvaluation(Evaluation):
 
     # ---- the report ---------------------------------------------------------------------------------------------
 
-    def report(self, trainer: Trainer, module: LightningModule, checkpoint: str) -> dict[str, Any]:
-        """Every direction on clips never used for selection, beside its controls; `report.json`."""
+    def report(self, trainer: Trainer, module: LightningModule, checkpoint: str, step: int) -> dict[str, Any]:
+        """Every direction of the checkpoint of `step` on clips never used for selection; `report.json`."""
         n, split = self.options.num_clips, self._held_out(trainer, "test")
         judges, on_real = self._judges(trainer, module, split)
         metrics, directions = {}, {}
@@ -222,8 +230,7 @@ class TranslationEvaluation(Evaluation):
         position = None
         if judges.regressor is not None:
             position = about | {"unit": "pixels of the clip", "error_on_real": on_real["position_error"]}
-        report = self._head(trainer, module, checkpoint) | {
-            "selection": SELECTION,
+        report = self._head(trainer, module, checkpoint, step) | {
             "protocol": {
                 "sources": split,
                 "paired": "psnr, ssim: uint8 / 255, whole clip and mean over frames, mean over clips",
