@@ -21,9 +21,8 @@ def test_clips_that_hardly_move_lose():
     still = score("fvd_random", "motion", fvd_random=3.10, motion=0.186)
     moving = score("fvd_random", "motion", fvd_random=3.58, motion=1.33)
     assert moving == pytest.approx(3.58 * 1.33) and still == pytest.approx(3.10 / 0.186)
-    assert score("fvd_random", "motion", fvd_random=1.0, motion=0.0) == pytest.approx(
-        100
-    )  # finite: it is still a state
+    # Finite: a state that stands still is better than none.
+    assert score("fvd_random", "motion", fvd_random=1.0, motion=0.0) == pytest.approx(100)
 
 
 def test_too_much_motion_costs_as_much_as_too_little():
