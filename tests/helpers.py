@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import warnings
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -61,6 +63,15 @@ def quiet_trainer(**settings) -> Trainer:
         use_distributed_sampler=False,
     )
     return Trainer(**{**defaults, **settings})
+
+
+@contextmanager
+def native_kernels():
+    """PyTorch's own CPU kernels: the same half precision on every CPU, where oneDNN's are broken with AVX-512."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # this setting warns of one that was not touched
+        with torch.backends.mkldnn.flags(enabled=False):
+            yield
 
 
 def rows(path: Path) -> list[dict[str, str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from helpers import quiet_trainer
+from helpers import native_kernels, quiet_trainer
 from lightning.pytorch import LightningDataModule
 
 from vidiff import keyed, losses
@@ -280,7 +280,8 @@ def test_bf16_follows_float32():
     totals = []
     for precision in ("32-true", "bf16-mixed"):
         model = CycleGAN(**TINY, **SMALL_G)
-        quiet_trainer(max_steps=2, precision=precision).fit(model, Pairs())
+        with native_kernels():
+            quiet_trainer(max_steps=2, precision=precision).fit(model, Pairs())
         assert all(torch.isfinite(p).all() and p.dtype == torch.float32 for p in model.parameters())
         totals.append([float(model.terms[f"train/{p}_total"]) for p in "dg"])
     assert totals[1] == pytest.approx(totals[0], rel=0.1, abs=0.05)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from helpers import Clips, quiet_trainer
+from helpers import Clips, native_kernels, quiet_trainer
 
 from vidiff.checkpoint import load_model
 from vidiff.errors import UsageError
@@ -122,7 +122,8 @@ def test_bf16_follows_float32():
     totals = []
     for precision in ("32-true", "bf16-mixed"):
         model = StarGAN(**TINY, **SMALL_G)
-        quiet_trainer(max_steps=1, precision=precision).fit(model, Clips(num_classes=3))
+        with native_kernels():
+            quiet_trainer(max_steps=1, precision=precision).fit(model, Clips(num_classes=3))
         assert all(torch.isfinite(p).all() and p.dtype == torch.float32 for p in model.parameters())
         totals.append([float(model.terms[f"train/{p}_total"]) for p in "dg"])
     assert totals[1] == pytest.approx(totals[0], rel=0.1, abs=0.05)

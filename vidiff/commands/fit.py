@@ -33,6 +33,7 @@ from vidiff.data.datamodule import ClipDataModule  # noqa: F401  (gives the clas
 from vidiff.data.domains import DomainDataModule, PairDataModule  # noqa: F401
 from vidiff.errors import UsageError
 from vidiff.models import families
+from vidiff.models._precision import check_precision
 from vidiff.models.base import AdversarialModule
 from vidiff.parallel import GameStrategy
 
@@ -204,6 +205,7 @@ class TrainingCLI(LightningCLI):
         if automatic and isinstance(trainer.strategy, DDPStrategy):
             settings["strategy"] = GameStrategy()
             trainer = Trainer(**settings)
+        check_precision(trainer)  # before the run's folder is made
         return trainer
 
 

@@ -22,6 +22,7 @@ from vidiff.ema import GeneratorEMA, decay_from_half_life
 from vidiff.errors import RunError, UsageError
 from vidiff.models._arguments import constructor_arguments
 from vidiff.models._heads import Heads
+from vidiff.models._precision import check_precision
 from vidiff.models._record import Record
 from vidiff.models._sampling import Sampling
 from vidiff.models._strategies import Balance, Player, Stage, Strategies
@@ -221,6 +222,7 @@ class AdversarialModule(Heads, Sampling, Record, Strategies, L.LightningModule):
         return optimizers
 
     def setup(self, stage: str) -> None:
+        check_precision(self.trainer)
         if stage != "fit":
             return
         if self.lr_schedule.total_steps is None and self.trainer.max_steps > 0:
@@ -320,10 +322,11 @@ class AdversarialModule(Heads, Sampling, Record, Strategies, L.LightningModule):
     def _stop_on_non_finite(self, player: Player, terms: dict[str, Tensor]) -> None:
         bad = ", ".join(f"{player}_{name}={t.item():g}" for name, t in terms.items() if not torch.isfinite(t))
         bad = bad or f"a term of {player} on another process"
+        mixed = str(self.trainer.precision).endswith("-mixed")
         raise RunError(
             f"training diverged: {bad} is not finite at generator step {self.trainer.global_step}, batch "
-            f"{self.batches_seen}. The last checkpoint is from before. Lower the learning rate, set "
-            "model.clip_grad_norm, or use precision 32-true."
+            f"{self.batches_seen}. The last checkpoint is from before. Lower the learning rate"
+            f"{', use precision 32-true' if mixed else ''} or set model.clip_grad_norm."
         )
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
