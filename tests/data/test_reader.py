@@ -142,7 +142,7 @@ def test_alpha_and_grey_become_rgb(tmp_path):
 
 def test_resizing_is_antialiased():
     # A checkerboard of single pixels has mean 127.5; without antialiasing it would alias to black or white.
-    from vidiff.data.reader import _resized
+    from vidiff.data.stills import _resized
 
     board = (np.indices((64, 64)).sum(0) % 2 * 255).astype(np.uint8)
     small = _resized(Image.fromarray(np.repeat(board[..., None], 3, 2)), 16, 16)
