@@ -99,6 +99,21 @@ def test_penalties_of_a_quadratic():
     assert float(penalties.r2_penalty(d, x)) == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.parametrize("shape", [(3,), (3, 5), (3, 1, 2, 4)])
+def test_penalties_of_a_repeated_logit_are_those_of_one(shape):
+    """A clip's logit is the mean of its P: repeating it moves neither the target norm of 1 nor R1."""
+    x, y, mix = torch.randn(3, 4).double(), torch.randn(3, 4).double(), torch.rand(3)
+    single = lambda c: c.pow(3).sum(1)  # noqa: E731
+    repeated = lambda c: single(c).view(3, *[1] * (len(shape) - 1)).expand(shape)  # noqa: E731
+    for network in (single, repeated):
+        point = (mix[:, None] * x + (1 - mix[:, None]) * y).requires_grad_(True)
+        (gradient,) = torch.autograd.grad(single(point).sum(), point)
+        expected = (gradient.norm(dim=1) - 1).square().mean().item()
+        assert penalties.gradient_penalty(network, x, y, mix).item() == pytest.approx(expected, rel=1e-6)
+        expected = (0.5 * (3 * x.square()).square().sum(1)).mean().item()
+        assert penalties.logits_and_penalty(network, x)[1].item() == pytest.approx(expected, rel=1e-9)
+
+
 def test_penalty_is_float32_under_autocast():
     layer = torch.nn.Linear(8, 1)
     x = torch.randn(2, 8)

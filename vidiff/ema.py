@@ -69,7 +69,7 @@ class GeneratorEMA(AveragedModel):
         super().__init__(generator, multi_avg_fn=self._average, use_buffers=False)
         self.requires_grad_(False)
         self.eval()
-        self.stale = False  # whether the weights moved since the statistics were measured
+        self.stale = True  # whether the statistics have not been measured since the weights were set
         self.register_load_state_dict_post_hook(lambda module, _: setattr(module, "stale", True))
 
     def update_parameters(self, model: nn.Module) -> None:
@@ -77,8 +77,8 @@ class GeneratorEMA(AveragedModel):
         self.stale = True
 
     def refresh(self, forward: Callable[[nn.Module, int], object]) -> None:
-        """Measure BatchNorm's statistics where the weights have moved since; see `standing_statistics`."""
-        if self.stale and int(self.n_averaged) > 0:
+        """Measure BatchNorm's statistics where that was not done for these weights; see `standing_statistics`."""
+        if self.stale:
             standing_statistics(self.module, forward)
         self.stale = False
 

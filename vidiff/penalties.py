@@ -1,6 +1,10 @@
 """Gradient penalties: pure functions of (network, clips), in float32 (or better) with autocast off.
 
 A network here is any callable clips (B, C, T, H, W) -> logits (B, ...). Norms run over all non-batch dimensions.
+
+Where a clip has P logits (patches, pixels, an ensemble), D(x) is their mean, as it is in the losses: the penalised
+function is the one that plays, whatever P is, and repeating a logit changes nothing. A game whose paper penalises the
+sum hands in a network that returns the sum (StarGAN).
 """
 
 from __future__ import annotations
@@ -15,13 +19,14 @@ Critic = Callable[[Tensor], Tensor]
 
 
 def _logits_and_gradient(network: Critic, clips: Tensor) -> tuple[Tensor, Tensor]:
-    """network(clips), and d sum(network(clips)) / d clips as (B, N), differentiable once more."""
+    """network(clips), and d D(clip) / d clip as (B, N), D the mean of a clip's logits; differentiable once more."""
     clips = clips.detach()
     clips = clips.requires_grad_(True) if clips.dtype == torch.float64 else clips.float().requires_grad_(True)
     # Of the kernels for attention only the plain one has a second derivative.
     with torch.autocast(clips.device.type, enabled=False), sdpa_kernel(SDPBackend.MATH):
         logits = network(clips)
-        (gradient,) = torch.autograd.grad(logits.sum(), clips, create_graph=True)
+        of_clips = logits.reshape(len(logits), -1).mean(1)  # (B, ...) -> (B,)
+        (gradient,) = torch.autograd.grad(of_clips.sum(), clips, create_graph=True)
     return logits, gradient.flatten(1)  # (B, C, T, H, W) -> (B, N)
 
 

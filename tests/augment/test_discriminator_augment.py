@@ -185,23 +185,23 @@ def test_ada_probability_is_that_of_each_operation():
 def test_ada_walks_with_the_sign_and_is_saved():
     ada = AdaptiveAugment(clips=1000, interval=2)
     confident, lost = torch.ones(10, 4), -torch.ones(10, 4)
-    ada.update(confident)
+    ada.update(confident, 10)
     assert ada.p == 0
-    ada.update(confident)
+    ada.update(confident, 10)
     assert torch.isclose(ada.p, torch.tensor(20 / 1000)) and ada.r_t == 1
     for _ in range(400):
-        ada.update(confident)
+        ada.update(confident, 10)
     assert ada.p == 1
     for _ in range(50):
-        ada.update(lost)
+        ada.update(lost, 10)
     assert torch.isclose(ada.p, torch.tensor(0.5), atol=1e-5) and ada.r_t == -1
-    ada.update(confident)
+    ada.update(confident, 10)
     other = AdaptiveAugment(clips=1000, interval=2)
     other.load_state_dict(ada.state_dict())
-    ada.update(confident), other.update(confident)
+    ada.update(confident, 10), other.update(confident, 10)
     assert torch.equal(ada.p, other.p) and torch.isclose(ada.p, torch.tensor(0.52), atol=1e-5)
     for _ in range(400):
-        ada.update(lost)
+        ada.update(lost, 10)
     assert ada.p == 0
 
 
@@ -209,14 +209,14 @@ def test_ada_target_and_sync():
     some = torch.cat([torch.ones(75), -torch.ones(25)])  # r_t = 0.5
     for target, direction in ((0.4, 1), (0.6, -1)):
         ada = AdaptiveAugment(target, clips=1000, interval=1, start=0.5)
-        ada.update(some)
+        ada.update(some, 100)
         assert torch.isclose(ada.p, torch.tensor(0.5 + direction * 0.1))
     # Two processes see what one sees.
     left, right = AdaptiveAugment(clips=1000, interval=1), AdaptiveAugment(clips=1000, interval=1)
     single = AdaptiveAugment(clips=1000, interval=1)
     logits = torch.randn(40, generator=torch.Generator().manual_seed(0)) + 1.5
     sums = []
-    left.update(logits[:20], sync=lambda x: sums.append(x) or x)
-    right.update(logits[20:], sync=lambda x: x + sums[0])
-    single.update(logits)
+    left.update(logits[:20], 20, sync=lambda x: sums.append(x) or x)
+    right.update(logits[20:], 20, sync=lambda x: x + sums[0])
+    single.update(logits, 40)
     assert torch.equal(right.p, single.p) and torch.equal(right.r_t, single.r_t)

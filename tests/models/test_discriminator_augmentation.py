@@ -10,6 +10,7 @@ from vidiff.augment import AdaptiveAugment, DiffAugment
 from vidiff.models import families
 from vidiff.models.dcgan import DCGAN
 from vidiff.models.lsgan import LSGAN
+from vidiff.models.stargan import StarGAN
 from vidiff.models.wgan_gp import WGANGP
 
 
@@ -71,8 +72,33 @@ def test_it_changes_training_and_leaves_the_samples_sizes_alone():
 def test_what_ada_measures(model, real, fake, r_t):
     model = model(discriminator_augment=AdaptiveAugment(interval=1, clips=40, start=0.5), **TINY)
     model.watch(torch.tensor(real), torch.tensor(fake))
+    model.adapt(clips=4)
     assert float(model.terms["train/ada_r_t"]) == pytest.approx(r_t)
     assert float(model.terms["train/ada_p"]) == pytest.approx(0.4)  # below the target of 0.6: down by 4 clips of 40
+
+
+def test_ada_aims_at_the_middle_of_the_targets_in_either_game_of_stargan():
+    assert StarGAN(game="least_squares", num_classes=2, **TINY).real_above == 0.5
+    assert StarGAN(game="wasserstein", num_classes=2, **TINY).real_above is None
+
+
+class Anything(Clips):
+    """What any family asks for: clips with labels, and clips of two domains."""
+
+    def batch(self, index, rank=0, world=1):
+        batch = super().batch(index, rank, world)
+        return batch | {"clip_a": batch["clip"], "clip_b": batch["clip"].flip(0)}
+
+
+@pytest.mark.parametrize("family", sorted(families()))
+def test_ada_counts_clips_once_an_update(family):
+    """A batch of 4 is 4 clips, however many logits a clip has and however many judges and periods look at it."""
+    ada = AdaptiveAugment(interval=1000, clips=10**6)
+    sizes = TINY | {"num_frames": 8, "num_classes": 2}
+    model = families()[family](discriminator_augment=ada, **sizes)
+    quiet_trainer(max_steps=1).fit(model, Anything(num_frames=8, num_classes=2))
+    assert model.batches_seen == model.n_critic
+    assert ada.sums[2:].tolist() == [4.0 * model.batches_seen, model.batches_seen]  # clips, calls
 
 
 def test_ada_resumes_exactly(tmp_path):

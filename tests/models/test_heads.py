@@ -21,8 +21,8 @@ def with_heads(family: type, num_classes: int | None = None, **options):
     bases = (family,) if issubclass(family, Heads) else (Heads, family)
 
     class Adopted(*bases):
-        def discriminate(self, clip, batch):
-            return self.logits_of(self.discriminator(self.augmented(clip), self.labels(batch)), clip, batch)
+        def discriminate(self, clip, batch, side):
+            return self.logits_of(self.discriminator(self.augmented(clip), self.labels(batch)), side)
 
         def discriminator_losses(self, batch):
             self._predicted = {}
@@ -60,6 +60,20 @@ def test_class_terms(family):
     assert "class_real" not in terms
     assert terms["class_fake"].item() == pytest.approx(cross_entropy(fake, batch["label"]), abs=1e-5)
     assert model._predicted is None  # nothing is kept outside an update
+
+
+def test_the_family_says_which_clips_are_real():
+    """Real clips that are changed before they are judged are real all the same."""
+
+    class Flipping(DCGAN):
+        def discriminator_losses(self, batch):
+            return super().discriminator_losses(batch | {"clip": batch["clip"].flip(-1)})
+
+    model, batch = with_heads(Flipping, num_classes=3), Clips(num_classes=3).batch(0)
+    real = model.discriminator(batch["clip"].flip(-1))[1]["class"]
+    terms = model.discriminator_losses(batch)
+    assert terms["class_real"].item() == pytest.approx(cross_entropy(real, batch["label"]), abs=1e-5)
+    assert {"class_real", "class_fake"} <= set(terms)
 
 
 def test_joined_clips_have_shares_of_classes():

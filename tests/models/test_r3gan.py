@@ -11,7 +11,7 @@ from helpers import TINY, Clips, quiet_trainer
 from vidiff.clip import ClipSpec
 from vidiff.errors import UsageError
 from vidiff.models.r3gan import R3GAN
-from vidiff.nn.blocks import count_parameters, has_batch_norm
+from vidiff.nn.blocks import count_parameters, mixes_clips
 from vidiff.nn.r3 import R3Discriminator, R3Generator, ResidualBlock, shrink
 
 
@@ -61,7 +61,7 @@ def test_new_blocks_are_the_identity_and_nothing_is_normalised():
     expected = 4**-0.25 * math.sqrt(2 / (1 + 0.2**2) / 32)
     assert float(block.layers[0].weight.std()) == pytest.approx(expected, rel=0.1)
     model = R3GAN(**TINY)
-    assert not has_batch_norm(model)
+    assert not mixes_clips(model)
 
 
 def test_shrink_is_bilinear_interpolation_and_loses_no_frame():

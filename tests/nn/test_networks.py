@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from vidiff.clip import ClipSpec
-from vidiff.nn.blocks import count_parameters, has_batch_norm, initialise, norm_layer
+from vidiff.nn.blocks import count_parameters, initialise, mixes_clips, norm_layer
 from vidiff.nn.discriminators import ConvDiscriminator
 from vidiff.nn.generators import ConvGenerator
 
@@ -75,14 +75,14 @@ def test_per_clip_norms_do_not_mix_clips(norm):
     spec = ClipSpec(3, 4, 16, width=4)
     d = ConvDiscriminator(spec, norm=norm)
     clips = torch.randn(3, 3, 4, 16, 16)
-    assert not has_batch_norm(d)
+    assert not mixes_clips(d)
     torch.testing.assert_close(d(clips)[:1], d(clips[:1]), rtol=1e-4, atol=1e-5)
 
 
 def test_batch_norm_mixes_clips():
     d = ConvDiscriminator(ClipSpec(3, 4, 16, width=4), norm="batch")
     clips = torch.randn(3, 3, 4, 16, 16)
-    assert has_batch_norm(d) and not torch.allclose(d(clips)[:1], d(clips[:1]), atol=1e-4)
+    assert mixes_clips(d) == ["BatchNorm"] and not torch.allclose(d(clips)[:1], d(clips[:1]), atol=1e-4)
 
 
 def test_unknown_norm():

@@ -65,15 +65,16 @@ class AdaptiveAugment(nn.Module):
         return f"target={self.target}, clips={self.clips}, interval={self.interval}, limit={self.limit}"
 
     @torch.no_grad()
-    def update(self, real_logits: Tensor, sync: Callable[[Tensor], Tensor] | None = None) -> None:
+    def update(self, real_logits: Tensor, clips: int, sync: Callable[[Tensor], Tensor] | None = None) -> None:
         """Take note of the discriminator's logits for real clips; every `interval` calls change p.
 
         Args:
-            real_logits: (B, ...), one or many logits per clip.
+            real_logits: any shape: a clip may have many logits, of one judge or of several.
+            clips: how many real clips they are about.
             sync: sums a tensor over the processes (all-reduce) and returns it; needed where there are several.
         """
         signs = real_logits.detach().float().sign()
-        seen = torch.stack([signs.sum(), signs.new_full((), signs.numel()), signs.new_full((), len(signs))])
+        seen = torch.stack([signs.sum(), signs.new_full((), signs.numel()), signs.new_full((), clips)])
         if sync is not None:
             seen = sync(seen)
         self.sums += torch.cat([seen, seen.new_ones(1)])

@@ -296,7 +296,11 @@ class Evaluation(Callback):
 
 
 class Untrained:
-    """The generator as it was before the first step, with the `iter_samples` of its module."""
+    """The generator as it was before the first step, with the `iter_samples` of its module.
+
+    It is measured exactly like the trained one, BatchNorm's statistics included: with their initial values it would
+    be worse than its weights are.
+    """
 
     def __init__(self, module: LightningModule):
         self.module = module
@@ -304,7 +308,7 @@ class Untrained:
     def iter_samples(self, ids, seed: int, batch_size: int):
         average = self.module.generator_ema
         trained, stale = average.module, average.stale
-        average.module, average.stale = self.module.initial_generator(), False
+        average.module, average.stale = self.module.initial_generator(), True
         try:
             yield from self.module.iter_samples(ids, seed, batch_size)
         finally:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import warnings
+from typing import Literal
 
 import torch.nn.functional as F
 from torch import Tensor
+
+Side = Literal["real", "fake", "mixed"]
 
 
 class Heads:
@@ -16,20 +19,18 @@ class Heads:
     of its estimate for them, because nobody knows the number of a generated clip. The terms are `class_real`,
     `class_fake` and the number's name; `term_weights` weighs them.
 
-    The real clips of an update are recognised by their memory, and the generated ones as the first others that the
-    discriminator looks at: what a penalty mixes from both comes later.
+    A family says which clips are which when it judges them; what a penalty mixes from both counts for nothing.
     """
 
-    _predicted: dict[str, dict[str, Tensor]] | None = None  # real, fake -> head -> prediction; None outside an update
+    _predicted: dict[Side, dict[str, Tensor]] | None = None  # side -> head -> prediction; None outside an update
 
-    def logits_of(self, out: Tensor | tuple[Tensor, dict[str, Tensor]], clip: Tensor, batch: dict) -> Tensor:
-        """The logits of what a discriminator said of `clip`; its predictions are kept until the end of the update."""
+    def logits_of(self, out: Tensor | tuple[Tensor, dict[str, Tensor]], side: Side) -> Tensor:
+        """The logits of what a discriminator said; its predictions are kept until the end of the update."""
         if not isinstance(out, tuple):
             return out
         logits, predictions = out
-        if self._predicted is not None:
-            real = clip.data_ptr() == batch["clip"].data_ptr()
-            self._predicted.setdefault("real" if real else "fake", predictions)
+        if self._predicted is not None and side != "mixed":
+            self._predicted.setdefault(side, predictions)  # the first look of an update counts
         return logits
 
     def head_losses(self, player: str, batch: dict[str, Tensor]) -> dict[str, Tensor]:

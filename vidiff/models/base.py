@@ -8,7 +8,7 @@ generator updates. (Where a stage trains D alone, the turns that G lets pass are
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Callable, ClassVar, Iterable
+from typing import Any, Callable, Iterable
 
 import lightning as L
 import torch
@@ -21,7 +21,8 @@ from vidiff.clip import ClipSpec
 from vidiff.ema import GeneratorEMA, decay_from_half_life
 from vidiff.errors import RunError, UsageError
 from vidiff.models._arguments import constructor_arguments
-from vidiff.models._heads import Heads
+from vidiff.models._heads import Heads, Side
+from vidiff.models._judging import Judging
 from vidiff.models._precision import check_precision
 from vidiff.models._record import Record
 from vidiff.models._sampling import Sampling
@@ -32,16 +33,14 @@ from vidiff.parallel import (
     average_gradients,
     broadcast_buffers,
     everywhere,
-    gather_batch,
     rank,
-    sum_over_processes,
     world_size,
 )
 
 NetworkFactory = Callable[[ClipSpec], nn.Module]
 
 
-class AdversarialModule(Heads, Sampling, Record, Strategies, L.LightningModule):
+class AdversarialModule(Heads, Judging, Sampling, Record, Strategies, L.LightningModule):
     """A generator and a discriminator that take turns.
 
     A family sets its paper's defaults and implements `discriminator_losses(batch)` and `generator_losses(batch)`. Each
@@ -70,9 +69,6 @@ class AdversarialModule(Heads, Sampling, Record, Strategies, L.LightningModule):
         compile: compile both networks with torch.compile (gradient penalties stay eager).
         seed: key of latents and of in-network noise; linked to `seed_everything`.
     """
-
-    real_above: ClassVar[float | None] = 0.0
-    """The logit above which D takes a clip for real; None where only differences count: the middle of both means."""
 
     def __init__(
         self,
@@ -167,9 +163,13 @@ class AdversarialModule(Heads, Sampling, Record, Strategies, L.LightningModule):
         with torch.set_grad_enabled(player == "g"):
             return self.generator(z, self.labels(batch))
 
-    def discriminate(self, clip: Tensor, batch: dict[str, Tensor]) -> Tensor:
-        """Logits (B,) of clips (B, C, T, H, W), augmented before."""
-        return self.logits_of(self.discriminator(self.augmented(clip), self.labels(batch)), clip, batch)
+    def discriminate(self, clip: Tensor, batch: dict[str, Tensor], side: Side) -> Tensor:
+        """Logits (B,) of clips (B, C, T, H, W), augmented before.
+
+        Args:
+            side: whose clips these are, for the discriminator's heads; `mixed` is what a penalty makes of both.
+        """
+        return self.logits_of(self.discriminator(self.augmented(clip), self.labels(batch)), side)
 
     def augmented(self, clip: Tensor) -> Tensor:
         """What D sees of clips (B, C, T, H, W) in [-1, 1]: every look of an update with parameters of its own."""
@@ -179,31 +179,6 @@ class AdversarialModule(Heads, Sampling, Record, Strategies, L.LightningModule):
         key = (self.seed, "look", self.batches_seen, self._moving, self._move, self._looks)
         size = len(clip)
         return self.discriminator_augment(clip, key, rank() * size, world_size() * size)
-
-    def penalty(self, function: Callable, *args: Any) -> Tensor:
-        """A gradient penalty; eager even when the networks are compiled, which know no double backward."""
-        if not self.compile_networks:
-            return function(*args)
-        with torch.compiler.set_stance("force_eager"):
-            return function(*args)
-
-    def watch(self, real_logits: Tensor, fake_logits: Tensor) -> None:
-        """Note the mean logits and how often D is on the right side of the middle between them; adapt ADA."""
-        real, fake = real_logits.detach().float(), fake_logits.detach().float()
-        # A decision is taken on the global batch, so that 2 processes take the same as 1.
-        shown = (real, fake) if self.balancer is None else (gather_batch(real), gather_batch(fake))
-        means = [x.mean() for x in shown]
-        middle = 0.5 * (means[0] + means[1])
-        right = 0.5 * ((shown[0] > middle).float().mean() + (shown[1] < middle).float().mean())
-        self.terms |= dict(zip(("train/d_real_logit", "train/d_fake_logit", "train/d_separation"), (*means, right)))
-        if isinstance(self.discriminator_augment, AdaptiveAugment):
-            above = self.real_above
-            if above is None:
-                sums = sum_over_processes(torch.stack([real.mean(), fake.mean(), torch.ones_like(middle)]))
-                above = 0.5 * (sums[0] + sums[1]) / sums[2]
-            self.discriminator_augment.update(real - above, sum_over_processes)
-            self.terms["train/ada_p"] = self.discriminator_augment.p.clone()
-            self.terms["train/ada_r_t"] = self.discriminator_augment.r_t.clone()
 
     # ---- the step -----------------------------------------------------------------------------------------------
 
@@ -269,7 +244,7 @@ class AdversarialModule(Heads, Sampling, Record, Strategies, L.LightningModule):
         for group in optimizer.param_groups:
             group["lr"] = group["initial_lr"] * self.rate_factor(player)
         optimizer.zero_grad(set_to_none=True)
-        self._moving, self._looks, self._predicted = player, 0, {}
+        self._moving, self._looks, self._predicted, self._watched = player, 0, {}, None
         terms = self.weighted(player, losses(batch) | self.head_losses(player, batch))
         self._looks = None
         total = torch.stack([t.reshape(()) for t in terms.values()]).sum()
@@ -285,7 +260,7 @@ class AdversarialModule(Heads, Sampling, Record, Strategies, L.LightningModule):
         self.terms[f"train/{player}_total"] = total.detach()
         self.terms[f"train/lr_{player}"] = torch.tensor(optimizer.param_groups[0]["lr"])
         if player == "d":
-            self._rebalance()
+            self.adapt(len(batch["slot"]))
 
     def _step(self, optimizer, counts: bool) -> None:
         """Step through the LightningOptimizer (precision plugins need it), but let only G's steps be counted."""
@@ -338,4 +313,4 @@ class AdversarialModule(Heads, Sampling, Record, Strategies, L.LightningModule):
 
     def real_logits(self, batch: dict[str, Tensor]) -> Tensor:
         """Logits of a batch's real clips."""
-        return self.discriminate(batch["clip"], batch)
+        return self.discriminate(batch["clip"], batch, "real")

@@ -48,11 +48,11 @@ class DCGAN(AdversarialModule):
         self.real_label = real_label
 
     def discriminator_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        real_logits = self.discriminate(batch["clip"], batch)
-        fake_logits = self.discriminate(self.fake_clips(batch, "d"), batch)
+        real_logits = self.discriminate(batch["clip"], batch, "real")
+        fake_logits = self.discriminate(self.fake_clips(batch, "d"), batch, "fake")
         self.watch(real_logits, fake_logits)
         real, fake = standard_d(real_logits, fake_logits, self.real_label)
         return {"real": real, "fake": fake}
 
     def generator_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        return {"adv": standard_g(self.discriminate(self.fake_clips(batch, "g"), batch))}
+        return {"adv": standard_g(self.discriminate(self.fake_clips(batch, "g"), batch, "fake"))}

@@ -23,10 +23,8 @@ import torch
 from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
 
-from vidiff.errors import UsageError
 from vidiff.losses import loss_sensitive_d, wasserstein_g
 from vidiff.models.base import AdversarialModule, NetworkFactory
-from vidiff.nn.blocks import has_batch_norm
 from vidiff.nn.discriminators import ConvDiscriminator
 from vidiff.nn.generators import ConvGenerator
 from vidiff.optim import Adam
@@ -45,14 +43,15 @@ class LossSensitiveGAN(AdversarialModule):
     """Margin game: a generated clip has to lose against its real partner in proportion to their distance.
 
     Args:
-        generator, discriminator: network factories; the critic may not use BatchNorm while `r1_gamma` is positive.
+        generator, discriminator: network factories; the critic may not mix clips (BatchNorm, `minibatch_std`) while
+            `r1_gamma` is positive.
         optimizer_g, optimizer_d: the author's Adam, learning rate 2e-4 and beta1 0.5.
         margin: lambda, weight of the distance in the margin; 1 = as far as a real clip is from the mean one.
         r1_gamma: weight of the penalty on the loss function's gradient.
         kwargs: sizes and the step, see `AdversarialModule`.
 
     Raises:
-        UsageError: the critic contains BatchNorm and `r1_gamma` is positive.
+        UsageError: the critic mixes the clips of a batch and `r1_gamma` is positive.
     """
 
     real_above = None
@@ -70,25 +69,22 @@ class LossSensitiveGAN(AdversarialModule):
         super().__init__(
             generator=generator, discriminator=discriminator, optimizer_g=optimizer_g, optimizer_d=optimizer_d, **kwargs
         )
-        if r1_gamma and has_batch_norm(self.discriminator):
-            raise UsageError(
-                "LossSensitiveGAN: the gradient penalty is per clip and has no meaning through BatchNorm; give the "
-                "discriminator norm: layer, instance or none, or set r1_gamma to 0"
-            )
+        if r1_gamma:
+            self.check_penalty()
         self.margin, self.r1_gamma = margin, r1_gamma
 
     def discriminator_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         real, fake = batch["clip"], self.fake_clips(batch, "d")
         terms = {}
         if self.r1_gamma:
-            real_logits, r1 = self.penalty(logits_and_penalty, lambda x: self.discriminate(x, batch), real)
+            real_logits, r1 = self.penalty(logits_and_penalty, lambda x: self.discriminate(x, batch, "real"), real)
             terms["r1"] = self.r1_gamma * r1
         else:
-            real_logits = self.discriminate(real, batch)
-        fake_logits = self.discriminate(fake, batch)
+            real_logits = self.discriminate(real, batch, "real")
+        fake_logits = self.discriminate(fake, batch, "fake")
         self.watch(real_logits, fake_logits)
         margin = self.margin * (real - fake).abs().flatten(1).mean(1) / spread(real)
         return {"margin": loss_sensitive_d(-real_logits, -fake_logits, margin), **terms}
 
     def generator_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        return {"adv": wasserstein_g(self.discriminate(self.fake_clips(batch, "g"), batch))}
+        return {"adv": wasserstein_g(self.discriminate(self.fake_clips(batch, "g"), batch, "fake"))}

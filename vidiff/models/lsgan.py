@@ -58,13 +58,13 @@ class LSGAN(AdversarialModule):
         self.laplacian = {"space": laplacian_space, "time": laplacian_time}
 
     def discriminator_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        real_logits = self.discriminate(batch["clip"], batch)
-        fake_logits = self.discriminate(self.fake_clips(batch, "d"), batch)
+        real_logits = self.discriminate(batch["clip"], batch, "real")
+        fake_logits = self.discriminate(self.fake_clips(batch, "d"), batch, "fake")
         self.watch(real_logits, fake_logits)
         real, fake = least_squares_d(real_logits, fake_logits, self.fake_target, self.real_target)
         return {"real": real, "fake": fake}
 
     def generator_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         fake = self.fake_clips(batch, "g")
-        terms = {"adv": least_squares_g(self.discriminate(fake, batch), self.generator_target)}
+        terms = {"adv": least_squares_g(self.discriminate(fake, batch, "fake"), self.generator_target)}
         return terms | {f"laplacian_{a}": w * laplacian(fake, a) for a, w in self.laplacian.items() if w}

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from vidiff import keyed
 from vidiff.errors import UsageError
 from vidiff.losses import standard_d, standard_g
-from vidiff.models.base import AdversarialModule, NetworkFactory, Player
+from vidiff.models.base import AdversarialModule, NetworkFactory, Player, Side
 from vidiff.nn.moco import MoCoDiscriminators, MoCoGenerator
 from vidiff.optim import Adam
 
@@ -107,7 +107,7 @@ class MoCoGAN(AdversarialModule):
         t = keyed.integers(batch["slot"].tolist(), clip.shape[2], self.seed, "frame", *parts).to(clip.device)
         return clip[torch.arange(len(clip), device=clip.device), :, t][:, :, None]
 
-    def discriminate(self, clip: Tensor, batch: dict[str, Tensor]) -> Tensor:
+    def discriminate(self, clip: Tensor, batch: dict[str, Tensor], side: Side) -> Tensor:
         """The clip judge's logits (B, P)."""
         return self.discriminator["clip"](self.augmented(clip))[0]
 

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from vidiff import keyed
 from vidiff.errors import UsageError
 from vidiff.losses import standard_d, standard_g
-from vidiff.models.base import AdversarialModule, NetworkFactory, Player
+from vidiff.models.base import AdversarialModule, NetworkFactory, Player, Side
 from vidiff.nn.multiperiod import MultiPeriodDiscriminators, MultiPeriodGenerator
 from vidiff.optim import Adam
 from vidiff.parallel import world_size
@@ -101,7 +101,7 @@ class MultiPeriodGAN(AdversarialModule):
             clips = self.generator.refine(keys, path, label, upto, detached=self.mode == "staged")
         return {p: clip for p, clip in zip(steps, clips) if p in self._active}
 
-    def discriminate(self, clip: Tensor, batch: dict[str, Tensor], period: int = 1) -> Tensor:
+    def discriminate(self, clip: Tensor, batch: dict[str, Tensor], side: Side, period: int = 1) -> Tensor:
         """Logits (B,) of clips that hold every `period`-th frame."""
         return self.discriminator[f"p{period}"](self.augmented(clip), self.labels(batch))
 
@@ -114,15 +114,16 @@ class MultiPeriodGAN(AdversarialModule):
     def discriminator_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         terms = {}
         for p, fake in self.fake_periods(batch, "d").items():
-            real_logits = self.discriminate(batch["clip"][:, :, ::p], batch, p)
-            fake_logits = self.discriminate(fake, batch, p)
-            self.watch(real_logits, fake_logits)  # the finest one stays
+            real_logits = self.discriminate(batch["clip"][:, :, ::p], batch, "real", p)
+            fake_logits = self.discriminate(fake, batch, "fake", p)
+            if p == self._active[-1]:  # the finest one speaks for all
+                self.watch(real_logits, fake_logits)
             terms[f"p{p}_real"], terms[f"p{p}_fake"] = standard_d(real_logits, fake_logits)
         return terms
 
     def generator_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         fakes = self.fake_periods(batch, "g")
-        return {f"p{p}": standard_g(self.discriminate(fake, batch, p)) for p, fake in fakes.items()}
+        return {f"p{p}": standard_g(self.discriminate(fake, batch, "fake", p)) for p, fake in fakes.items()}
 
     def synthesise(
         self, network: nn.Module, ids: Sequence[int], seed: int, label: Tensor | None, num_frames: int | None

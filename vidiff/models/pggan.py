@@ -45,7 +45,12 @@ class PGGAN(AdversarialModule):
         r1_gamma: weight of the gradient penalty on real clips, at the size of the current stage.
         ema_decay: see `AdversarialModule`.
         kwargs: sizes and the step, see `AdversarialModule`.
+
+    Raises:
+        UsageError: the discriminator has BatchNorm.
     """
+
+    penalty_through = ("minibatch standard deviation",)
 
     def __init__(
         self,
@@ -69,6 +74,7 @@ class PGGAN(AdversarialModule):
         )
         if fade_clips < 1 or stable_clips < 0:
             raise UsageError("PGGAN: fade_clips must be at least 1 and stable_clips at least 0")
+        self.check_penalty()
         self.fade_clips, self.stable_clips, self.r1_gamma = fade_clips, stable_clips, r1_gamma
 
     def level(self, clips: int) -> float:
@@ -93,15 +99,15 @@ class PGGAN(AdversarialModule):
         self.terms["train/level"] = torch.tensor(level)
 
     def discriminator_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        critic = lambda clips: self.discriminate(clips, batch)  # noqa: E731
+        critic = lambda clips: self.discriminate(clips, batch, "real")  # noqa: E731
         real_logits, r1 = self.penalty(logits_and_penalty, critic, self.real_clips(batch))
-        fake_logits = self.discriminate(self.fake_clips(batch, "d"), batch)
+        fake_logits = self.discriminate(self.fake_clips(batch, "d"), batch, "fake")
         self.watch(real_logits, fake_logits)
         real, fake = standard_d(real_logits, fake_logits)
         return {"real": real, "fake": fake, "r1": self.r1_gamma * r1}
 
     def generator_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        return {"adv": standard_g(self.discriminate(self.fake_clips(batch, "g"), batch))}
+        return {"adv": standard_g(self.discriminate(self.fake_clips(batch, "g"), batch, "fake"))}
 
     def generate(self, ids: Sequence[int], *args, stage: int | None = None, ema: bool = True, **kwargs) -> Tensor:
         """As in the base class; `stage` shows what an earlier stage would make (0 = 4x4), enlarged to full size."""

@@ -43,6 +43,9 @@ class R3GAN(AdversarialModule):
         lr_final: factor of both learning rates after `burn_in` batches (0.25 in the paper).
         burn_in: batches over which gamma and the rates fall; 0 = their final values from the start.
         kwargs: sizes and the step, see `AdversarialModule`.
+
+    Raises:
+        UsageError: the discriminator mixes the clips of a batch.
     """
 
     real_above = None
@@ -64,6 +67,7 @@ class R3GAN(AdversarialModule):
         )
         if min(r1_gamma, r1_gamma_final, burn_in) < 0 or not 0 < lr_final <= 1:
             raise UsageError("R3GAN: r1_gamma, r1_gamma_final and burn_in must not be negative, lr_final in (0, 1]")
+        self.check_penalty()
         self.r1_gamma, self.r1_gamma_final, self.lr_final, self.burn_in = r1_gamma, r1_gamma_final, lr_final, burn_in
 
     def burned_in(self, start: float, final: float) -> float:
@@ -76,15 +80,15 @@ class R3GAN(AdversarialModule):
         return super().rate_factor(player) * self.burned_in(1.0, self.lr_final)
 
     def discriminator_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        critic = lambda clips: self.discriminate(clips, batch)  # noqa: E731
+        critic = lambda side: lambda clips: self.discriminate(clips, batch, side)  # noqa: E731
         gamma = self.burned_in(self.r1_gamma, self.r1_gamma_final)
-        real_logits, r1 = self.penalty(logits_and_penalty, critic, batch["clip"])
-        fake_logits, r2 = self.penalty(logits_and_penalty, critic, self.fake_clips(batch, "d"))
+        real_logits, r1 = self.penalty(logits_and_penalty, critic("real"), batch["clip"])
+        fake_logits, r2 = self.penalty(logits_and_penalty, critic("fake"), self.fake_clips(batch, "d"))
         self.watch(real_logits, fake_logits)
         return {"adv": relativistic_d(real_logits, fake_logits), "r1": gamma * r1, "r2": gamma * r2}
 
     def generator_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        fake_logits = self.discriminate(self.fake_clips(batch, "g"), batch)
+        fake_logits = self.discriminate(self.fake_clips(batch, "g"), batch, "fake")
         with torch.no_grad():
-            real_logits = self.discriminate(batch["clip"], batch)
+            real_logits = self.discriminate(batch["clip"], batch, "real")
         return {"adv": relativistic_g(real_logits, fake_logits)}

@@ -31,7 +31,6 @@ from vidiff.errors import UsageError
 from vidiff.losses import least_squares_d, least_squares_g, reconstruction, wasserstein_d, wasserstein_g
 from vidiff.models._translation import Translator
 from vidiff.models.base import AdversarialModule, NetworkFactory, Player
-from vidiff.nn.blocks import has_batch_norm
 from vidiff.nn.translation import StarDiscriminator, StarGenerator
 from vidiff.optim import Adam, Schedule
 from vidiff.penalties import gradient_penalty
@@ -53,7 +52,7 @@ class StarGAN(Translator, AdversarialModule):
         kwargs: sizes and the step, see `AdversarialModule`.
 
     Raises:
-        UsageError: the data has no domains, or the gradient penalty meets BatchNorm.
+        UsageError: the data has no domains, or the gradient penalty meets a judge that mixes clips.
     """
 
     real_above = None
@@ -91,8 +90,10 @@ class StarGAN(Translator, AdversarialModule):
             num_classes=num_classes,
             **kwargs,
         )
-        if game == "wasserstein" and has_batch_norm(self.discriminator):
-            raise UsageError("StarGAN: the gradient penalty is per clip and has no meaning through BatchNorm")
+        if game == "wasserstein":
+            self.check_penalty()
+        else:
+            self.real_above = 0.5  # the middle of the targets
         self.game, self.num_domains = game, num_classes
         self.cls_weight, self.rec_weight, self.gp_weight = cls_weight, rec_weight, gp_weight
         self.motion_weight = motion_weight
@@ -116,7 +117,8 @@ class StarGAN(Translator, AdversarialModule):
         if self.game == "wasserstein":
             slots = batch["slot"].tolist()
             mix = torch.stack([torch.rand((), generator=keyed.generator(self.seed, "mix", s)) for s in slots])
-            gp = self.penalty(gradient_penalty, lambda clip: judge(clip)[0], x, fake, mix)
+            summed = lambda clip: judge(clip)[0].flatten(1).sum(1)  # noqa: E731  as published: of the sum over patches
+            gp = self.penalty(gradient_penalty, summed, x, fake, mix)
             terms["gp"] = self.gp_weight * gp
         return terms
 

@@ -117,8 +117,8 @@ class VideoGAN(AdversarialModule):
         self.temporal, self.mask_weight = temporal, mask_weight
 
     def discriminator_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        real_logits = self.discriminate(batch["clip"], batch)
-        fake_logits = self.discriminate(self.fake_clips(batch, "d"), batch)
+        real_logits = self.discriminate(batch["clip"], batch, "real")
+        fake_logits = self.discriminate(self.fake_clips(batch, "d"), batch, "fake")
         self.watch(real_logits, fake_logits)
         real, fake = standard_d(real_logits, fake_logits)
         return {"real": real, "fake": fake}
@@ -128,7 +128,7 @@ class VideoGAN(AdversarialModule):
         background, foreground, mask = self.generator.parts(z, self.labels(batch))
         fake = self.generator.compose(background, foreground, mask)
         self.terms["train/g_mask_mean"] = mask.detach().mean()
-        return {"adv": standard_g(self.discriminate(fake, batch)), "mask": self.mask_weight * mask.mean()}
+        return {"adv": standard_g(self.discriminate(fake, batch, "fake")), "mask": self.mask_weight * mask.mean()}
 
     def synthesise(
         self, network: nn.Module, ids: Sequence[int], seed: int, label: Tensor | None, num_frames: int | None

@@ -62,14 +62,14 @@ class WGAN(AdversarialModule):
         self.weight_clip = weight_clip
 
     def discriminator_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        real_logits = self.discriminate(batch["clip"], batch)
-        fake_logits = self.discriminate(self.fake_clips(batch, "d"), batch)
+        real_logits = self.discriminate(batch["clip"], batch, "real")
+        fake_logits = self.discriminate(self.fake_clips(batch, "d"), batch, "fake")
         self.watch(real_logits, fake_logits)
         real, fake = wasserstein_d(real_logits, fake_logits)
         return {"real": real, "fake": fake}
 
     def generator_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        return {"adv": wasserstein_g(self.discriminate(self.fake_clips(batch, "g"), batch))}
+        return {"adv": wasserstein_g(self.discriminate(self.fake_clips(batch, "g"), batch, "fake"))}
 
     def after_update(self, player: Player) -> None:
         if player == "d":

@@ -18,10 +18,8 @@ from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
 
 from vidiff import keyed
-from vidiff.errors import UsageError
 from vidiff.losses import wasserstein_d, wasserstein_g
 from vidiff.models.base import AdversarialModule, NetworkFactory
-from vidiff.nn.blocks import has_batch_norm
 from vidiff.nn.discriminators import ConvDiscriminator
 from vidiff.nn.generators import ConvGenerator
 from vidiff.optim import Adam
@@ -32,14 +30,14 @@ class WGANGP(AdversarialModule):
     """Wasserstein game, Lipschitz by a penalty on the critic's gradient.
 
     Args:
-        generator, discriminator: network factories; the critic may not use BatchNorm.
+        generator, discriminator: network factories; the critic may not mix clips (BatchNorm, `minibatch_std`).
         optimizer_g, optimizer_d: the paper's Adam, learning rate 1e-4 and betas (0, 0.9).
         n_critic: critic updates per generator update.
         gp_weight: lambda, weight of the penalty.
         kwargs: sizes and the step, see `AdversarialModule`.
 
     Raises:
-        UsageError: the critic contains BatchNorm.
+        UsageError: the critic mixes the clips of a batch.
     """
 
     real_above = None
@@ -62,22 +60,20 @@ class WGANGP(AdversarialModule):
             n_critic=n_critic,
             **kwargs,
         )
-        if has_batch_norm(self.discriminator):
-            raise UsageError(
-                "WGANGP: the gradient penalty is per clip and has no meaning through BatchNorm; "
-                "give the discriminator norm: layer, instance or none"
-            )
+        self.check_penalty()
         self.gp_weight = gp_weight
 
     def discriminator_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         real_clips, fake_clips = batch["clip"], self.fake_clips(batch, "d")
-        real_logits, fake_logits = self.discriminate(real_clips, batch), self.discriminate(fake_clips, batch)
+        real_logits = self.discriminate(real_clips, batch, "real")
+        fake_logits = self.discriminate(fake_clips, batch, "fake")
         self.watch(real_logits, fake_logits)
         real, fake = wasserstein_d(real_logits, fake_logits)
         slots = batch["slot"].tolist()
         mix = torch.stack([torch.rand((), generator=keyed.generator(self.seed, "mix", s)) for s in slots])
-        gp = self.penalty(gradient_penalty, lambda x: self.discriminate(x, batch), real_clips, fake_clips, mix)
+        critic = lambda x: self.discriminate(x, batch, "mixed")  # noqa: E731
+        gp = self.penalty(gradient_penalty, critic, real_clips, fake_clips, mix)
         return {"real": real, "fake": fake, "gp": self.gp_weight * gp}
 
     def generator_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        return {"adv": wasserstein_g(self.discriminate(self.fake_clips(batch, "g"), batch))}
+        return {"adv": wasserstein_g(self.discriminate(self.fake_clips(batch, "g"), batch, "fake"))}

@@ -32,9 +32,14 @@ def norm_layer(norm: Norm, channels: int) -> nn.Module:
     raise ValueError(f"norm must be batch, layer, instance or none, got {norm!r}")
 
 
-def has_batch_norm(module: nn.Module) -> bool:
-    """Whether any layer mixes the clips of a batch through BatchNorm."""
-    return any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in module.modules())
+def mixes_clips(module: nn.Module) -> list[str]:
+    """What makes the output for one clip depend on the others of its batch: BatchNorm, minibatch standard deviation.
+
+    The second is found by the attribute `minibatch_std` of a network.
+    """
+    batch_norm = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in module.modules())
+    minibatch_std = any(getattr(m, "minibatch_std", False) is True for m in module.modules())
+    return ["BatchNorm"] * batch_norm + ["minibatch standard deviation"] * minibatch_std
 
 
 def initialise(module: nn.Module, init: Init) -> None:

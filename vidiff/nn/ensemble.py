@@ -31,7 +31,7 @@ class DiscriminatorEnsemble(nn.Module):
         mean: terms     1/K sum_k E f(D_k(x)): each plays the whole game against G
         mean: logits    E f(1/K sum_k D_k(x)): together they are one discriminator
 
-    Games with a penalty on the gradient (of the summed logits) or with a margin a clip take `logits`; the paper's
+    Games with a penalty on the gradient (of the mean logit) or with a margin a clip take `logits`; the paper's
     form is `terms`, for games whose terms are means over logits.
 
     Args:

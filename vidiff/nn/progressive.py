@@ -167,6 +167,8 @@ class GrowingDiscriminator(_Growing):
         spec: sizes, as for `GrowingGenerator`.
     """
 
+    minibatch_std = True
+
     def __init__(self, spec: ClipSpec):
         super().__init__(spec)
         c = self.channels

@@ -16,7 +16,7 @@ class UNetDiscriminator(nn.Module):
     Schoenfeld, Schiele, Khoreva 2020, "A U-Net Based Discriminator for Generative Adversarial Networks", 2002.12655,
     equations 4 to 6, without the consistency of CutMix. All logits are one tensor (B, 2 N) for N pixels, the whole
     clip's one repeated N times: the mean of any loss over it is 1/2 (loss of the clip) + 1/2 (mean loss of the pixels).
-    A gradient penalty sees the sum of 2 N logits: scale its weight by 1 / (2 N)^2.
+    A gradient penalty is one of the mean of the 2 N logits (`vidiff.penalties`) and needs no other weight.
 
     Args:
         spec: sizes; `width` is the number of channels after the first layer.
