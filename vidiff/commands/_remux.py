@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vidiff.data.pyav import _array
+from vidiff.data.pyav import Picture
 from vidiff.errors import RunError, UsageError
 
 SUFFIXES = (".mp4", ".mov", ".mkv")
@@ -71,13 +71,14 @@ def _copy(reader, writer, change, say) -> int:
 
     def frames() -> Iterator[np.ndarray]:
         """Decoded frames, upright; the time of each goes to `times`."""
+        picture = Picture(video, square=False)
         last, one = None, max(1, round(1 / rate / video.time_base))
         even = reader.format.name == "avi"  # has decoding times only, wrong where frames are reordered
         for frame in reader.decode(video):
             good = frame.pts is not None and (last is None or frame.pts > last and not even)
             last = frame.pts if good else 0 if last is None else last + one
             times.append(last)
-            yield _array(frame, None, None)
+            yield picture(frame)
 
     out, count = None, 0
     with av.open(reader.name) as again:  # sound is read beside the frames, which come late out of their windows

@@ -167,7 +167,7 @@ def _header_frames(video: Path) -> int | None:
     """Frames as the file's header has them, or from its length: only for the bar."""
     import av
 
-    from vidiff.data.pyav import _av_errors
+    from vidiff.data.pyav import av_errors
 
     try:
         with av.open(str(video)) as container:
@@ -175,7 +175,7 @@ def _header_frames(video: Path) -> int | None:
             if stream.frames or not container.duration or not stream.average_rate:
                 return stream.frames or None
             return round(container.duration / av.time_base * stream.average_rate)
-    except _av_errors():
+    except av_errors():
         return None
 
 

@@ -1,19 +1,25 @@
-"""The reader interface, and the PyAV backend: the same frames as decord, with the index arithmetic decord does inside.
+"""The reader interface, and the PyAV backend: every frame that a player would show, as it would show it.
 
 No torch in here.
 """
 
 from __future__ import annotations
 
+import mmap
+import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from vidiff.data.images import ReadError
+
+ASPECT = 16  # pixels more than so many times as wide as high, or as high as wide, are a fault of the header
 
 
 @dataclass(frozen=True)
@@ -41,7 +47,7 @@ class Reader:
 
         Args:
             indices: frame numbers in 0 .. num_frames-1.
-            height, width: size to resize to (see RESIZE_RULE); both None keeps the size of the source.
+            height, width: size to resize to (see RESIZE_RULE); both None gives the size as displayed.
 
         Raises:
             ReadError: the file cannot be opened or one of these frames cannot be decoded.
@@ -84,14 +90,14 @@ class PyAVReader(Reader):
     """
 
     def check(self) -> None:
-        """Raise ReadError if the file has no video frames at all; decodes nothing."""
+        """Raise ReadError if the file has no video frames at all; decodes no more than the first."""
         with self._open() as (container, stream):
-            _timestamps(container, stream)
+            self._timestamps(container, stream)
 
     def measure(self) -> Info:
         with self._open() as (container, stream):
             fps = float(stream.average_rate or stream.guessed_rate or 0) or None
-            pts = _timestamps(container, stream)
+            pts = self._timestamps(container, stream)
         try:
             height, width = self.read([len(pts) - 1]).shape[1:3]
             count = len(pts)
@@ -99,8 +105,9 @@ class PyAVReader(Reader):
             # The packets promise more than can be decoded: count what can, from the start.
             count = 0
             with self._open() as (container, stream):
+                picture = Picture(stream)
                 for frame in _frames(container, stream):
-                    count, (height, width) = count + 1, _array(frame, None, None).shape[:2]
+                    count, (height, width) = count + 1, picture(frame).shape[:2]
             if count == 0:
                 raise ReadError(self.path, "no frame can be decoded") from None
         return Info(count, fps, width, height)
@@ -108,41 +115,51 @@ class PyAVReader(Reader):
     def read(self, indices: Sequence[int], height: int | None = None, width: int | None = None) -> np.ndarray:
         wanted = sorted({int(i) for i in indices})
         with self._open() as (container, stream):
-            pts = _timestamps(container, stream)
+            pts = self._timestamps(container, stream)
+            # AVI has decoding times only, wrong where frames are reordered.
+            timed = None not in pts and len(set(pts)) == len(pts) and container.format.name != "avi"
         _check_indices(self.path, indices, len(pts))
-        found = self._seek_read(wanted, pts, height, width)
-        if len(found) < len(wanted):
-            found = self._count_read(wanted, height, width)
+        found = self._by_time(wanted, pts, True, height, width) if timed else None
+        if timed and found is not None and len(found) < len(wanted):
+            found = self._by_time(wanted, pts, False, height, width)
+        if found is None:
+            found = self._by_count(wanted, height, width)
         if len(found) < len(wanted):
             missing = next(i for i in wanted if i not in found)
             raise ReadError(self.path, f"damaged (frame {missing} of {len(pts)} cannot be decoded)")
         return np.stack([found[int(i)] for i in indices])
 
-    def _seek_read(self, wanted: list[int], pts: list, height: int | None, width: int | None) -> dict:
-        if None in pts or len(set(pts)) < len(pts):
-            return {}
-        position, found = {p: i for i, p in enumerate(pts)}, {}
+    def _by_time(self, wanted: list[int], pts: list, seek: bool, height: int | None, width: int | None) -> dict | None:
+        """Frames known by their timestamps, from the keyframe before them or from the start; as far as they decode.
+
+        None where a timestamp comes back that no packet had.
+        """
+        number, last, found = {p: i for i, p in enumerate(pts)}, wanted[-1], {}
+        places = set(wanted)
         with self._open() as (container, stream):
-            if container.format.name == "avi":  # has decoding times only, wrong where frames are reordered
-                return {}
             try:
-                container.seek(pts[wanted[0]], stream=stream, backward=True)
-            except _av_errors():
+                if seek:
+                    container.seek(pts[wanted[0]], stream=stream, backward=True)
+            except av_errors():
                 return {}
+            picture = Picture(stream)
             for frame in _frames(container, stream):
-                i = position.get(frame.pts)
-                if i in wanted:
-                    found[i] = _array(frame, height, width)
-                if i is None or i >= wanted[-1]:
+                i = number.get(frame.pts)
+                if i is None and not (seek and frame.pts is not None and frame.pts < pts[0]):
+                    return None
+                if i in places and not (seek and frame.is_corrupt):
+                    found[i] = picture(frame, height, width)
+                if i is not None and i >= last:
                     break
         return found
 
-    def _count_read(self, wanted: list[int], height: int | None, width: int | None) -> dict:
-        found = {}
+    def _by_count(self, wanted: list[int], height: int | None, width: int | None) -> dict:
+        found, places = {}, set(wanted)
         with self._open() as (container, stream):
+            picture = Picture(stream)
             for i, frame in enumerate(_frames(container, stream)):
-                if i in wanted:
-                    found[i] = _array(frame, height, width)
+                if i in places:
+                    found[i] = picture(frame, height, width)
                 if i >= wanted[-1]:
                     break
         return found
@@ -152,49 +169,135 @@ class PyAVReader(Reader):
         import av
 
         try:
-            container = av.open(str(self.path))
-        except _av_errors():
+            container = av.open(local(self.path), metadata_errors="replace")
+        except av_errors():
             raise ReadError(self.path, "not a readable video (damaged or cut off, or not a video at all)") from None
         with container:
-            if not container.streams.video:
-                raise ReadError(self.path, "it holds no video stream")
-            stream = container.streams.video[0]
-            stream.codec_context.thread_count = 1
-            yield container, stream
+            yield container, film(container, self.path)
+
+    def _timestamps(self, container, stream) -> list:
+        """Presentation timestamps of all frames to be shown, sorted; decodes no more than the first one."""
+        pts, first = [], []
+        try:
+            for packet in container.demux(stream):
+                if packet.size and not packet.is_discard:
+                    pts.append(packet.pts)
+                if not first:
+                    first = _decoded(stream, packet)
+        except av_errors():
+            pass  # cut off: what was read until here is what there is
+        if not pts:
+            raise ReadError(self.path, "the video has no frames")
+        if None in pts or not first or first[0].pts is None:
+            return pts
+        # A recording that starts between two keyframes has packets that nobody can decode.
+        return sorted(p for p in pts if p >= first[0].pts)
 
 
-def _av_errors() -> tuple:
+def _decoded(stream, packet) -> list:
+    """What a packet makes the decoder give; nothing where it is damaged."""
+    try:
+        return stream.decode(packet)
+    except av_errors():
+        return []
+
+
+def av_errors() -> tuple:
+    """What PyAV raises for a file that it cannot read."""
     import av
 
     return (av.FFmpegError, ValueError, IndexError, OSError)
 
 
-def _timestamps(container, stream) -> list:
-    """Presentation timestamps of all frames to be shown, sorted; without decoding anything."""
-    pts = []
-    try:
-        for packet in container.demux(stream):
-            if packet.size and not packet.is_discard:
-                pts.append(packet.pts)
-    except _av_errors():
-        pass  # cut off: what was read until here is what there is
-    if not pts:
-        raise ReadError(container.name, "the video has no frames")
-    return pts if None in pts else sorted(pts)
+def local(path: Path | str) -> str:
+    """A path as FFmpeg takes it: absolute, for it reads `12:30:05.mp4` as a file of the protocol `12`."""
+    return os.path.abspath(path)
+
+
+def film(container, path: Path | str):
+    """The video stream that a player shows, decoded in one thread: never a cover picture.
+
+    Raises:
+        ReadError: there is none, or FFmpeg does not know its codec.
+    """
+    from av.stream import Disposition
+
+    no_film = Disposition.attached_pic | Disposition.timed_thumbnails
+    films = [s for s in container.streams.video if not s.disposition & no_film]
+    if not films:
+        covers = " (only a cover picture)" if container.streams.video else ""
+        raise ReadError(path, f"it holds no video stream{covers}")
+    best = container.streams.best("video")
+    stream = best if best in films else films[0]
+    if stream.codec_context is None:
+        raise ReadError(path, f"its codec{_codec_tag(path)} is unknown to FFmpeg")
+    stream.codec_context.thread_count = 1
+    return stream
+
+
+def pixel_aspect(stream) -> Fraction:
+    """Width of a pixel over its height; 1 where the file does not say or cannot mean it."""
+    aspect = Fraction(stream.sample_aspect_ratio or 1)
+    return aspect if aspect and Fraction(1, ASPECT) <= aspect <= ASPECT else Fraction(1)
+
+
+class Picture:
+    """Decoded frames as RGB pictures: turned and mirrored as the file asks, all of one size.
+
+    Args:
+        stream: freshly opened: its size is the first frame's, and a recording that changes it is scaled to that.
+        square: make pixels square (the width changes); False keeps the stored pixels.
+    """
+
+    def __init__(self, stream, square: bool = True):
+        from av.video.reformatter import Interpolation, VideoReformatter
+
+        # One for all frames: a frame's own `reformat` makes a new scaler, and its threads, each time.
+        self._scaler, self._rule = VideoReformatter(), Interpolation.BILINEAR
+        aspect = pixel_aspect(stream) if square else 1
+        context = stream.codec_context
+        self._stored = (max(1, round(context.width * aspect)), context.height) if context.height else None
+
+    def __call__(self, frame, height: int | None = None, width: int | None = None) -> np.ndarray:
+        """uint8 (H, W, 3), of the size given or, without one, as displayed."""
+        transposed, down, across = orientation(frame)
+        size = (height, width) if transposed else (width, height)
+        if not (height and width):
+            size = self._stored or (frame.width, frame.height)
+        image = self._scaler.reformat(frame, *size, format="rgb24", interpolation=self._rule, threads=1).to_ndarray()
+        image = image.swapaxes(0, 1) if transposed else image
+        return np.ascontiguousarray(image[:: -1 if down else 1, :: -1 if across else 1])
+
+
+def orientation(frame) -> tuple[bool, bool, bool]:
+    """(transposed, then top to bottom, then left to right) of a frame's display matrix: eight cases.
+
+    The matrix takes column x and row y to column a x + c y and row b x + d y.
+    """
+    from av.sidedata.sidedata import Type
+
+    matrix = frame.side_data.get(Type.DISPLAYMATRIX)
+    if matrix is None:
+        return False, False, False
+    a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5].astype(float)
+    if abs(b) + abs(c) > abs(a) + abs(d):
+        return True, b < 0, c < 0
+    return False, d < 0, a < 0
 
 
 def _frames(container, stream) -> Iterator:
     """Decoded frames until the end or the first damage."""
     try:
         yield from container.decode(stream)
-    except _av_errors():
+    except av_errors():
         return
 
 
-def _array(frame, height: int | None, width: int | None) -> np.ndarray:
-    """A frame as (H, W, 3) RGB, resized and turned upright as the file asks."""
-    turns = round((frame.rotation or 0) / 90) % 4
-    if turns % 2:
-        height, width = width, height
-    frame = frame.reformat(width=width, height=height, format="rgb24", interpolation="BILINEAR")
-    return np.rot90(frame.to_ndarray(), turns)
+def _codec_tag(path: Path | str) -> str:
+    """The four letters of a codec in an mp4 or mov, as ` (brxq)`; nothing where they are not found."""
+    try:
+        with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            found = re.search(rb"stsd.{12}([ -~]{4})", content, re.DOTALL)
+            return f" ({found[1].decode()})" if found else ""
+    except (OSError, ValueError):
+        return ""
