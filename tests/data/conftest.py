@@ -28,13 +28,23 @@ def number_of(frame: np.ndarray) -> int:
 
 
 def write_video(
-    path: Path, frames: int = 20, codec: str = "libx264", fps: int = 10, gop: int = 8, size=(64, 48)
+    path: Path,
+    frames: int = 20,
+    codec: str = "libx264",
+    fps: int = 10,
+    gop: int = 8,
+    size=(64, 48),
+    aspect: Fraction | None = None,
+    options: dict | None = None,
+    container_options: dict | None = None,
 ) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=Fraction(fps))
-        stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
+    with av.open(str(path), "w", container_options=container_options) as container:
+        stream = container.add_stream(codec, rate=Fraction(fps), options=options or {})
+        stream.width, stream.height, stream.pix_fmt = *size, "rgb8" if codec == "gif" else "yuv420p"
         stream.codec_context.gop_size = gop
+        if aspect is not None:
+            stream.codec_context.sample_aspect_ratio = aspect
         for i in range(frames):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(numbered(i, *size), format="rgb24")))
         container.mux(stream.encode())
@@ -125,6 +135,7 @@ def make():
         frames=write_frames,
         audio=write_audio,
         number_of=number_of,
+        numbered=numbered,
         shared=SHARED,
     )
 

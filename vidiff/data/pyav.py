@@ -5,6 +5,7 @@ No torch in here.
 
 from __future__ import annotations
 
+import math
 import mmap
 import os
 import re
@@ -97,7 +98,7 @@ class PyAVReader(Reader):
     def measure(self) -> Info:
         with self._open() as (container, stream):
             fps = float(stream.average_rate or stream.guessed_rate or 0) or None
-            pts = self._timestamps(container, stream)
+            pts, _ = self._timestamps(container, stream)
         try:
             height, width = self.read([len(pts) - 1]).shape[1:3]
             count = len(pts)
@@ -115,9 +116,7 @@ class PyAVReader(Reader):
     def read(self, indices: Sequence[int], height: int | None = None, width: int | None = None) -> np.ndarray:
         wanted = sorted({int(i) for i in indices})
         with self._open() as (container, stream):
-            pts = self._timestamps(container, stream)
-            # AVI has decoding times only, wrong where frames are reordered.
-            timed = None not in pts and len(set(pts)) == len(pts) and container.format.name != "avi"
+            pts, timed = self._timestamps(container, stream)
         _check_indices(self.path, indices, len(pts))
         found = self._by_time(wanted, pts, True, height, width) if timed else None
         if timed and found is not None and len(found) < len(wanted):
@@ -132,10 +131,10 @@ class PyAVReader(Reader):
     def _by_time(self, wanted: list[int], pts: list, seek: bool, height: int | None, width: int | None) -> dict | None:
         """Frames known by their timestamps, from the keyframe before them or from the start; as far as they decode.
 
-        None where a timestamp comes back that no packet had.
+        None where the timestamps that come back are not those of the packets, in order.
         """
-        number, last, found = {p: i for i, p in enumerate(pts)}, wanted[-1], {}
-        places = set(wanted)
+        number, places, last = {p: i for i, p in enumerate(pts)}, set(wanted), wanted[-1]
+        found, before = {}, -math.inf
         with self._open() as (container, stream):
             try:
                 if seek:
@@ -144,9 +143,10 @@ class PyAVReader(Reader):
                 return {}
             picture = Picture(stream)
             for frame in _frames(container, stream):
-                i = number.get(frame.pts)
-                if i is None and not (seek and frame.pts is not None and frame.pts < pts[0]):
+                i, time = number.get(frame.pts), frame.pts
+                if time is None or (i is None and time > pts[0]) or time <= before:
                     return None
+                before = time
                 if i in places and not (seek and frame.is_corrupt):
                     found[i] = picture(frame, height, width)
                 if i is not None and i >= last:
@@ -175,8 +175,11 @@ class PyAVReader(Reader):
         with container:
             yield container, film(container, self.path)
 
-    def _timestamps(self, container, stream) -> list:
-        """Presentation timestamps of all frames to be shown, sorted; decodes no more than the first one."""
+    def _timestamps(self, container, stream) -> tuple[list, bool]:
+        """Presentation timestamps of all frames to be shown, sorted, and whether they can be relied on.
+
+        No more than the first frame is decoded.
+        """
         pts, first = [], []
         try:
             for packet in container.demux(stream):
@@ -189,9 +192,14 @@ class PyAVReader(Reader):
         if not pts:
             raise ReadError(self.path, "the video has no frames")
         if None in pts or not first or first[0].pts is None:
-            return pts
+            return pts, False
+        # AVI, and ASF by some programs, have decoding times only: in order where the frames are not.
+        in_order = sorted(pts)
+        name, reordered = container.format.name, stream.codec_context.has_b_frames
+        wrong = name == "avi" or (name == "asf" and reordered and in_order == pts)
         # A recording that starts between two keyframes has packets that nobody can decode.
-        return sorted(p for p in pts if p >= first[0].pts)
+        shown = [p for p in in_order if p >= first[0].pts]
+        return shown, not wrong and len(set(shown)) == len(shown)
 
 
 def _decoded(stream, packet) -> list:
