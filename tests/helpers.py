@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import warnings
 from contextlib import contextmanager
 from pathlib import Path
@@ -72,6 +73,13 @@ def native_kernels():
         warnings.simplefilter("ignore")  # this setting warns of one that was not touched
         with torch.backends.mkldnn.flags(enabled=False):
             yield
+
+
+def child_environment() -> dict[str, str]:
+    """For the processes that a test starts: this checkout, these helpers, and no run folder of another test."""
+    tests = Path(__file__).resolve().parent
+    environment = {k: v for k, v in os.environ.items() if k != "VIDIFF_RUN_DIR"}
+    return environment | {"PYTHONPATH": f"{tests.parent}:{tests}"}
 
 
 def rows(path: Path) -> list[dict[str, str]]:

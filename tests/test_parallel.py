@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from helpers import child_environment
 from torch import nn
 
 import vidiff
@@ -20,14 +20,9 @@ SLOW = pytest.mark.slow
 FAMILIES = ["DCGAN", "WGAN", "WGANGP", "LSGAN"]
 
 
-def environment() -> dict[str, str]:
-    env = {k: v for k, v in os.environ.items() if k not in ("VIDIFF_RUN_DIR", "LOCAL_RANK", "MASTER_PORT")}
-    return {**env, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{HERE.parent}:{HERE}"}
-
-
 def train(family: str, out: Path, world: int, *more: str) -> list[dict[str, torch.Tensor]]:
     command = [sys.executable, str(HERE / "parallel_worker.py"), family, str(out), "--world", str(world), *more]
-    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, env=child_environment(), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     return [torch.load(f"{out}.{r}", weights_only=True) for r in range(world)]
 
@@ -106,7 +101,7 @@ def fit(shapes: Path, run: Path, *more: str, experiment: str = "dcgan") -> subpr
     command = [sys.executable, "-m", "vidiff", "fit", "--config", f"experiments/{experiment}.yaml"]
     command += ["--config", "experiments/_tiny.yaml", "--data.root", str(shapes), "--run_dir", str(run)]
     command += ["--evaluation.metrics", "fvd_random,motion,diversity", "--evaluation.num_clips", "15", *more]
-    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=400, cwd=run.parent)
+    done = subprocess.run(command, env=child_environment(), capture_output=True, text=True, cwd=run.parent)
     assert done.returncode == 0, done.stderr[-3000:]
     return done
 

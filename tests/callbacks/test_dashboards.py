@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
-import vidiff
+from helpers import child_environment
+
 from vidiff.data.shapes import render_dataset
 
 FIT = ["-m", "vidiff", "fit", "--config", "experiments/dcgan.yaml", "--config", "experiments/_tiny.yaml"]
@@ -17,11 +17,10 @@ QUICK = ["--data.root", "shapes", "--run_dir", "r", "--trainer.max_steps", "2", 
 def run(folder: Path, *arguments: str, code: str | None = None) -> subprocess.CompletedProcess:
     if not (folder / "shapes").exists():
         render_dataset(folder / "shapes", videos=12, seed=0, frames=12, resolution=32)
-    env = {k: v for k, v in os.environ.items() if not k.startswith("WANDB") and k != "VIDIFF_RUN_DIR"}
-    env |= {"PYTHONPATH": str(Path(vidiff.__file__).parent.parent), "OMP_NUM_THREADS": "1"}
+    env = child_environment() | {"WANDB__SERVICE_WAIT": "600"}  # seconds until it gives its own process up
     start = ["-c", code] if code else FIT
     return subprocess.run(
-        [sys.executable, *start, *QUICK, *arguments], cwd=folder, env=env, capture_output=True, text=True, timeout=570
+        [sys.executable, *start, *QUICK, *arguments], cwd=folder, env=env, capture_output=True, text=True
     )
 
 

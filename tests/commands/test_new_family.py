@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+
+from helpers import child_environment
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "new-family.md").read_text(encoding="utf-8")
@@ -48,10 +49,8 @@ def test_the_template_runs(shapes, tmp_path):
     assert list(files) == ["my_gan.py", "my_gan.yaml", "test_my_gan.py"]
     for name, content in files.items():
         (tmp_path / name).write_text(content, encoding="utf-8")
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
-    env.pop("VIDIFF_RUN_DIR", None)
     command = [sys.executable, "-c", PROGRAM, str(tmp_path), str(shapes)]
-    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=570)
+    done = subprocess.run(command, cwd=tmp_path, env=child_environment(), capture_output=True, text=True)
     assert done.returncode == 0 and "all good" in done.stdout, done.stderr[-3000:]
 
 

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 
 import numpy as np
@@ -277,21 +278,29 @@ def test_damage_changes_nothing(make, tmp_path, mode):
     assert 0 < good < 30
 
 
+class Patient(ClipDataset):
+    """Waits for every file but the first for ever, however busy the machine is."""
+
+    def _decode(self, video, indices):
+        self.patience = 0.2 if video == 0 else 0.0
+        return super()._decode(video, indices)
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("cached", [False, True])
 def test_a_file_that_hangs_is_passed_over(strips, tmp_path, monkeypatch, workers, cached):
     index = build_index(strips)
     stuck = index.root / index.entries[0].path
-    real = dataset_module.read_square
+    real, never = dataset_module.read_square, threading.Event()
 
     def read_square(reader, *args):
         if reader.path == stuck:
-            time.sleep(30)
+            never.wait()
         return real(reader, *args)
 
     monkeypatch.setattr(dataset_module, "read_square", read_square)
     cache = DiskCache(GB, tmp_path) if cached else None
-    dataset = ClipDataset(index.root, index.entries, 4, 16, classes=index.classes, cache=cache, patience=0.3)
+    dataset = Patient(index.root, index.entries, 4, 16, classes=index.classes, cache=cache)
     loader = ClipLoader(
         dataset,
         4,
@@ -300,28 +309,27 @@ def test_a_file_that_hangs_is_passed_over(strips, tmp_path, monkeypatch, workers
         num_workers=workers,
         multiprocessing_context=workers and "fork" or None,
     )
-    begin = time.monotonic()
-    with pytest.warns(UserWarning, match=f"{stuck.name}: still not decoded after 0.3 s"):
+    with pytest.warns(UserWarning, match=f"{stuck.name}: still not decoded after 0.2 s"):
         batches = list(loader)
     loader.close()
-    assert time.monotonic() - begin < 25  # the file would take 30
     assert torch.cat([b["slot"] for b in batches]).tolist() == list(range(24))
     assert not any((b["video"] == 0).any() for b in batches) and list(loader.bad_files.files) == [str(stuck)]
 
 
 def test_within():
-    assert within(0, lambda: 1) == within(5, lambda: 1) == 1
+    assert within(0, lambda: 1) == within(600, lambda: 1) == 1
     with pytest.raises(KeyError):
-        within(5, lambda: {}["x"])
+        within(600, lambda: {}["x"])
     with pytest.raises(TimeoutError):
-        within(0.05, lambda: time.sleep(1))
+        within(0.05, threading.Event().wait)
 
 
 def test_old_last_use_is_noted_again(tmp_path):
     cache, video = DiskCache(GB, tmp_path), Video("v", (3, 10, 4, 4))
     cache.read(video, np.arange(2), Decoder("v"))
     (path,) = files(tmp_path)
-    for age, noted in ((cache_module.TOUCHED / 2, False), (cache_module.TOUCHED * 2, True)):
-        os.utime(path, (time.time() - age,) * 2)
+    for age, noted in ((0, False), (cache_module.TOUCHED * 2, True)):
+        before = time.time() - age
+        os.utime(path, (before,) * 2)
         cache.read(video, np.arange(2), None)
-        assert (time.time() - path.stat().st_mtime < 5) == noted
+        assert (path.stat().st_mtime > before + 1) == noted

@@ -130,7 +130,7 @@ def test_worker_start_methods(make, tmp_path, method):
         make.video(tmp_path / f"{n}.mp4", frames=12)
     index = build_index(tmp_path)  # decord has been used in this process before the fork
     dataset = ClipDataset(index.root, index.entries, 4, 16)
-    loader = ClipLoader(dataset, 3, 6, num_workers=1, multiprocessing_context=method, timeout=60)
+    loader = ClipLoader(dataset, 3, 6, num_workers=1, multiprocessing_context=method, timeout=600)
     assert_same(list(loader), list(ClipLoader(dataset, 3, 6)))
     loader.close()
 
@@ -193,16 +193,18 @@ def test_bad_files_name_five():
 class Hanging(ClipDataset):
     def __getitem__(self, key):
         if key[0] >= 4:
-            time.sleep(4)
+            time.sleep(3600)
         return super().__getitem__(key)
 
 
-def test_timeout_names_the_files_awaited(clips):
-    loader = ClipLoader(clips(Hanging), 2, 24, num_workers=1, timeout=1.5)
+def test_timeout_names_the_files_awaited(clips, monkeypatch):
+    monkeypatch.setattr("torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL", 0.2)  # a worker that hangs is ended then
+    loader = ClipLoader(clips(Hanging), 2, 24, num_workers=1, timeout=600)
     stream = iter(loader)
     next(stream), next(stream)
+    loader.timeout = loader._iterator._timeout = 0.5  # only now, when the worker runs and will never answer
     expected = [loader.dataset.path(video) for _, video in loader.plan.requests(0, 2)]
-    with pytest.raises(RunError, match="no batch within 1.5 s") as caught:
+    with pytest.raises(RunError, match="no batch within 0.5 s") as caught:
         next(stream)
     assert all(str(path) in str(caught.value) for path in expected)
     loader.close()

@@ -49,9 +49,9 @@ def summary(batch):
 
 
 def loaded(index, workers, method, cache=None):
-    dataset = ClipDataset(index.root, index.entries, 8, 32, cache=cache, patience=60.0)
+    dataset = ClipDataset(index.root, index.entries, 8, 32, cache=cache)
     bad = BadFiles(len(dataset), 0.1)
-    options = dict(num_workers=workers, timeout=400.0, multiprocessing_context=method)
+    options = dict(num_workers=workers, timeout=0, multiprocessing_context=method)
     return ClipLoader(dataset, BATCH, READS, bad_files=bad, **options)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from helpers import TINY, Clips, quiet_trainer
+from helpers import TINY, Clips, child_environment, quiet_trainer
 from lightning.pytorch import Callback
 
 from vidiff.callbacks.evaluation import Evaluation, EvaluationOptions
@@ -218,11 +217,9 @@ def test_two_processes_equal_one(tmp_path):
     """Everything at once: the balance decides on the global batch, stages and plateau are told the same."""
 
     def run(world):
-        env = {k: v for k, v in os.environ.items() if k not in ("VIDIFF_RUN_DIR", "LOCAL_RANK", "MASTER_PORT")}
-        env |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
         worker = Path(__file__).parent / "strategies_worker.py"
         command = [sys.executable, str(worker), str(tmp_path / f"{world}"), "--world", str(world)]
-        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(command, env=child_environment(), capture_output=True, text=True)
         assert done.returncode == 0, done.stderr[-3000:]
         return [torch.load(tmp_path / f"{world}.{r}", weights_only=True) for r in range(world)]
 

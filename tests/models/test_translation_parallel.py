@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from helpers import child_environment
 
 HERE = Path(__file__).parent
 
 
 def train(out: Path, world: int) -> list[dict[str, torch.Tensor]]:
-    env = {k: v for k, v in os.environ.items() if k not in ("VIDIFF_RUN_DIR", "LOCAL_RANK", "MASTER_PORT")}
-    env |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(HERE.parents[1])}
     command = [sys.executable, str(HERE / "translation_worker.py"), str(out), "--world", str(world)]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, env=child_environment(), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     return [torch.load(f"{out}.{r}", weights_only=True) for r in range(world)]
 
