@@ -182,7 +182,7 @@ def test_evenly_spaced():
 def test_controls_are_rubbish_in_the_way_they_say():
     real = moving_blobs(5, 4)
     made = controls(real, seed=3)
-    assert tuple(made) == CONTROLS
+    assert list(made) == [c.name for c in CONTROLS if c.make is not None] and len(made) == 5
     for clips in made.values():
         assert clips.shape == real.shape and clips.dtype == torch.uint8
     assert all(torch.equal(a, b) for a, b in zip(made.values(), controls(real, seed=3).values()))

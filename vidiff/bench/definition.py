@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from vidiff.callbacks.run import config_hash
 from vidiff.errors import RunError, UsageError
 
 
@@ -52,26 +55,30 @@ def load(path: Path) -> Benchmark:
     return benchmark
 
 
-def run_missing(benchmark: Benchmark, out: Path, extra: list[str], jobs: int) -> list[Path]:
-    """Train what has no report yet, `jobs` at a time, one thread each; returns the run folders in order.
+def run_missing(
+    benchmark: Benchmark, out: Path, extra: list[str], jobs: int, resolved: Callable[[list[str]], str]
+) -> list[Path]:
+    """Train what has no report of its configuration yet, `jobs` at a time, one thread each; the run folders in order.
 
     Args:
         benchmark: what to run.
-        out: folder of the runs: `<out>/<experiment>-seed<seed>` with its log beside it; a run that was interrupted is
-            continued.
+        out: folder of the runs: `<out>/<experiment>-seed<seed>` with its log beside it. A run that was interrupted is
+            continued; one of another configuration than it would have now is put aside under another name and run
+            anew. A report of an older version does not say what it is of: it is named, and taken as it is.
         extra: further arguments of `fit`, such as `--data.root DIR`.
         jobs: runs at once.
+        resolved: arguments of `fit` -> the configuration that they give, as `config.yaml` has it.
 
     Raises:
         RunError: a run failed; its log is named, the others were finished.
     """
     out.mkdir(parents=True, exist_ok=True)
     folders = [out / f"{name}-seed{seed}" for name in benchmark.runs for seed in benchmark.seeds]
-    waiting = [f for f in folders if not (f / "report.json").exists()]
     running: list[tuple[subprocess.Popen, Path]] = []
     failed: list[Path] = []
     with tempfile.TemporaryDirectory() as temporary:
         overlays = _write_overlays(benchmark, Path(temporary))
+        waiting = [f for f in folders if not _is_done(f, out, _arguments(f, out, overlays, extra), resolved)]
         while waiting or running:
             while waiting and len(running) < jobs:
                 running.append(_start(waiting.pop(0), out, overlays, extra))
@@ -86,6 +93,28 @@ def run_missing(benchmark: Benchmark, out: Path, extra: list[str], jobs: int) ->
     if failed:
         raise RunError(f"{len(failed)} run(s) failed; see {', '.join(str(_log(f)) for f in failed)}")
     return folders
+
+
+def _is_done(folder: Path, out: Path, arguments: list[str], resolved: Callable[[list[str]], str]) -> bool:
+    """Whether a run has a report of what it would be now; a run of another configuration is put aside."""
+    report, config = folder / "report.json", folder / "config.yaml"
+    run = folder.relative_to(out).as_posix()
+    if report.exists():
+        had = json.loads(report.read_text()).get("config_hash")
+        if had is None:
+            print(f"{run}: {report} is of an older version and does not say of which configuration: not checked, "
+                  "taken as it is. Remove the folder to run it anew.", file=sys.stderr)  # fmt: skip
+            return True
+    elif config.exists():
+        had = config_hash(config.read_text())
+    else:
+        return False
+    if had == config_hash(resolved(arguments)):
+        return report.exists()
+    aside = next(a for k in range(1, 10_000) if not (a := folder.with_name(f"{folder.name}.before-{k}")).exists())
+    folder.rename(aside)
+    print(f"{run}: its configuration has changed since it was run: runs anew, the old run is {aside}", file=sys.stderr)
+    return False
 
 
 def _log(folder: Path) -> Path:
@@ -104,17 +133,22 @@ def _write_overlays(benchmark: Benchmark, folder: Path) -> dict[str, list[Path]]
     return overlays
 
 
-def _start(folder: Path, out: Path, overlays: dict[str, list[Path]], extra: list[str]) -> tuple[subprocess.Popen, Path]:
-    run = folder.relative_to(out).as_posix()  # the experiment's folder, if it has one, is part of its name
-    name, _, seed = run.rpartition("-seed")
-    command = [sys.executable, "-m", "vidiff", "fit"]
+def _arguments(folder: Path, out: Path, overlays: dict[str, list[Path]], extra: list[str]) -> list[str]:
+    """What `vidiff` is called with for a run."""
+    # The experiment's folder, if it has one, is part of its name.
+    name, _, seed = folder.relative_to(out).as_posix().rpartition("-seed")
+    arguments = ["fit"]
     for config in (f"experiments/{name}.yaml", *overlays[name]):
-        command += ["--config", str(config)]
-    command += ["--seed_everything", seed, "--run_dir", str(folder), *extra]
+        arguments += ["--config", str(config)]
+    return [*arguments, "--seed_everything", seed, "--run_dir", str(folder), *extra]
+
+
+def _start(folder: Path, out: Path, overlays: dict[str, list[Path]], extra: list[str]) -> tuple[subprocess.Popen, Path]:
+    command = [sys.executable, "-m", "vidiff", *_arguments(folder, out, overlays, extra)]
     if (folder / "checkpoints" / "last.ckpt").exists():
         command += ["--ckpt_path", "last"]
     folder.parent.mkdir(parents=True, exist_ok=True)
-    print(f"{run}: started, log {_log(folder)}", file=sys.stderr)
+    print(f"{folder.relative_to(out).as_posix()}: started, log {_log(folder)}", file=sys.stderr)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with _log(folder).open("a") as log:
         return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment), folder

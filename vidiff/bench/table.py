@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from vidiff.errors import RunError, UsageError
+from vidiff.metrics.controls import LEAD, standing
 from vidiff.metrics.protocol import check_comparable
-
-LEAD = "fvd_random"
-CONTROLS = ("untrained", "grey_noise", "mean_frame_frozen", "one_clip_repeated")
 
 
 def read_reports(folders: list[Path], out: Path | None = None) -> dict[str, list[dict[str, Any]]]:
@@ -33,6 +31,9 @@ def read_reports(folders: list[Path], out: Path | None = None) -> dict[str, list
         report = json.loads(path.read_text())
         run = folder.relative_to(out).as_posix() if out else folder.name
         groups.setdefault(run.rpartition("-seed")[0] or run, []).append(report)
+        if "config_hash" not in report and "controls" in report:
+            # Older reports measured it with BatchNorm's initial statistics, the model with its own.
+            report["controls"].pop("untrained", None)
         for name, result in report["metrics"].items():
             protocols.setdefault(name, []).append(result["protocol"])
     for records in protocols.values():
@@ -44,12 +45,16 @@ def _spread(values: list[float | None], digits: int = 3) -> str:
     known = [v for v in values if v is not None]
     if not known:
         return "n/a"
-    mean = f"{statistics.fmean(known):.{digits}g}"
-    return mean if len(known) == 1 else f"{mean} ± {statistics.stdev(known):.2g}"
+    if len(set(known)) == 1:
+        return f"{known[0]:.{digits}g}"
+    return f"{statistics.fmean(known):.{digits}g} ± {statistics.stdev(known):.2g}"
 
 
 def markdown(groups: dict[str, list[dict[str, Any]]]) -> str:
-    """The table: one row an experiment, mean ± standard deviation over seeds; then floor and controls.
+    """Two tables, one row an experiment, mean ± standard deviation over seeds: how good, with the controls; how dear.
+
+    `untrained` is `fvd_random` of each run's own generator before its first step. `ahead of` and `behind` compare
+    `fvd_random` with the controls' in the worst run (and direction); what every model has to be ahead of is bold.
 
     Raises:
         UsageError: there are no runs, or generators and translations among them.
@@ -57,49 +62,63 @@ def markdown(groups: dict[str, list[dict[str, Any]]]) -> str:
     if not groups:
         raise UsageError("no runs to tabulate")
     reports = [r for group in groups.values() for r in group]
-    kinds = {"directions" in r for r in reports}
-    if len(kinds) == 2:
+    if len({"directions" in r for r in reports}) == 2:
         raise UsageError("generators and translations are measured by other numbers: give one kind")
-    translates = kinds.pop()
-    metrics = list(reports[0]["metrics"])
-    verdict = ["ahead of the untouched source"] if translates else ["untrained / value", "ahead of all controls"]
+    return _quality(groups, reports) + "\n" + _cost(groups)
+
+
+def _quality(groups: dict[str, list[dict[str, Any]]], reports: list[dict[str, Any]]) -> str:
+    """Metrics, controls and who is ahead of whom."""
+    metrics, translates = list(reports[0]["metrics"]), "directions" in reports[0]
     gains = _gains(reports[0]) if translates else []
-    head = ["", "seeds", *metrics, *gains, *verdict, "CPU-s", "updates", "clips seen", "clips / CPU-s"]
-    head += ["parameters G / D"]
-    lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
+    own = [] if translates else ["untrained"]
+    rows = []
     for name, group in groups.items():
         cells = [name, str(len(group)), *[_spread([r["metrics"][m]["value"] for r in group]) for m in metrics]]
         cells += [_spread([_gains(r).get(g) for r in group]) for g in gains]
-        cells += _ahead_of_source(group) if translates else _ahead_of_controls(group)
-        cells += [_spread([r["cpu_seconds"] for r in group])]
+        cells += [_spread([r["controls"].get(c, {}).get(LEAD) for r in group]) for c in own]
+        rows.append([*cells, *_standing(group)])
+    floor = [_spread([r["metrics"][m]["floor"] for r in reports]) for m in metrics]
+    rows.append(["*real against real*", "", *floor])
+    everyone = [_controls(r) for r in reports]
+    for name, measured in everyone[0].items():
+        if name not in own:
+            cells = [_spread([c.get(name, {}).get(m) for c in everyone]) if m in measured else "" for m in metrics]
+            rows.append([f"*{name.replace('_', ' ')}*", "", *cells])
+    return _table(["", "seeds", *metrics, *gains, *own, "ahead of", "behind"], rows)
+
+
+def _cost(groups: dict[str, list[dict[str, Any]]]) -> str:
+    """What the same runs took."""
+    rows = []
+    for name, group in groups.items():
+        cells = [name, _spread([r["cpu_seconds"] for r in group])]
         cells += [_spread([r["steps"] for r in group], 4), _spread([r["clips_seen"] for r in group], 6)]
         cells += [_spread([r["clips_seen"] / r["cpu_seconds"] if r["cpu_seconds"] else None for r in group])]
-        cells += [f"{first_of(group, 'g'):,} / {first_of(group, 'd'):,}"]
-        lines.append("| " + " | ".join(cells) + " |")
-    # Latents and clips are keyed, so floor and controls but `untrained` are the same for every run of one seed.
-    floor = [_spread([reports[0]["metrics"][m]["floor"]]) for m in metrics]
-    blank = [""] * (len(head) - 2 - len(metrics))
-    lines.append("| " + " | ".join(["*real against real*", "", *floor, *blank]) + " |")
-    for name, values in _controls(reports[0]).items():
-        cells = [_spread([values[m]]) if m in values else "" for m in metrics]
-        lines.append("| " + " | ".join([f"*{name.replace('_', ' ')}*", "", *cells, *blank]) + " |")
+        parameters = group[0]["parameters"]
+        rows.append([*cells, f"{parameters['g']:,} / {parameters['d']:,}"])
+    return _table(["", "CPU-s", "updates", "clips seen", "clips / CPU-s", "parameters G / D"], rows)
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
+    lines += ["| " + " | ".join(row + [""] * (len(head) - len(row))) + " |" for row in rows]
     return "\n".join(lines) + "\n"
 
 
-def _ahead_of_controls(group: list[dict[str, Any]]) -> list[str]:
-    ratio = [r["controls"]["untrained"][LEAD] / r["metrics"][LEAD]["value"] for r in group]
-    ahead = all(r["metrics"][LEAD]["value"] < min(r["controls"][c][LEAD] for c in CONTROLS) for r in group)
-    return [_spread(ratio) + "x", "yes" if ahead else "NO"]
-
-
-def _ahead_of_source(group: list[dict[str, Any]]) -> list[str]:
-    """Whether the translations are nearer to the target in every direction than the clips they were made from."""
-    pairs = [
-        (r["metrics"][f"{LEAD}_{name}"]["value"], d["controls"]["identity"][LEAD])
-        for r in group
-        for name, d in r["directions"].items()
-    ]
-    return ["yes" if all(value < source for value, source in pairs) else "NO"]
+def _standing(group: list[dict[str, Any]]) -> list[str]:
+    """How many controls all runs are ahead of, and by name those that any is behind."""
+    pairs = []
+    for report in group:
+        controls = _controls(report)
+        for name, result in report["metrics"].items():
+            if name == LEAD or name.startswith(f"{LEAD}_"):  # a translation has one a direction
+                pairs.append((result["value"], {c: values.get(name) for c, values in controls.items()}))
+    ahead, behind = standing(pairs)
+    if not ahead and not behind:
+        return ["n/a", "n/a"]
+    names = [f"**{c.label}**" if c.shows == "rubbish" else c.label for c in behind]
+    return [f"{len(ahead)} of {len(ahead) + len(behind)}", ", ".join(names) or "none"]
 
 
 def _gains(report: dict[str, Any]) -> dict[str, float]:
@@ -117,7 +136,3 @@ def _controls(report: dict[str, Any]) -> dict[str, dict[str, float]]:
         for control, values in found["controls"].items():
             out.setdefault(control, {}).update({f"{m}_{direction}": v for m, v in values.items()})
     return out
-
-
-def first_of(reports: list[dict[str, Any]], player: str) -> int:
-    return reports[0]["parameters"][player]

@@ -18,7 +18,7 @@ from torch import Tensor
 from vidiff import __version__
 from vidiff.callbacks.checkpoints import Checkpoints
 from vidiff.callbacks.report import print_report
-from vidiff.callbacks.run import Run
+from vidiff.callbacks.run import Run, config_hash
 from vidiff.callbacks.training_log import Spent
 from vidiff.checkpoint import load_model, read_checkpoint
 from vidiff.data.index import cache_dir
@@ -252,6 +252,7 @@ class Evaluation(Callback):
         """What a report says of the run whatever was measured."""
         return {
             "vidiff": __version__,
+            "config_hash": config_hash(self.run.config),
             "model": type(module).__name__,
             "checkpoint": checkpoint,
             "checkpoint_step": step,

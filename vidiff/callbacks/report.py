@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-RUBBISH = ("untrained", "grey_noise", "mean_frame_frozen", "one_clip_repeated")
+from vidiff.metrics.controls import LEAD, standing
 
 
 def number(value: float | None) -> str:
@@ -35,17 +35,22 @@ def print_report(report: dict[str, Any], path: Path, files: dict[str, Path]) -> 
     for name, values in controls.items():
         table.add_row(name.replace("_", " "), *[number(values[m]) if m in values else "" for m in metrics])
     console.print(table)
-    lead = "fvd_random"
-    if lead in metrics and "untrained" in controls and metrics[lead]["value"]:
-        value = metrics[lead]["value"]
-        beaten = [n for n in RUBBISH if n in controls and controls[n].get(lead) is not None]
-        behind = [n for n in beaten if controls[n][lead] <= value]
-        ratio = controls["untrained"][lead] / value
-        verdict = "ahead of every rubbish control" if not behind else f"NOT ahead of: {', '.join(behind)}"
-        console.print(f"{lead}: {ratio:.1f}x below the untrained generator, {verdict}.")
+    if LEAD in metrics:
+        for line in _verdict(metrics[LEAD]["value"], {name: values.get(LEAD) for name, values in controls.items()}):
+            console.print(line)
     console.print(f"The best checkpoint has the {report['selection']}.")
     console.print("motion and diversity are ratios to real clips (1 is right); fvd_random is no FVD.")
     _print_places(console, path, files)
+
+
+def _verdict(value: float | None, controls: dict[str, float | None]) -> list[str]:
+    """Which controls a model is ahead of and which it is behind, in words; what it must not be behind is said first."""
+    ahead, behind = standing([(value, controls)])
+    names = [", ".join(c.label for c in side) or "none" for side in (ahead, behind)]
+    lines = [f"By {LEAD} ahead of: {names[0]}; behind: {names[1]}."]
+    if rubbish := [c.label for c in behind if c.shows == "rubbish"]:
+        lines.insert(0, f"NOT ahead of {', '.join(rubbish)}: by {LEAD} this model has learnt nothing yet.")
+    return lines
 
 
 def _print_places(console: Console, path: Path, files: dict[str, Path]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 import time
 from dataclasses import dataclass
@@ -11,6 +12,11 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from vidiff.errors import UsageError
 from vidiff.files import write_text
+
+
+def config_hash(text: str) -> str:
+    """Names a resolved configuration: first 16 hex digits of its sha256."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @dataclass

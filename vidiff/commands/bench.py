@@ -40,6 +40,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     from vidiff.bench.definition import load, run_missing
     from vidiff.bench.table import markdown, read_reports
+    from vidiff.commands.fit import resolved_config
     from vidiff.files import write_text
 
     if args.action == "run":
@@ -48,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
             path = experiments_dir() / path.relative_to("experiments")
         out = Path(args.out) if args.out else Path("runs") / "bench" / path.stem
         extra = [*(["--data.root", args.root] if args.root else []), *args.fit]
-        reports = read_reports(run_missing(load(path), out, extra, max(1, args.jobs)), out)
+        reports = read_reports(run_missing(load(path), out, extra, max(1, args.jobs), resolved_config), out)
     else:
         reports = read_reports([Path(r) for r in args.runs])
     text = markdown(reports)

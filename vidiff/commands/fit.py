@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import logging
 import os
@@ -274,6 +275,31 @@ def _quiet() -> None:
             logger.addFilter(lambda record: not any(n in record.getMessage() for n in noise))
             for handler in logger.handlers:
                 handler.addFilter(lambda record: not any(n in record.getMessage() for n in noise))
+
+
+def resolved_config(argv: list[str]) -> str:
+    """The configuration that `fit` with these arguments would write to `config.yaml`; nothing is built or written.
+
+    Args:
+        argv: includes the verb.
+
+    Raises:
+        UsageError: what `fit` would refuse before it builds anything.
+    """
+
+    class Resolved(Exception):
+        """Raised where `fit` would go on and build."""
+
+    class Resolver(TrainingCLI):
+        def instantiate_classes(self) -> None:
+            raise Resolved
+
+    families()  # short class names
+    run = Run(Path())
+    _quiet()
+    with contextlib.suppress(Resolved):
+        Resolver(_resolve_configs(list(argv)), run)
+    return run.config
 
 
 def run_training(argv: list[str]) -> int:

@@ -1,25 +1,98 @@
-"""Rubbish that a measure must reject: sets of clips made from real ones, scored beside every generator."""
+"""What stands beside every measured model: sets of clips of which it is known how good they are.
+
+One list says what there is, how it is made and what it has to show; reports and tables read it.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from vidiff import keyed
 
-CONTROLS = ("grey_noise", "mean_frame_frozen", "one_clip_repeated", "frames_frozen", "frames_shuffled")
+LEAD = "fvd_random"  # what models and controls are compared by
+
+Maker = Callable[[Tensor, int], Tensor]
+
+
+def _draws(clip: Tensor, seed: int, i: int) -> tuple[Tensor, int, Tensor]:
+    """Of clip i (C, T, H, W): a grey noise (1, T, H, W), the number of a frame, an order of all frames."""
+    draw = keyed.generator("control", seed, i)
+    _, t, h, w = clip.shape
+    noise = torch.randint(0, 256, (1, t, h, w), generator=draw, dtype=torch.uint8)
+    frame = int(torch.randint(0, t, (1,), generator=draw))
+    return noise.to(clip.device), frame, torch.randperm(t, generator=draw).to(clip.device)
+
+
+def grey_noise(real: Tensor, seed: int) -> Tensor:
+    """Every pixel of every frame an independent uniform grey level."""
+    return torch.stack([_draws(clip, seed, i)[0].expand_as(clip) for i, clip in enumerate(real)])
+
+
+def mean_frame_frozen(real: Tensor, seed: int) -> Tensor:
+    """The mean of all frames of all clips, standing still."""
+    total = torch.zeros_like(real[0, :, 0], dtype=torch.float64, device="cpu")
+    for clip in real:  # one at a time: no float copy of the set
+        total += clip.cpu().double().mean(1)
+    mean = (total / len(real)).round().to(torch.uint8).to(real.device)
+    return mean[None, :, None].expand_as(real).contiguous()
+
+
+def one_clip_repeated(real: Tensor, seed: int) -> Tensor:
+    """One real clip again and again: a generator that has collapsed onto one sample."""
+    return real[keyed.key("control", seed, "clip") % len(real)][None].expand_as(real).contiguous()
+
+
+def frames_frozen(real: Tensor, seed: int) -> Tensor:
+    """Each clip's frame at a seeded time, standing still: perfect images, no motion."""
+    frames = [_draws(clip, seed, i)[1] for i, clip in enumerate(real)]
+    return torch.stack([clip[:, t : t + 1].expand_as(clip) for clip, t in zip(real, frames)])
+
+
+def frames_shuffled(real: Tensor, seed: int) -> Tensor:
+    """Each clip's frames in a seeded order: perfect images, wrong motion."""
+    return torch.stack([clip[:, _draws(clip, seed, i)[2]] for i, clip in enumerate(real)])
+
+
+class Control(NamedTuple):
+    """Clips whose worth is known.
+
+    Args:
+        name: in reports.
+        shows: `rubbish`: every model has to be ahead of it. `limit`: real pictures, so that no model has to be; those
+            in a wrong order or without movement show what a measure does not see, where they are ahead of a model or
+            of `real_held_out`, and that one what a model could be that has learnt more than its training clips.
+        make: uint8 clips (N, C, T, H, W) and a seed -> as many control clips; None: whoever measures has them.
+    """
+
+    name: str
+    shows: Literal["rubbish", "limit"]
+    make: Maker | None = None
+
+    @property
+    def label(self) -> str:
+        return self.name.replace("_", " ")
+
+
+CONTROLS = (
+    Control("untrained", "rubbish"),  # the model's own generator before its first step
+    Control("grey_noise", "rubbish", grey_noise),
+    Control("mean_frame_frozen", "rubbish", mean_frame_frozen),
+    Control("one_clip_repeated", "rubbish", one_clip_repeated),
+    Control("frames_frozen", "limit", frames_frozen),
+    Control("frames_shuffled", "limit", frames_shuffled),
+    Control("real_held_out", "limit"),  # clips of videos that were not trained on
+    # Of translations:
+    Control("identity", "rubbish"),  # the untouched source
+    Control("oracle", "limit"),  # the true counterpart, written to a file and read back
+)
 
 
 def controls(real: Tensor, seed: int = 0) -> dict[str, Tensor]:
-    """The five controls, as many clips each as are given.
-
-    - grey_noise: every pixel of every frame an independent uniform grey level.
-    - mean_frame_frozen: the mean of all frames of all clips, standing still.
-    - one_clip_repeated: one real clip again and again (a generator that has collapsed onto one sample).
-    - frames_frozen: each clip's frame at a seeded time, standing still (perfect images, no motion).
-    - frames_shuffled: each clip's frames in a seeded order (perfect images, wrong motion).
-
-    The untrained generator, the sixth control of a table, is the caller's to sample.
+    """Every control that is made of real clips, as many clips each as are given.
 
     Args:
         real: uint8 (N, C, T, H, W).
@@ -30,24 +103,21 @@ def controls(real: Tensor, seed: int = 0) -> dict[str, Tensor]:
     """
     if real.dtype != torch.uint8 or real.ndim != 5 or len(real) == 0:
         raise ValueError(f"controls are made from uint8 clips (N, C, T, H, W), got {real.dtype} {tuple(real.shape)}")
-    n, c, t, h, w = real.shape
-    noise, frozen, shuffled = [], [], []
-    for i, clip in enumerate(real):
-        draw = keyed.generator("control", seed, i)
-        grey = torch.randint(0, 256, (1, t, h, w), generator=draw, dtype=torch.uint8)
-        noise.append(grey.expand(c, t, h, w).to(real.device))
-        time = int(torch.randint(0, t, (1,), generator=draw))
-        frozen.append(clip[:, time : time + 1].expand(c, t, h, w))
-        shuffled.append(clip[:, torch.randperm(t, generator=draw).to(real.device)])
-    total = torch.zeros(c, h, w, dtype=torch.float64)
-    for clip in real:  # one at a time: no float copy of the set
-        total += clip.cpu().double().mean(1)
-    mean = (total / n).round().to(torch.uint8).to(real.device)
-    chosen = real[keyed.key("control", seed, "clip") % n]
-    return {
-        "grey_noise": torch.stack(noise),
-        "mean_frame_frozen": mean[None, :, None].expand(n, c, t, h, w).contiguous(),
-        "one_clip_repeated": chosen[None].expand(n, c, t, h, w).contiguous(),
-        "frames_frozen": torch.stack(frozen),
-        "frames_shuffled": torch.stack(shuffled),
-    }
+    return {c.name: c.make(real, seed) for c in CONTROLS if c.make is not None}
+
+
+def standing(compared: Iterable[tuple[float | None, dict[str, float | None]]]) -> tuple[list[Control], list[Control]]:
+    """Which controls a model is ahead of, and which it is behind, by a measure where less is better.
+
+    Args:
+        compared: the model's value and each control's, {name: value}, of every run (and direction). Ahead is who is
+            ahead in all of them, so that the worst run speaks; a tie is not ahead.
+    """
+    pairs = list(compared)
+    there = [c for c in CONTROLS if any(values.get(c.name) is not None for _, values in pairs)]
+
+    def ahead(control: Control) -> bool:
+        both = [(value, values.get(control.name)) for value, values in pairs]
+        return all(value is not None and other is not None and value < other for value, other in both)
+
+    return [c for c in there if ahead(c)], [c for c in there if not ahead(c)]
