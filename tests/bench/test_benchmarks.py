@@ -161,19 +161,6 @@ def test_definition_errors(tmp_path):
         load(tmp_path / "own.yaml")
 
 
-def test_own_settings_reach_their_experiment_alone(tmp_path):
-    """They are laid over what all have in common: the width stays, the rate is the experiment's own."""
-    overlay = {"model": {"init_args": {"width": 4, "optimizer_g": {"lr": 1e-3}}}}
-    own = {"wgan": {"model": {"init_args": {"optimizer_g": {"lr": 3e-3}}}}}
-    (tmp_path / "two.yaml").write_text(yaml.safe_dump({"runs": ["dcgan", "wgan"], "overlay": overlay, "own": own}))
-    for folder in run_missing(
-        load(tmp_path / "two.yaml"), tmp_path, ["--print_config"], jobs=1, resolved=resolved_config
-    ):
-        model = yaml.safe_load(folder.with_name(f"{folder.name}.log").read_text())["model"]["init_args"]
-        assert model["width"] == 4
-        assert model["optimizer_g"]["init_args"]["lr"] == (3e-3 if folder.name == "wgan-seed0" else 1e-3)
-
-
 def test_a_failed_run_is_named_and_the_others_finish(tmp_path, monkeypatch):
     """Finished runs are left alone; one that cannot start is reported with its log."""
     write(tmp_path / "dcgan-seed0", config_hash=config_hash("settings"))
@@ -228,6 +215,21 @@ def test_a_report_counts_for_its_configuration_only(tmp_path, started, capsys):
     said = capsys.readouterr().err
     assert "changed-seed0: its configuration has changed" in said and "same-seed0" not in said
     assert f"old-seed0: {tmp_path / 'old-seed0' / 'report.json'} is of an older version" in said
+
+
+def test_own_settings_reach_their_experiment_alone(tmp_path, started):
+    """They are laid over what all have in common: the width stays, the rate is the experiment's own."""
+    overlay = {"model": {"init_args": {"width": 4, "optimizer_g": {"lr": 1e-3}}}}
+    own = {"wgan": {"model": {"init_args": {"optimizer_g": {"lr": 3e-3}}}}}
+    (tmp_path / "two.yaml").write_text(yaml.safe_dump({"runs": ["dcgan", "wgan"], "overlay": overlay, "own": own}))
+    texts = []
+    for name in ("dcgan", "wgan"):
+        write(tmp_path / f"{name}-seed0")
+    resolved = lambda arguments: texts.append(resolved_config(arguments)) or ""  # noqa: E731
+    run_missing(load(tmp_path / "two.yaml"), tmp_path, [], jobs=1, resolved=resolved)
+    for text, rate in zip(texts, (1e-3, 3e-3), strict=True):
+        model = yaml.safe_load(text)["model"]["init_args"]
+        assert model["width"] == 4 and model["optimizer_g"]["init_args"]["lr"] == rate
 
 
 def test_the_resolved_configuration_is_what_fit_writes(tmp_path):

@@ -13,6 +13,8 @@ s (`spread`) is ours: how far real clips are from their mean. Without it lambda 
 a small shape on black is so close to an empty clip that lambda = 10 asked for next to nothing, and G stayed black.
 The paper adds E L(x) to D's objective; it has no lower bound (a constant can be subtracted from L for ever) and the
 author's code leaves it out: the code is followed.
+In the penalty the paper is followed, zero-centred and on real clips. The author's code with a penalty has another: of
+slope 1 between pairs of points, with weight 10.
 Other deviations: time axis; the L1 distance is a mean, not a sum, over the clip; layer norm in the critic, because the
 penalty is per clip; samples come from a moving average of G.
 """

@@ -13,7 +13,8 @@ S_1 (one random frame) -> `one_frame`. Without classes there is neither category
 Where paper and authors' code differ the code is followed: D learns Q from real labels, G is asked for its category.
 Deviations: half of the training clips begin later in their path (`max_start`) and the GRU begins slow (`gate_bias`),
 which together keep long clips alive; the frame is taken from the same generated clip that the clip judge sees,
-categories have the data's frequencies, no weight decay (1e-5 in the code); other clip sizes than 16x64x64 have fewer or
+categories have the data's frequencies, no weight decay (1e-5 in the code); the clip judge has noise before its last
+layer too, where the code has it before the four others alone (its frame judge has it everywhere); other clip sizes than 16x64x64 have fewer or
 more layers and kernels as long as there are frames; samples come from a moving average of G.
 """
 
@@ -45,8 +46,8 @@ class MoCoGAN(AdversarialModule):
         discriminator: factory of a ModuleDict with `frame` and `clip`; None = `MoCoDiscriminators`.
         optimizer_g, optimizer_d: the code's Adam, learning rate 2e-4 and beta1 0.5.
         cls_weight: lambda, weight of the classification terms of both players.
-        judge_noise: standard deviation of the noise before each layer of the judges in training (0.1 in the command
-            that the authors publish).
+        judge_noise: standard deviation of the noise before each layer of the judges in training. The authors' command
+            has 0.1, but none before the clip judge's last layer.
         max_start: half of the training clips begin after up to that many steps of their path, so that clips of any
             length stay what was trained; 0 in the paper, where nothing moves beyond about twice the training's length.
         gate_bias: of the GRU's update gate at the start, see `MoCoGenerator`; 0 in the paper's code.

@@ -11,8 +11,12 @@ update per generator update is enough, and the authors' later networks use it.
 Paper -> code: alpha, the weight of the stage that fades in -> `position`; images shown per fade and per stabilisation
 -> `fade_clips`, `stable_clips`; equalised learning rate, pixel norm, minibatch standard deviation ->
 `vidiff.nn.progressive`. Where it stands is a function of the clips seen, and is stored with the weights.
+The minibatch standard deviation lets a clip's logit depend on its neighbours; R1 is taken through it, as the authors'
+penalties are.
 Deviations: time axis (a stage of half the frames is a video of half the frame rate: every second frame); one
-convolution per stage instead of two; no drift term; the moving average is
+convolution per stage instead of two; no drift term; the optimisers keep their moments when a stage begins, where the
+authors' code resets those of both players; the first dense layer has the gain of the others, sqrt(2), where that code
+has sqrt(2) / 4; the moving average is
 shorter than elsewhere (`ema_decay`), since new stages have to arrive in it; the learning rate is 3e-3, not 1e-3: with
 equalised layers it is the share of a weight that a step can change, and a stage here has hundreds of steps, not 40,000.
 """

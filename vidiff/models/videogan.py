@@ -10,7 +10,8 @@ Paper -> code: f, m, b -> `TwoStreamGenerator.parts`, `VideoGAN.parts`; lambda =
 writes a sum for the sparsity term; the authors' code averages over the mask's elements, which is followed.
 `temporal: conv` is the paper's foreground stream of 3-D transposed convolutions; `temporal: lstm` decodes each frame
 of an LSTM's latent path by itself, and then makes clips of any length.
-Deviations: sizes by `resolution` and `num_frames`; samples come from a moving average of G.
+Deviations: sizes by `resolution` and `num_frames`; weights begin as N(0, 0.02), as DCGAN's do, where the authors' code
+has N(0, 0.01), the mask's layer included; samples come from a moving average of G.
 """
 
 from __future__ import annotations
