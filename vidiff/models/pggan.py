@@ -16,9 +16,9 @@ penalties are.
 Deviations: time axis (a stage of half the frames is a video of half the frame rate: every second frame); one
 convolution per stage instead of two; no drift term; the optimisers keep their moments when a stage begins, where the
 authors' code resets those of both players; the first dense layer has the gain of the others, sqrt(2), where that code
-has sqrt(2) / 4; the moving average is
-shorter than elsewhere (`ema_decay`), since new stages have to arrive in it; the learning rate is 3e-3, not 1e-3: with
-equalised layers it is the share of a weight that a step can change, and a stage here has hundreds of steps, not 40,000.
+has sqrt(2) / 4; the moving average is shorter than elsewhere (`ema_decay`), since new stages have to arrive in it; the
+learning rate is 3e-3, not 1e-3: with equalised layers it is the share of a weight that a step can change, and a stage
+here has hundreds of steps, not 40,000.
 """
 
 from __future__ import annotations

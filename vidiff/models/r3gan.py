@@ -13,7 +13,8 @@ Deviations: 3-D convolutions; grids are joined by strided and transposed convolu
 resampling and 1x1 convolutions, and at half the resolution there is nothing else, which makes an update cheaper and,
 as far as a few hundred updates show, better; beta2 is constant; gamma is larger than the paper's at 32x32, as a clip
 has more pixels; the learning rate begins at 2e-3, not 2e-4, for runs of hundreds of updates of 8 clips, and falls
-further; D's last layer has a bias, which never learns, as only differences of logits count (the authors' code has none).
+further; D's last layer has a bias, which never learns, as only differences of logits count (the authors' code has
+none).
 """
 
 from __future__ import annotations
