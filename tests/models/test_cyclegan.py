@@ -228,18 +228,23 @@ def test_stillness_is_measured_on_the_source():
     assert float(losses.still_where_still(output, source)) == pytest.approx((1 + 2.718281828**-5) / 2, abs=1e-6)
 
 
-def test_discriminators_see_the_past():
-    model = CycleGAN(**TINY, **SMALL_G)
-    data, shown = Pairs(), []
-    for network in ("a", "b"):
-        model.discriminator[network].register_forward_hook(lambda m, i, o: shown.append(i[0].clone()))
-    for index in range(4):
-        model.discriminator_losses(data.batch(index))
-    assert int(model.history["a"].kept) == 3
-    fresh = model.generator["a2b"](data.batch(3)["clip_a"])
-    late = shown[-1]
-    assert late.shape == fresh.shape
-    assert not torch.equal(shown[1], shown[-3])
+@pytest.mark.parametrize("size", [0, 2])
+def test_discriminators_see_the_past(size):
+    """Every clip that D is shown as generated is of this batch or an earlier one; the buffer brings earlier ones."""
+    model = CycleGAN(**{**TINY, **SMALL_G, "pool_size": size})
+    data, seen, made = Pairs(), [], []
+    model.discriminator["b"].register_forward_hook(lambda m, i, o: seen.append(i[0].detach().clone()))
+    for index in range(6):
+        batch = data.batch(index)
+        made.append(model.generator["a2b"](batch["clip_a"]).detach())
+        model.discriminator_losses(batch)
+    ages = []
+    for now, shown in enumerate(seen[1::2]):  # D sees the real clips first, then the generated ones
+        for clip in shown:
+            (origin,) = [i for i, clips in enumerate(made) if any(torch.equal(clip, fake) for fake in clips)]
+            ages.append(now - origin)
+    assert len(ages) == 12 and min(ages) == 0
+    assert (max(ages) > 0) == (size > 0)
 
 
 EVERYTHING = dict(

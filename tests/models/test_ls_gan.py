@@ -23,7 +23,7 @@ def double(model):
 def test_loss_sensitive_terms():
     model, batch = double(LossSensitiveGAN(margin=3.0, r1_gamma=2.0, **TINY))
     terms = {k: float(v.detach()) for k, v in model.discriminator_losses(batch).items()}
-    state = model.state_dict()  # BatchNorm in training mode gives the same clips for the same latents
+    # BatchNorm in training mode gives the same clips for the same latents.
     fake, real = model.fake_clips(batch, "d").detach(), batch["clip"]
     loss = lambda x: -model.discriminator(x)  # noqa: E731
     values = zip(real, fake, loss(real).tolist(), loss(fake).tolist())
@@ -35,7 +35,6 @@ def test_loss_sensitive_terms():
     assert terms["r1"] == pytest.approx(2.0 / 2 * float(gradient.square().sum()) / 4, abs=1e-6)
     expected = float(loss(model.fake_clips(batch, "g")).mean().detach())
     assert float(model.generator_losses(batch)["adv"].detach()) == pytest.approx(expected, abs=1e-6)
-    assert set(state) == set(model.state_dict())
 
 
 def test_margin_does_not_depend_on_the_contrast_of_the_data():

@@ -15,7 +15,8 @@ Deviations: half of the training clips begin later in their path (`max_start`) a
 which together keep long clips alive; the frame is taken from the same generated clip that the clip judge sees,
 categories have the data's frequencies, no weight decay (1e-5 in the code); the clip judge has noise before its last
 layer too, where the code has it before the four others alone (its frame judge has it everywhere); other clip sizes
-than 16x64x64 have fewer or more layers and kernels as long as there are frames; samples come from a moving average of G.
+than 16x64x64 have fewer or more layers and kernels as long as there are frames; samples come from a moving average of
+G.
 """
 
 from __future__ import annotations

@@ -31,16 +31,17 @@ class History(nn.Module):
     @torch.no_grad()
     def exchange(self, clips: Tensor, slots: list[int], *key: int | str) -> Tensor:
         """clips (B, C, T, H, W) of the GLOBAL batch in the order of their slots -> what the discriminator sees."""
-        out = []
+        out, kept = [], int(self.kept)  # asked once: every look at it waits for the device
         for clip, slot in zip(clips.detach().to(self.clips), slots):
             shown = clip
-            if self.size and int(self.kept) < self.size:
-                self.clips[int(self.kept)] = clip
-                self.kept += 1
+            if kept < self.size:
+                self.clips[kept] = clip
+                kept += 1
             elif self.size:
                 choice = keyed.key(*key, "history", int(slot)) % (2 * self.size)  # the upper half: no exchange
                 if choice < self.size:
                     shown = self.clips[choice].clone()
                     self.clips[choice] = clip
             out.append(shown)
+        self.kept.fill_(kept)
         return torch.stack(out)
