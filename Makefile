@@ -21,8 +21,8 @@ install: $(VENV)/.installed ## create .venv and install everything, exact versio
 demo: install ## train a small DCGAN on the embedded videos, report, samples (about 10 minutes on 2 cores)
 	$(BIN)/python -m vidiff fit --config experiments/dcgan.yaml --config experiments/_demo.yaml
 
-test: install ## the fast test suite
-	$(BIN)/python -m pytest
+test: install ## the fast test suite, one process a core
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 test-slow: install ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow
