@@ -5,11 +5,15 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import signal
 import sys
+import threading
+import traceback
 from pathlib import Path
+from typing import NoReturn
 
 from vidiff import __version__
-from vidiff.errors import RunError, UsageError
+from vidiff.errors import RunError, UsageError, unforeseen
 
 TRAINING_VERBS = {
     "fit": "train a model: --config experiments/<name>.yaml",
@@ -62,7 +66,7 @@ def _dispatch(argv: list[str]) -> int:
     if verb not in _commands():
         raise UsageError(unknown_name("verb", verb, [*TRAINING_VERBS, *_commands()]))
     command = importlib.import_module(f"vidiff.commands.{verb}")
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog=f"vidiff {verb}",
         description=command.__doc__,
         allow_abbrev=False,
@@ -81,17 +85,61 @@ def unknown_name(kind: str, name: str, accepted: list[str]) -> str:
     return f"unknown {kind} {name!r}.{hint} Accepted: {', '.join(accepted)}."
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message} (`{self.prog} --help` explains)")
+
+
+def _expanded(argument: str) -> str:
+    """`~/x` and `--name=~/x` with the home folder: a shell expands neither in quotes nor behind `=`."""
+    name, equals, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
+    return f"{name}{equals}{os.path.expanduser(value)}" if value.startswith("~/") else argument
+
+
+def _end_on_sigterm() -> None:
+    """SIGTERM ends this process in order, like Ctrl+C; processes that are forked from it die of it as ever."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    owner = os.getpid()
+
+    def end(number: int, frame: object) -> None:
+        if os.getpid() == owner:
+            raise SystemExit(128 + number)
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+    if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, end)
+
+
 def main(argv: list[str] | None = None) -> int:
-    """Run one verb; 0 = done, 1 = failed, 2 = the request was wrong. Messages go to stderr."""
-    argv = sys.argv[1:] if argv is None else argv
+    """Run one verb; 0 = done, 1 = failed, 2 = the request was wrong, 130 and 143 = stopped by Ctrl+C and SIGTERM.
+
+    Messages go to stderr, one line each; with VIDIFF_DEBUG=1 the traceback comes before them.
+    """
+    argv = [_expanded(a) for a in (sys.argv[1:] if argv is None else argv)]
+    _end_on_sigterm()
     try:
         return _dispatch(argv)
     except (UsageError, RunError) as error:
-        print(f"vidiff: error: {error}", file=sys.stderr)
-        return error.exit_code
+        return _failed(str(error), error.exit_code)
     except KeyboardInterrupt:
-        print("vidiff: interrupted", file=sys.stderr)
-        return 130
+        return _failed("interrupted", 130)
+    except SystemExit as stop:
+        if isinstance(stop.__context__, KeyboardInterrupt):  # Lightning's answer to Ctrl+C
+            return _failed("interrupted", 130)
+        if stop.code == 128 + signal.SIGTERM:
+            return _failed("terminated", stop.code)
+        raise
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except Exception as error:
+        return _failed(unforeseen(error, f"running `vidiff {argv[0]}`"), 1)
+
+
+def _failed(message: str, code: int) -> int:
+    if os.environ.get("VIDIFF_DEBUG", "0") not in ("", "0"):
+        traceback.print_exc()
+    print(f"vidiff: {message}" if code > 2 else f"vidiff: error: {message}", file=sys.stderr)
+    return code

@@ -1,5 +1,10 @@
 """Errors that are meant for people: shown as one message, without a traceback."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class UsageError(ValueError):
     """The request itself is wrong (a key, a value, a file that does not exist). Exit code 2."""
@@ -11,3 +16,31 @@ class RunError(RuntimeError):
     """A sound request could not be carried out (unreadable data, a diverged run). Exit code 1."""
 
     exit_code = 1
+
+
+@contextmanager
+def doing(what: str) -> Iterator[None]:
+    """Tells an error that nobody foresaw what was being done (`reading a.mp4`), for `unforeseen` to say."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"while {what}")
+        raise
+
+
+def unforeseen(error: Exception, what: str) -> str:
+    """One line for an error that nobody foresaw: `while <innermost doing>: <type>: <message>`.
+
+    Args:
+        error: what was raised.
+        what: what was being done where nothing nearer to the error says so.
+    """
+    notes = [note for note in getattr(error, "__notes__", []) if note.startswith("while ")]
+    words = " ".join(str(error).split())
+    text = f"{notes[0] if notes else f'while {what}'}: {type(error).__name__}: {words[:500]}".rstrip(": ")
+    if isinstance(error, MemoryError) or any(sign in words for sign in OUT_OF_MEMORY):
+        text += " (out of memory: a smaller width, resolution, num_frames or batch_size needs less)"
+    return f"{text}; VIDIFF_DEBUG=1 shows the traceback"
+
+
+OUT_OF_MEMORY = ("out of memory", "DefaultCPUAllocator", "Cannot allocate memory")

@@ -11,6 +11,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
 from vidiff.callbacks.run import Run
+from vidiff.errors import UsageError, doing
 
 
 class Checkpoints(Checkpoint):
@@ -22,6 +23,8 @@ class Checkpoints(Checkpoint):
     """
 
     def __init__(self, run: Run, every_n_steps: int = 500):
+        if every_n_steps < 1:
+            raise UsageError(f"checkpoints.every_n_steps must be at least 1, got {every_n_steps}")
         self.run, self.every_n_steps = run, every_n_steps
         self.best = math.inf
         self._saved = -1
@@ -36,9 +39,14 @@ class Checkpoints(Checkpoint):
         """Write one checkpoint; a collective call, every process takes part."""
         path = self.run.checkpoints / name
         temporary = path.with_name(f".{name}.tmp")
-        trainer.save_checkpoint(temporary)
-        if trainer.is_global_zero:
-            os.replace(temporary, path)
+        with doing(f"saving {path}"):
+            try:
+                trainer.save_checkpoint(temporary)
+                if trainer.is_global_zero:
+                    os.replace(temporary, path)
+            except OSError:
+                temporary.unlink(missing_ok=True)
+                raise
         trainer.strategy.barrier()
         return path
 

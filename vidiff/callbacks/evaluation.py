@@ -46,9 +46,12 @@ class EvaluationOptions:
         num_clips: clips on each side.
         metrics: metrics of `report.json`: "auto" or names, see `vidiff.metrics.parse_name`.
         metrics_in_training: metrics at every evaluation; the first decides which checkpoint is the best, see
-            `Evaluation.score`.
+            `Evaluation.score`. Those of more frames than a clip has are left out.
         batch_size: clips generated at once.
         reference: split of the real clips.
+
+    Raises:
+        UsageError: a number that is too small, or no split.
     """
 
     every_n_steps: int = 500
@@ -57,6 +60,13 @@ class EvaluationOptions:
     metrics_in_training: list[str] = field(default_factory=lambda: ["fvd_random", "motion", "diversity"])
     batch_size: int = 32
     reference: str = "train"
+
+    def __post_init__(self):
+        for name, least in (("every_n_steps", 1), ("num_clips", 2), ("batch_size", 1)):
+            if (value := getattr(self, name)) < least:
+                raise UsageError(f"evaluation.{name} must be at least {least}, got {value}")
+        if self.reference not in ("train", "val", "test"):
+            raise UsageError(f"evaluation.reference must be train, val or test, got {self.reference!r}")
 
 
 class Evaluation(Callback):
@@ -79,12 +89,19 @@ class Evaluation(Callback):
     # ---- when ---------------------------------------------------------------------------------------------------
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        o = self.options
-        if o.num_clips < 2:
-            raise ValueError(f"evaluation.num_clips must be at least 2, got {o.num_clips}")
-        kwargs = dict(num_clips=o.num_clips, num_frames=pl_module.spec.num_frames)
+        o, size = self.options, pl_module.spec
+        kwargs = dict(num_clips=o.num_clips, num_frames=size.num_frames)
         self._metrics = resolve_metrics(o.metrics, **kwargs)  # what is missing is said before training
-        self._training_metrics = resolve_metrics(o.metrics_in_training, **kwargs)
+        in_training = resolve_metrics(o.metrics_in_training, **kwargs)
+        self._training_metrics = [m for m in in_training if m.extractor.min_frames <= size.num_frames]
+        for m in (*self._metrics, *self._training_metrics):
+            least = m.extractor.min_frames, m.extractor.min_size
+            if size.num_frames < least[0] or size.resolution < least[1]:
+                raise UsageError(
+                    f"evaluation: {m.name} needs clips of at least {least[0]} frames and {least[1]} pixels, these have "
+                    f"{size.num_frames} and {size.resolution}: leave it out of evaluation.metrics, or set "
+                    "data.num_frames and data.resolution"
+                )
         if not self._training_metrics or self._training_metrics[0].spec.score not in ("frechet", "kernel"):
             raise UsageError(
                 "evaluation.metrics_in_training: the first chooses best.ckpt and must be a distance between "
@@ -110,6 +127,10 @@ class Evaluation(Callback):
         step = trainer.global_step
         if step != self._evaluated and (step % self.options.every_n_steps == 0 or step == trainer.max_steps):
             self._evaluate_and_offer(trainer, pl_module)
+            for hook in ("start", "epoch_start", "epoch_end", "end"):  # what Lightning's callbacks wait for
+                for callback in trainer.callbacks:
+                    if callback is not self:
+                        getattr(callback, f"on_validation_{hook}")(trainer, pl_module)
 
     def _evaluate_and_offer(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._evaluated = trainer.global_step
@@ -206,7 +227,9 @@ class Evaluation(Callback):
         return values
 
     def _log(self, trainer: Trainer, module: LightningModule, values: dict[str, float]) -> None:
-        """One process hands the values of an evaluation and fresh samples to the loggers."""
+        """The values of an evaluation for callbacks that monitor one; one process hands them and samples to loggers."""
+        trainer.callback_metrics.update({name: torch.tensor(value) for name, value in values.items()})
+        self._check_monitors(trainer)
         if trainer.is_global_zero:
             files = self.write_samples(trainer, module, f"step-{trainer.global_step:07d}")
             for logger in trainer.loggers:
@@ -214,6 +237,15 @@ class Evaluation(Callback):
                 if hasattr(logger, "log_clips"):
                     logger.log_clips(files, trainer.global_step)
         trainer.strategy.barrier()
+
+    def _check_monitors(self, trainer: Trainer) -> None:
+        """Refuse a callback that waits for a metric that there is not, at the first evaluation."""
+        for callback in trainer.callbacks:
+            name = getattr(callback, "monitor", None)
+            if isinstance(name, str) and name.split("/")[0] in ("val", "test") and name not in trainer.callback_metrics:
+                known = ", ".join(k for k in sorted(trainer.callback_metrics) if k.split("/")[0] in ("val", "test"))
+                kind = type(callback).__name__
+                raise UsageError(f"trainer.callbacks: {kind}.monitor {name!r} is not evaluated; there are: {known}")
 
     def write_samples(self, trainer: Trainer, module: LightningModule, stem: str) -> dict[str, Path]:
         """Contact sheet, gif and mp4 of fixed latents, a row group of real clips marked."""

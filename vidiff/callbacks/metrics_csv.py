@@ -11,6 +11,7 @@ from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 from vidiff.callbacks.run import Run
+from vidiff.errors import doing
 from vidiff.files import write_text
 
 # What depends on the machine and the hour, kept apart so that metrics.csv of two equal runs is equal.
@@ -38,6 +39,10 @@ class _Table:
         appended = step not in self.rows and (not self.rows or step > max(self.rows))
         row = self.rows.setdefault(step, {"step": str(step)})
         row.update({k: repr(float(v)) for k, v in values.items()})
+        with doing(f"writing {self.path}"):
+            self._store(row, new, appended)
+
+    def _store(self, row: dict[str, str], new: list[str], appended: bool) -> None:
         if new:
             self.columns = ["step", *sorted([*self.columns[1:], *new], key=lambda c: (c.split("/")[0] != "train", c))]
         if new or not appended or not self.path.exists():
@@ -67,13 +72,14 @@ class MetricsCSV(Logger):
         self._tables: dict[str, _Table] = {}
         self.last_step: int | None = None  # set on resume: rows after it are dropped
 
+    # Lightning joins folder, name and version to a place for what callbacks write: here that is the run folder.
     @property
     def name(self) -> str:
-        return self._run.dir.parent.name
+        return ""
 
     @property
     def version(self) -> str:
-        return self._run.dir.name
+        return ""
 
     @property
     def save_dir(self) -> str:

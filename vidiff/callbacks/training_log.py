@@ -11,6 +11,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from vidiff.callbacks.metrics_csv import MetricsCSV
+from vidiff.errors import UsageError
 from vidiff.parallel import mean_over_processes, world_size
 
 MUCH_WAITING = 0.3  # share of the wall time
@@ -31,6 +32,8 @@ class Spent(Callback):
     """
 
     def __init__(self, budget_cpu_s: float | None = None):
+        if budget_cpu_s is not None and not budget_cpu_s > 0:
+            raise UsageError(f"budget_cpu_s must be above 0, got {budget_cpu_s}")
         self.budget_cpu_s = budget_cpu_s
         self.cpu_s, self.clips, self._since = 0.0, 0, None
 
@@ -87,7 +90,8 @@ class TrainingLog(Callback):
         self._clips += len(batch["slot"]) * world_size()
         self._batch_end = time.perf_counter()
         step = trainer.global_step
-        due = step % trainer.log_every_n_steps == 0 or step == trainer.max_steps
+        every = trainer.log_every_n_steps  # 0: never
+        due = every > 0 and (step % every == 0 or step == trainer.max_steps)
         if step == self._logged or not due:
             return
         self._logged = step

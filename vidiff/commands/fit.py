@@ -16,7 +16,6 @@ import jsonargparse
 import yaml
 from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.cli import LightningCLI
-from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from vidiff.callbacks.checkpoints import Checkpoints
@@ -28,15 +27,16 @@ from vidiff.callbacks.progress import GameProgress
 from vidiff.callbacks.run import Run, RunFolder, new_run_dir, newest_run
 from vidiff.callbacks.training_log import Spent, TrainingLog
 from vidiff.callbacks.translation import TranslationEvaluation
+from vidiff.checkpoint import read_checkpoint
 from vidiff.cli import experiments_dir
 from vidiff.commands._messages import constructor_message, readable
+from vidiff.commands._trainer import check_settings, make_trainer
 from vidiff.data.datamodule import ClipDataModule  # noqa: F401  (gives the class its short name)
 from vidiff.data.domains import DomainDataModule, PairDataModule  # noqa: F401
-from vidiff.errors import UsageError
+from vidiff.errors import RunError, UsageError
+from vidiff.files import read_yaml
 from vidiff.models import families
-from vidiff.models._precision import check_precision
 from vidiff.models.base import AdversarialModule
-from vidiff.parallel import GameStrategy
 
 LINKED = ("num_frames", "resolution", "channels", "seed")
 RUNS = Path("runs")
@@ -70,21 +70,11 @@ def _experiment_name(argv: list[str]) -> str:
     return next((n for n in names if not n.startswith("_")), "run")
 
 
-def _load_yaml(path: str) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(Path(path).read_text()) or {}
-    except yaml.YAMLError as error:
-        raise UsageError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict):
-        raise UsageError(f"{path} must hold a mapping of settings, not a {type(content).__name__}")
-    return content
-
-
 def _check_linked(argv: list[str], config: Any) -> None:
     """A size that was also set on the model must agree with the data; a silent overwrite would be a lie."""
     given: dict[str, tuple[Any, str]] = {}
     for i in _config_files(argv):
-        model = _load_yaml(argv[i]).get("model") or {}
+        model = read_yaml(Path(argv[i])).get("model") or {}
         for name in (*LINKED, "num_classes"):
             for place in (model.get("init_args") or {}, model):
                 if isinstance(place, dict) and name in place:
@@ -169,6 +159,9 @@ class TrainingCLI(LightningCLI):
             known = parser._subcommands_action._name_parser_map.get(self.argv[0], parser)
             names = sorted({a.dest for a in known._actions if "." in a.dest or not a.dest.startswith("_")})
             raise UsageError(readable(str(error), names)) from error
+        seed = self.config[self.config.subcommand].seed_everything
+        if not isinstance(seed, bool) and not 0 <= seed < 2**32:
+            raise UsageError(f"seed_everything must be from 0 to {2**32 - 1}, got {seed}")
 
     @property
     def _config(self):
@@ -185,6 +178,8 @@ class TrainingCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         config = self._config
         run = self.run_folder
+        settings = {**self._get(self.config_init, "trainer", default={}), **kwargs}
+        callbacks = check_settings(settings)
         kind = TranslationEvaluation if hasattr(self.model, "translate") else Evaluation
         self.evaluation = kind(run, EvaluationOptions(**config.evaluation.as_dict()))
         checkpoints = Checkpoints(run, config.checkpoints.every_n_steps)
@@ -194,20 +189,25 @@ class TrainingCLI(LightningCLI):
         if config.trainer.get("enable_progress_bar") is not False:
             forced += [GameProgress(), Players()]
         loggers = [MetricsCSV(run), *dashboards(config.logger, run, yaml.safe_load(run.config))]
-        settings = {**self._get(self.config_init, "trainer", default={}), **kwargs}
         settings["logger"] = loggers
-        settings["callbacks"] = [*forced, *(settings.get("callbacks") or [])]
+        settings["callbacks"] = [*forced, *callbacks]
         settings["use_distributed_sampler"] = False  # ClipLoader shards by itself
         settings["default_root_dir"] = str(run.dir)
         if self.subcommand == "fit":
+            # The suite's own evaluation counts as Lightning's validation, see `Evaluation`: never at an epoch's end.
             settings.update(limit_val_batches=0, num_sanity_val_steps=0)
-        automatic = settings.get("strategy", "auto") == "auto"
-        trainer = Trainer(**settings)
-        if automatic and isinstance(trainer.strategy, DDPStrategy):
-            settings["strategy"] = GameStrategy()
-            trainer = Trainer(**settings)
-        check_precision(trainer)  # before the run's folder is made
-        return trainer
+            settings.update(check_val_every_n_epoch=None, val_check_interval=config.evaluation.every_n_steps)
+        return make_trainer(settings)
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        try:
+            super()._run_subcommand(subcommand)
+        except MisconfigurationException as error:
+            raise UsageError(" ".join(str(error).split())) from error
+        except Exception as error:
+            step = f" after generator step {self.trainer.global_step}" if subcommand == "fit" else ""
+            error.add_note(f"while running `vidiff {subcommand}`{step}")
+            raise
 
 
 def _option(argv: list[str], name: str) -> str | None:
@@ -234,6 +234,25 @@ def _without(argv: list[str], name: str) -> list[str]:
     return out
 
 
+def _check_checkpoint(path: Path) -> None:
+    """What cannot be read is said before anything else is done."""
+    try:
+        read_checkpoint(path)
+    except RunError as error:
+        best = path.with_name("best.ckpt")
+        other = f"; {best} lies beside it" if best != path and best.is_file() else ""
+        raise RunError(f"--ckpt_path: {error}{other}") from error
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuse a run folder that cannot be made or written to."""
+    nearest = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+    if not nearest.is_dir():
+        raise UsageError(f"--run_dir {folder}: {nearest} is a file, not a folder")
+    if not os.access(nearest, os.W_OK):
+        raise UsageError(f"--run_dir {folder}: {nearest} cannot be written to")
+
+
 def _place_run(argv: list[str]) -> tuple[Run, list[str]]:
     """Decide the run folder and which checkpoint is meant; nothing is created yet."""
     experiment = _experiment_name(argv)
@@ -251,7 +270,10 @@ def _place_run(argv: list[str]) -> tuple[Run, list[str]]:
         argv = [*_without(argv, "ckpt_path"), "--ckpt_path", ckpt]
     elif ckpt is not None and not Path(ckpt).is_file():
         raise UsageError(f"--ckpt_path {ckpt}: no such file (or use `last`)")
+    if ckpt is not None and not launched:
+        _check_checkpoint(Path(ckpt))
     folder = Path(launched or run_dir or new_run_dir(RUNS, experiment))
+    _check_folder(folder)
     resumed = ckpt is not None and Path(ckpt).resolve().is_relative_to(folder.resolve())
     if argv[0] == "fit" and not resumed and not launched and folder.exists() and any(folder.iterdir()):
         raise UsageError(f"--run_dir {folder} already holds a run: choose another, or add --ckpt_path last to continue")
@@ -306,9 +328,9 @@ def run_training(argv: list[str]) -> int:
     """Run `fit`, `validate` or `test`; argv includes the verb."""
     argv = _resolve_configs(list(argv))
     for i in _config_files(argv):
-        _load_yaml(argv[i])  # a broken file is named before anything else happens
+        read_yaml(Path(argv[i]))  # a broken file is named before anything else happens
     families()  # short class names
-    models = [(_load_yaml(argv[i]).get("model") or {}) for i in _config_files(argv)]
+    models = [(read_yaml(Path(argv[i])).get("model") or {}) for i in _config_files(argv)]
     if not any("class_path" in m or isinstance(m, str) for m in models) and not any(
         a in ("-h", "--help") or re.match(r"--model(=|$)|--model\.class_path", a) for a in argv
     ):

@@ -45,6 +45,7 @@ class ShapeColours(Extractor):
 
     name = "shape_colours"
     dim = 1
+    min_frames = 2
     sha256 = hashlib.sha256(f"pairwise L2 of mean colours, any channel > {THRESHOLD}".encode()).hexdigest()
 
     def features(self, clips: Tensor) -> Tensor:

@@ -65,6 +65,7 @@ class Extractor(nn.Module):
         name: goes into every protocol. dim: features D. sha256: of the weights (or of what defines the features).
         official: whether published numbers were made with exactly this. kind: "clips" (one row a clip) or "frames"
         (`frames_per_clip` rows a clip, adjacent). resize: the resize rule in words. min_size: smallest height, width.
+        min_frames: shortest clip.
 
     `forward(clips)`: uint8 (B, C, T, H, W), C = 1 or 3 -> float32 (B, dim), or (B*F, dim) for frames. A subclass
     defines `features(clips)` for checked uint8 (B, 3, T, H, W).
@@ -79,6 +80,7 @@ class Extractor(nn.Module):
     resize = "native size"
     frames_per_clip: int | None = None
     min_size = 1
+    min_frames = 1
 
     def forward(self, clips: Tensor) -> Tensor:
         clips = check_clips(clips, self.min_size)

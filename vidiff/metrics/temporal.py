@@ -21,6 +21,7 @@ class FrameDifference(Extractor):
 
     name = "frame_difference"
     dim = 1
+    min_frames = 2
     sha256 = hashlib.sha256(b"mean |x_t - x_(t-1)|, 0..255").hexdigest()
 
     def features(self, clips: Tensor) -> Tensor:

@@ -18,6 +18,8 @@ CHECKPOINT_SCHEMA = 1
 class Record:
     """The checkpoint hooks of an `AdversarialModule`."""
 
+    _restored_end: int | None = None
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         cls = type(self)
         arguments = {k: v for k, v in self._arguments.items() if is_plain(v)}
@@ -32,6 +34,7 @@ class Record:
             "not_stored": [k for k in left_out if k not in arguments],
             "batches_seen": self.batches_seen,
             "strategies": self._strategy_state(),
+            "total_steps": self.lr_schedule.total_steps,  # where the rates end, if it was the trainer that said it
             "data": self.data_record,
         }
 
@@ -50,7 +53,7 @@ class Record:
             raise UsageError("--ckpt_path: this checkpoint was fused from several and has no training to continue")
         self.batches_seen = record["batches_seen"]
         self._load_strategy_state(record.get("strategies", {}))
-        self.restored_data = record["data"]
+        self.restored_data, self._restored_end = record["data"], record.get("total_steps")
 
     def _compare(self, stored: dict[str, Any], state: dict[str, Tensor]) -> None:
         """The command line wins over the checkpoint: say where they differ, refuse what cannot be loaded."""
@@ -68,6 +71,13 @@ class Record:
                 say(f"model.{name} is {value!r}; the checkpoint was trained with {stored[name]!r}")
 
     def on_train_start(self) -> None:
+        self.plan_schedule()
+        before, now = self._restored_end, self.lr_schedule.total_steps
+        if self.lr_schedule.kind != "constant" and before not in (None, now):
+            say(
+                f"the learning rates now reach their end at generator step {now}; the checkpoint's run had planned "
+                f"{before} (--model.lr_schedule.total_steps {before} keeps that)"
+            )
         # A restored optimiser brings its old settings along; the configured ones win.
         for player, optimizer, wanted in zip(self._order, self.optimizers(), self._optimizer_settings):
             for group, settings in zip(optimizer.param_groups, wanted):

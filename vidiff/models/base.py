@@ -7,8 +7,10 @@ generator updates. (Where a stage trains D alone, the turns that G lets pass are
 
 from __future__ import annotations
 
+import math
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, Callable, Iterable
+from typing import Any, Callable, Iterable, Iterator
 
 import lightning as L
 import torch
@@ -21,6 +23,7 @@ from vidiff.clip import ClipSpec
 from vidiff.ema import GeneratorEMA, decay_from_half_life
 from vidiff.errors import RunError, UsageError
 from vidiff.models._arguments import constructor_arguments
+from vidiff.models._checks import check_arguments, check_compiler, check_strategy, planned_steps
 from vidiff.models._heads import Heads, Side
 from vidiff.models._judging import Judging
 from vidiff.models._precision import check_precision
@@ -38,6 +41,7 @@ from vidiff.parallel import (
 )
 
 NetworkFactory = Callable[[ClipSpec], nn.Module]
+EXPLODED = 1e10  # a norm of weights that no network works with: a product of two such layers overflows float32
 
 
 class AdversarialModule(Heads, Judging, Sampling, Record, Strategies, L.LightningModule):
@@ -100,9 +104,7 @@ class AdversarialModule(Heads, Judging, Sampling, Record, Strategies, L.Lightnin
         super().__init__()
         # The plain arguments travel in the checkpoint, so that `load_model` needs nothing but the file.
         self._arguments = constructor_arguments(self)
-        for name, value in dict(n_critic=n_critic, g_steps=g_steps, width=width, num_frames=num_frames).items():
-            if value < 1:
-                raise UsageError(f"model.{name} must be at least 1, got {value}")
+        check_arguments(self._arguments)
         self.automatic_optimization = False
         self.spec = ClipSpec(channels, num_frames, resolution, width, latent_dim, num_classes)
         self.n_critic, self.g_steps, self.seed = n_critic, g_steps, seed
@@ -188,7 +190,12 @@ class AdversarialModule(Heads, Judging, Sampling, Record, Strategies, L.Lightnin
 
     def configure_optimizers(self):
         self._order: list[Player] = ["g", "d"]
-        optimizers = [self._factories[p](self.players[p].parameters()) for p in self._order]
+        optimizers = []
+        for player in self._order:
+            try:
+                optimizers.append(self._factories[player](self.players[player].parameters()))
+            except (ValueError, TypeError) as error:
+                raise UsageError(f"model.optimizer_{player}: {error}") from error
         for optimizer in optimizers:
             for group in optimizer.param_groups:
                 group.setdefault("initial_lr", group["lr"])
@@ -200,13 +207,20 @@ class AdversarialModule(Heads, Judging, Sampling, Record, Strategies, L.Lightnin
         check_precision(self.trainer)
         if stage != "fit":
             return
-        if self.lr_schedule.total_steps is None and self.trainer.max_steps > 0:
-            self.lr_schedule.total_steps = self.trainer.max_steps
-        self.lr_schedule.factor(0)  # a schedule that cannot work fails now
+        check_strategy(self.trainer)
+        if (self.trainer.max_epochs or 0) <= 0:  # else: when the length of an epoch is known, in `on_train_start`
+            self.plan_schedule()
         if self.compile_networks:
+            check_compiler(self.device)
             for network in self.players.values():
                 for part in network.values() if isinstance(network, nn.ModuleDict) else [network]:
                     part.compile()
+
+    def plan_schedule(self) -> None:
+        """Let the rates reach their end where the training does; a schedule that cannot work fails now."""
+        if self.lr_schedule.total_steps is None:
+            self.lr_schedule.total_steps = planned_steps(self.trainer, self.n_critic, self.g_steps)
+        self.lr_schedule.factor(0)
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         # In-network noise and dropout become a function of (seed, batch, rank): nothing to restore on resume.
@@ -238,9 +252,24 @@ class AdversarialModule(Heads, Judging, Sampling, Record, Strategies, L.Lightnin
         if not self.trains(player):
             self._pass(player)
             return
+        with self._alone(player):
+            self._move_of(player, losses, batch)
+
+    @contextmanager
+    def _alone(self, player: Player) -> Iterator[None]:
+        """Parameters of the other player take no gradients; what its user froze stays frozen before and after."""
+        own = set(self.players[player].parameters())
+        others = [p for n in self.players.values() for p in n.parameters() if p.requires_grad and p not in own]
+        for p in others:
+            p.requires_grad_(False)
+        try:
+            yield
+        finally:
+            for p in others:
+                p.requires_grad_(True)
+
+    def _move_of(self, player: Player, losses: Callable, batch: dict[str, Tensor]) -> None:
         optimizer = self.optimizers()[self._order.index(player)]
-        for p, network in self.players.items():
-            network.requires_grad_(p == player)
         for group in optimizer.param_groups:
             group["lr"] = group["initial_lr"] * self.rate_factor(player)
         optimizer.zero_grad(set_to_none=True)
@@ -288,9 +317,12 @@ class AdversarialModule(Heads, Judging, Sampling, Record, Strategies, L.Lightnin
         parameters = [p for p in self.players[self._moving].parameters() if p.grad is not None]
         norm = nn.utils.get_total_norm([p.grad for p in parameters])
         self.terms[f"train/{self._moving}_grad_norm"] = norm
+        # Behind normalisation and tanh, weights can explode while every loss stays finite.
+        weights = nn.utils.get_total_norm([p.detach() for p in parameters])
+        weights = torch.where(weights < EXPLODED, weights, math.inf)
         scaler = getattr(self.trainer.precision_plugin, "scaler", None)  # skips a step with infinite gradients itself
-        if scaler is None and not torch.isfinite(norm):
-            self._stop_on_non_finite(self._moving, {"grad_norm": norm})
+        if scaler is None and not torch.isfinite(norm + weights):
+            self._stop_on_non_finite(self._moving, {"grad_norm": norm, "weight_norm": weights})
         if self.clip_grad_norm is not None:
             nn.utils.clip_grads_with_norm_(parameters, self.clip_grad_norm, norm)
 
