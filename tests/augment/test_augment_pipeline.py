@@ -10,6 +10,7 @@ import kornia.augmentation as K
 import numpy as np
 import pytest
 import torch
+from helpers import same_but_for_rounding
 from torch import nn
 
 from vidiff.augment import (
@@ -78,7 +79,7 @@ def test_key_decides_everything_and_processes_agree(name, p):
     assert torch.equal(augment(clip, KEY), whole)
     for b in (2, 4):  # unequal parts, too
         parts = [augment(clip[:b], KEY, 0, 6), augment(clip[b:], KEY, b, 6)]
-        assert torch.equal(torch.cat(parts), whole)
+        assert same_but_for_rounding(torch.cat(parts), whole)
     assert whole.shape == clip.shape and whole.min() >= 0 and whole.max() <= 1
     assert not torch.equal(whole, clip)
     if name != "content":
@@ -147,7 +148,7 @@ def test_mixed_list_and_containers():
         whole = augment(clip, (step,))
         assert whole.shape == (6, 3, 5, 20, 20) and not whole.requires_grad
         parts = [augment(clip[:2], (step,), 0, 6), augment(clip[2:4], (step,), 2, 6), augment(clip[4:], (step,), 4, 6)]
-        assert torch.equal(torch.cat(parts), whole)
+        assert same_but_for_rounding(torch.cat(parts), whole)
 
 
 @pytest.mark.parametrize("preset", ["none", "light", "standard", "strong"])
@@ -158,7 +159,7 @@ def test_presets(preset):
     assert out.shape == clip.shape and out.min() >= 0 and out.max() <= 1
     assert torch.equal(out, clip) == (preset == "none")
     halves = [augment(clip[:4], KEY, 0, 8, label[:4]), augment(clip[4:], KEY, 4, 8, label[4:])]
-    assert torch.equal(torch.cat([h[0] for h in halves]), out)
+    assert same_but_for_rounding(torch.cat([h[0] for h in halves]), out)
     for name in ("label", "other", "weight"):
         assert torch.equal(torch.cat([getattr(h[1], name) for h in halves]), getattr(mix, name))
     assert torch.equal(build_augment(preset)(clip, KEY), out)  # nothing is remembered, labels change nothing
