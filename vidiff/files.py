@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import codecs
+import glob
 import os
+import platform
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from vidiff.errors import UsageError, doing
+
+OURS = f".vidiff-{platform.node()[:64]}-"  # then the process's number: what a killed process left is known by it
 
 
 def write_text(path: Path, text: str) -> None:
@@ -43,3 +51,57 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(content or {}, dict):
         raise UsageError(f"{path} must hold a mapping of settings, not a {type(content).__name__}")
     return content or {}
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary name beside `path`, of the same suffix; it takes the place of `path` once the block succeeds.
+
+    The folder is made, and what a killed process left there is removed.
+
+    Raises:
+        UsageError: `path` lies below a file, is a folder, or cannot be written.
+    """
+    check_writable(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path.parent.resolve())
+        handle, name = tempfile.mkstemp(f".part{path.suffix.lower()}", f"{OURS}{os.getpid()}-", path.absolute().parent)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot write here ({error.strerror or error})") from error
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        # mkstemp makes files private; give the result the permissions any new file would have.
+        mask = os.umask(0)
+        os.umask(mask)
+        temporary.chmod(0o666 & ~mask)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def check_writable(path: Path) -> None:
+    """Raise UsageError where a file cannot be written under this name; nothing is made on the disk."""
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder: name a file in it")
+    above = next(folder for folder in path.absolute().parents if os.path.lexists(folder))
+    if not above.is_dir():
+        raise UsageError(f"{path}: cannot write here ({above} is a file, not a folder)")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise UsageError(f"{path}: cannot write here (no permission to write in {above})")
+
+
+@cache
+def _sweep(folder: Path) -> None:
+    """Remove what killed processes of this machine left in a folder; what a living one is writing stays."""
+    if os.name == "nt":  # there, signal 0 is no question but an order
+        return
+    for left in folder.glob(f"{glob.escape(OURS)}*.part*"):
+        try:
+            os.kill(int(left.name[len(OURS) :].partition("-")[0]), 0)
+        except ProcessLookupError:
+            left.unlink(missing_ok=True)
+        except (ValueError, OSError):
+            pass

@@ -7,17 +7,16 @@ batch in front where a function takes several clips. Importing this module does 
 from __future__ import annotations
 
 import math
-import os
-import tempfile
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Iterator, Sequence
+from typing import TYPE_CHECKING, Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from vidiff.errors import RunError, UsageError
+from vidiff.files import replacing
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,28 +25,12 @@ PAPER, INK, RULE = (250, 250, 248), (32, 32, 36), (196, 196, 192)
 CLIP_SUFFIXES = (".mp4", ".gif", ".png", ".npy")
 
 
-@contextmanager
-def _replacing(path: str | Path, *suffixes: str) -> Iterator[Path]:
-    """Yield a temporary name beside `path`; it takes the place of `path` only when the block has succeeded."""
+def _replacing(path: str | Path, *suffixes: str) -> AbstractContextManager[Path]:
+    """`files.replacing` for a path with one of these suffixes."""
     path = Path(path)
     if path.suffix.lower() not in suffixes:
         raise UsageError(f"{path}: cannot write '{path.suffix}'; accepted: {', '.join(suffixes)}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix.lower(), dir=path.parent)
-    except OSError as error:
-        raise UsageError(f"{path}: cannot write here ({error.strerror or error})") from error
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        # mkstemp makes files private; give the result the permissions any new file would have.
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o666 & ~mask)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    return replacing(path)
 
 
 def _check(frames: np.ndarray, ndim: int, layout: str) -> np.ndarray:

@@ -1,147 +1,243 @@
-"""From a video file to a video file, frame by frame: times, size and sound stay, no half-written file is left."""
+"""From a video to a video file, frame by frame: times, shape, colours, sound stay, no half-written file is left."""
 
 from __future__ import annotations
 
-import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 
-from vidiff.data.pyav import Picture
+from vidiff import __version__
+from vidiff.commands._tracks import Tracks
+from vidiff.data.hdr import hdr_curve
+from vidiff.data.pyav import Picture, PyAVReader, Reader, av_errors, film, local, orientation, pixel_aspect
 from vidiff.errors import RunError, UsageError
+from vidiff.files import check_writable, replacing
 
 SUFFIXES = (".mp4", ".mov", ".mkv")
-COPIED = {"aac", "mp3", "mp2", "ac3", "eac3", "alac", "flac", "opus"}  # sound that mp4 can hold
+MARK = "translated by vidiff"  # in the comment of every output: nobody takes it for the original, this suite neither
+UNTIMED_FPS = 8  # of pictures and arrays, which have no times
+Change = Callable[[Iterable[np.ndarray]], Iterator[np.ndarray]]
 
 
-def remux(
-    source: Path,
-    target: Path,
-    change: Callable[[Iterable[np.ndarray]], Iterator[np.ndarray]],
-    say: Callable[[str], None] = print,
-) -> int:
-    """Write `target` with the frames that `change` makes of those of `source`; returns their number.
+@dataclass
+class Look:
+    """How a video is to be shown.
 
-    Every frame keeps its time, and sound is copied unchanged. H.264, 4:2:0 (4:4:4 where a side is odd).
+    Args:
+        rate: frames per second, roughly.
+        time_base: seconds of one tick.
+        aspect: width of a pixel over its height.
+        primaries, transfer, matrix: of its colours, as numbers of ITU-T H.273; 2 where the source does not say.
+    """
+
+    rate: Fraction
+    time_base: Fraction
+    aspect: Fraction = Fraction(1)
+    primaries: int = 2
+    transfer: int = 2
+    matrix: int = 6  # BT.601
+
+
+def check_output(target: Path, sources: Sequence[Path]) -> None:
+    """Raise UsageError where `target` is one of the sources, under whatever name, or cannot be written."""
+    if target.suffix.lower() not in SUFFIXES:
+        raise UsageError(f"{target}: cannot write '{target.suffix}'; accepted: {', '.join(SUFFIXES)}")
+    for source in sources:
+        if target.resolve() == source.resolve() or (target.exists() and source.exists() and target.samefile(source)):
+            raise UsageError(f"{target}: the output would replace the input")
+    check_writable(target)
+
+
+def remux(source: Path, target: Path, change: Change, say: Callable[[str], None] = print) -> int:
+    """Write `target` with the frames that `change` makes of those of a film; returns their number.
+
+    Every frame keeps its time and its duration, on a clock that starts at 0; pixel aspect and the tags of the colours
+    stay. Sound is copied where the output can hold it, else encoded. H.264, 4:2:0 (4:4:4 where a side is odd).
 
     Args:
         source: a video file.
         target: ends in .mp4, .mov or .mkv; appears only when it is whole.
         change: RGB frames uint8 (H, W, 3) in, as many frames out in the same order (they may be of another size).
-        say: is told when sound cannot be copied.
+        say: is told what cannot be kept as it was.
 
     Raises:
-        RunError: the source cannot be read, or the frames not be encoded. UsageError: another suffix.
+        RunError: the source cannot be read, or the frames not be encoded. UsageError: the output cannot be written.
     """
     import av
 
-    if target.suffix.lower() not in SUFFIXES:
-        raise UsageError(f"{target}: cannot write '{target.suffix}'; accepted: {', '.join(SUFFIXES)}")
-    if target.resolve() == source.resolve():
-        raise UsageError(f"{target}: the output would replace the input")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.stem}-{os.getpid()}{target.suffix.lower()}")
+    check_output(target, [source])
     try:
+        reader = av.open(local(source), metadata_errors="replace")
+    except av_errors() as error:
+        raise RunError(f"{source}: not a readable video ({_reason(error)})") from error
+    with reader:
+        shown = Film(reader, source, lambda text: say(f"{source}: {text}"))
+        return _write(target, change(shown.frames()), shown)
+
+
+def record(reader: Reader, target: Path, change: Change) -> int:
+    """Write `target` with the frames that `change` makes of pictures or arrays; returns their number."""
+    check_output(target, [reader.path])
+    return _write(target, change(reader.read([i])[0] for i in range(reader.num_frames)), Slides(reader))
+
+
+class Slides:
+    """Pictures that follow each other evenly, as `_write` takes them."""
+
+    metadata: dict[str, str] = {}
+
+    def __init__(self, reader: Reader):
+        rate = Fraction(reader.fps or UNTIMED_FPS).limit_denominator(1001)
+        self.look, self.count = Look(rate, 1 / rate), 0
+
+    def attach(self, writer) -> None:
+        """Nothing comes with them."""
+        return None
+
+    def next_time(self) -> tuple[int, int]:
+        self.count += 1
+        return self.count - 1, 1
+
+
+class Film:
+    """A film that is being read: its frames, and when and how they are to be shown.
+
+    Args:
+        reader: its open container.
+        path: for messages.
+        say: is told what cannot be kept as it was.
+    """
+
+    def __init__(self, reader, path: Path, say: Callable[[str], None]):
+        self.reader, self.path, self.say = reader, path, say
+        self.metadata = reader.metadata
+        self.video = film(reader, path)
+        rate = Fraction(self.video.average_rate or self.video.guessed_rate or 25).limit_denominator(65535)
+        self.look = Look(rate, self.video.time_base)
+        self.times: list[tuple[int, int]] = []  # (time, duration) in ticks, of frames that were handed out
+        # Clocks of recordings begin anywhere: take the first beginning off everything.
+        used = [self.video, *reader.streams.audio]
+        begins = [s.start_time * s.time_base for s in used if s.start_time is not None]
+        self.begin = max(Fraction(0), min(begins, default=Fraction(0)))
+
+    def frames(self) -> Iterator[np.ndarray]:
+        """Upright RGB frames (H, W, 3), of the size of the first."""
+        video, start = self.video, round(self.begin / self.video.time_base)
+        # AVI, and ASF by some programs, hold decoding times, which are wrong where frames are reordered.
+        even = self.reader.format.name in ("avi", "asf") and not PyAVReader(self.path).timestamps()[1]
+        picture, size = Picture(video, square=False), (video.codec_context.width, video.codec_context.height)
+        one, last, shift = max(1, round(1 / self.look.rate / video.time_base)), None, 0
+        second = round(1 / video.time_base)
         try:
-            with av.open(str(source)) as reader, av.open(str(temporary), "w") as writer:
-                count = _copy(reader, writer, change, lambda text: say(f"{source}: {text}"))
-        except (av.FFmpegError, OSError) as error:
-            raise RunError(f"{source}: {error}") from error
-        if not count:
-            raise RunError(f"{source}: no frame can be decoded")
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return count
+            for frame in self.reader.decode(video):
+                picture.complete(frame)
+                if last is None:
+                    self._see(frame)
+                elif frame.pts is not None and frame.pts + shift < last - second:  # the clock was put back
+                    shift = last + one - frame.pts
+                time = None if frame.pts is None or even else frame.pts + shift
+                if time is None or (last is not None and time <= last):
+                    time = start if last is None else last + one
+                last = time
+                if all(size) and size != (frame.width, frame.height):
+                    self.say(f"its size changes to {frame.width}x{frame.height}; all of it is scaled to its first size")
+                    size = (0, 0)  # said once
+                self.times.append((time - start, one if even or not frame.duration else frame.duration))
+                yield picture(frame)
+        except av_errors() as error:
+            raise RunError(f"{self.path}: damaged after {len(self.times)} frames ({_reason(error)})") from error
+        if last is None:
+            raise RunError(f"{self.path}: no frame can be decoded")
+
+    def _see(self, frame) -> None:
+        """Learn from the first frame how the film looks."""
+        aspect = pixel_aspect(self.video)
+        self.look.aspect = 1 / aspect if orientation(frame)[0] else aspect
+        if curve := hdr_curve(frame):
+            self.say(f"HDR ({curve}) is tone-mapped to BT.709: networks see, and the output holds, 8 bits")
+            self.look.primaries = self.look.transfer = self.look.matrix = 1
+        else:
+            self.look.primaries, self.look.transfer = int(frame.color_primaries), int(frame.color_trc)
+            known = int(frame.colorspace) in (1, 2, 4, 5, 6, 7, 9)
+            self.look.matrix = int(frame.colorspace) if known and frame.format.is_rgb is False else 6
+
+    def next_time(self) -> tuple[int, int]:
+        """When the next frame is to be shown, and how long."""
+        return self.times.pop(0)
+
+    def attach(self, writer) -> Tracks:
+        """Give the output what comes with the film: sound, subtitles, covers."""
+        if self.video.language:
+            writer.streams.video[0].metadata["language"] = self.video.language
+        return Tracks(self.path, writer, self.begin, self.say)
 
 
-def _copy(reader, writer, change, say) -> int:
-    """The work of `remux` between two open containers."""
+def _write(target: Path, images: Iterable[np.ndarray], shown: Film | Slides) -> int:
+    """Encode frames; the folder, and anything in it, is made when the first has come."""
     import av
 
-    if not reader.streams.video:
-        raise RunError(f"{reader.name}: it holds no video stream")
-    video = reader.streams.video[0]
-    video.codec_context.thread_count = 1
-    rate = Fraction(video.average_rate or video.guessed_rate or 25).limit_denominator(65535)
-    times: deque[int] = deque()
+    images = iter(images)
+    first = next(images)
+    with replacing(target) as temporary:
+        try:
+            with av.open(str(temporary), "w") as writer:
+                return _encode(writer, first, images, shown)
+        except (av.FFmpegError, OSError) as error:
+            raise RunError(f"{target}: could not be written ({_reason(error)})") from error
 
-    def frames() -> Iterator[np.ndarray]:
-        """Decoded frames, upright; the time of each goes to `times`."""
-        picture = Picture(video, square=False)
-        last, one = None, max(1, round(1 / rate / video.time_base))
-        even = reader.format.name == "avi"  # has decoding times only, wrong where frames are reordered
-        for frame in reader.decode(video):
-            good = frame.pts is not None and (last is None or frame.pts > last and not even)
-            last = frame.pts if good else 0 if last is None else last + one
-            times.append(last)
-            yield picture(frame)
 
-    out, count = None, 0
-    with av.open(reader.name) as again:  # sound is read beside the frames, which come late out of their windows
-        sound = _Sound(again, writer, say)
-        for image in change(frames()):
-            if out is None:
-                out = _video_stream(writer, image, rate, video.time_base)
-                sound.declare()
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
-            frame = frame.reformat(
-                format=out.pix_fmt, dst_colorspace="ITU601", dst_color_range="MPEG", interpolation="AREA"
-            )
-            frame.pts, frame.time_base = times.popleft(), video.time_base
-            sound.copy_until(frame.pts * frame.time_base)
-            writer.mux(out.encode(frame))
-            count += 1
-        if out is not None:
-            writer.mux(out.encode())
-            sound.copy_until(None)
+def _encode(writer, first: np.ndarray, images: Iterator[np.ndarray], shown: Film | Slides) -> int:
+    import av
+
+    look, lasting, count = shown.look, {}, 0
+    out = _video_stream(writer, first, look)
+    writer.metadata.update({k: v for k, v in shown.metadata.items() if k.lower() in ("title", "artist", "date")})
+    comment = next((v for k, v in shown.metadata.items() if k.lower() == "comment"), "")
+    writer.metadata["comment"] = "; ".join(filter(None, [comment, f"{MARK} {__version__}"]))
+    tracks = shown.attach(writer)
+
+    def mux(packets) -> None:
+        for packet in packets:  # x264 forgets durations, and containers then guess how long the last frame stands
+            packet.duration = lasting.pop(packet.pts)
+            writer.mux(packet)
+
+    image: np.ndarray | None = first
+    while image is not None:
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+        matrix = 5 if look.matrix in (2, 6) else look.matrix  # what FFmpeg takes an untagged film for
+        frame = frame.reformat(
+            format=out.pix_fmt, dst_colorspace=matrix, dst_color_range="MPEG", interpolation="AREA", threads=1
+        )
+        (frame.pts, duration), frame.time_base = shown.next_time(), look.time_base
+        lasting[frame.pts] = duration
+        if tracks is not None:
+            tracks.write_until(frame.pts * frame.time_base)
+        mux(out.encode(frame))
+        count += 1
+        image = next(images, None)
+    mux(out.encode())
+    if tracks is not None:
+        tracks.write_until(None)
     return count
 
 
-def _video_stream(writer, image: np.ndarray, rate: Fraction, time_base: Fraction):
-    out = writer.add_stream("libx264", rate=rate)
+def _video_stream(writer, image: np.ndarray, look: Look):
+    out = writer.add_stream("libx264", rate=look.rate)
     out.height, out.width = image.shape[:2]
     # 4:2:0 halves both sides; where it cannot, the size is kept and the colours are not thinned.
     out.pix_fmt = "yuv444p" if out.width % 2 or out.height % 2 else "yuv420p"
-    out.options = {"crf": "18", "preset": "medium"}
-    out.codec_context.time_base, out.codec_context.thread_count = time_base, 1
-    out.codec_context.colorspace, out.codec_context.color_range = 6, 1  # BT.601, limited range
+    # Without B-frames a file's last packet is its last frame, so that every frame lasts exactly as long as it did.
+    out.options = {"crf": "18", "preset": "medium", "bf": "0"}
+    context = out.codec_context
+    context.time_base, context.thread_count = look.time_base, 1
+    context.sample_aspect_ratio = look.aspect
+    context.color_primaries, context.color_trc = look.primaries, look.transfer
+    context.colorspace, context.color_range = look.matrix, 1  # limited range
     return out
 
 
-class _Sound:
-    """The sound tracks of a file, copied packet by packet."""
-
-    def __init__(self, reader, writer, say):
-        self.reader, self.writer, self.outs = reader, writer, {}
-        self.streams = []
-        for stream in reader.streams.audio:
-            name = stream.codec_context.codec.canonical_name if stream.codec_context is not None else "unknown"
-            if name in COPIED:
-                self.streams.append(stream)
-            else:
-                say(f"the sound ({name}) cannot be copied and is left out")
-        self.packets = reader.demux(*self.streams) if self.streams else iter(())
-        self.waiting = None
-
-    def declare(self) -> None:
-        """Add the tracks to the output; before anything is written to it."""
-        self.outs = {s.index: self.writer.add_stream_from_template(s) for s in self.streams}
-
-    def copy_until(self, seconds: Fraction | None) -> None:
-        """Copy what is due before a time; None: everything."""
-        while True:
-            packet = self.waiting or next(self.packets, None)
-            self.waiting = None
-            if packet is None:
-                return
-            if packet.dts is None:  # the mark of the end
-                continue
-            if seconds is not None and packet.dts * packet.time_base > seconds:
-                self.waiting = packet
-                return
-            packet.stream = self.outs[packet.stream.index]
-            self.writer.mux(packet)
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)

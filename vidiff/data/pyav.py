@@ -18,8 +18,11 @@ from pathlib import Path
 
 import numpy as np
 
+from vidiff.data.hdr import ToneMap, hdr_curve
 from vidiff.data.images import ReadError
 
+# What a frame says of its colours, and the values that say nothing.
+UNKNOWN = {"color_primaries": (0, 2), "color_trc": (0, 2), "colorspace": (2,), "color_range": (0,)}
 ASPECT = 16  # pixels more than so many times as wide as high, or as high as wide, are a fault of the header
 
 
@@ -94,6 +97,11 @@ class PyAVReader(Reader):
         """Raise ReadError if the file has no video frames at all; decodes no more than the first."""
         with self._open() as (container, stream):
             self._timestamps(container, stream)
+
+    def timestamps(self) -> tuple[list, bool]:
+        """Presentation timestamps of all frames to be shown, sorted, and whether they can be relied on."""
+        with self._open() as (container, stream):
+            return self._timestamps(container, stream)
 
     def measure(self) -> Info:
         with self._open() as (container, stream):
@@ -265,16 +273,27 @@ class Picture:
         aspect = pixel_aspect(stream) if square else 1
         context = stream.codec_context
         self._stored = (max(1, round(context.width * aspect)), context.height) if context.height else None
+        self._tone_map = ToneMap(stream.container.name)
+        self._colors = {name: getattr(context, name) for name in UNKNOWN}
 
     def __call__(self, frame, height: int | None = None, width: int | None = None) -> np.ndarray:
         """uint8 (H, W, 3), of the size given or, without one, as displayed."""
         transposed, down, across = orientation(frame)
+        self.complete(frame)
+        frame = self._tone_map(frame) if hdr_curve(frame) else frame
         size = (height, width) if transposed else (width, height)
         if not (height and width):
-            size = self._stored or (frame.width, frame.height)
+            size = self._stored = self._stored or (frame.width, frame.height)
         image = self._scaler.reformat(frame, *size, format="rgb24", interpolation=self._rule, threads=1).to_ndarray()
         image = image.swapaxes(0, 1) if transposed else image
         return np.ascontiguousarray(image[:: -1 if down else 1, :: -1 if across else 1])
+
+
+    def complete(self, frame) -> None:
+        """Give a frame the colour tags that only the container has."""
+        for name, value in self._colors.items():
+            if getattr(frame, name) in UNKNOWN[name] and value not in UNKNOWN[name]:
+                setattr(frame, name, value)
 
 
 def orientation(frame) -> tuple[bool, bool, bool]:
