@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -41,13 +41,22 @@ class Look:
     matrix: int = 6  # BT.601
 
 
-def check_output(target: Path, sources: Sequence[Path]) -> None:
-    """Raise UsageError where `target` is one of the sources, under whatever name, or cannot be written."""
+def identities(paths: Iterable[Path]) -> set[tuple[int, int]]:
+    """Device and inode of each file: links and other spellings have the same."""
+    return {(status.st_dev, status.st_ino) for status in (p.stat() for p in paths if p.is_file())}
+
+
+def check_output(target: Path, sources: set[tuple[int, int]]) -> None:
+    """Raise UsageError where `target` is one of the sources, under whatever name, or cannot be written.
+
+    Args:
+        target: a file that need not exist.
+        sources: `identities` of the inputs.
+    """
     if target.suffix.lower() not in SUFFIXES:
         raise UsageError(f"{target}: cannot write '{target.suffix}'; accepted: {', '.join(SUFFIXES)}")
-    for source in sources:
-        if target.resolve() == source.resolve() or (target.exists() and source.exists() and target.samefile(source)):
-            raise UsageError(f"{target}: the output would replace the input")
+    if identities([target]) & sources:
+        raise UsageError(f"{target}: the output would replace the input")
     check_writable(target)
 
 
@@ -68,7 +77,7 @@ def remux(source: Path, target: Path, change: Change, say: Callable[[str], None]
     """
     import av
 
-    check_output(target, [source])
+    check_output(target, identities([source]))
     try:
         reader = av.open(local(source), metadata_errors="replace")
     except av_errors() as error:
@@ -80,7 +89,6 @@ def remux(source: Path, target: Path, change: Change, say: Callable[[str], None]
 
 def record(reader: Reader, target: Path, change: Change) -> int:
     """Write `target` with the frames that `change` makes of pictures or arrays; returns their number."""
-    check_output(target, [reader.path])
     return _write(target, change(reader.read([i])[0] for i in range(reader.num_frames)), Slides(reader))
 
 

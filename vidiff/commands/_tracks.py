@@ -14,7 +14,7 @@ from vidiff.data.pyav import av_errors, local
 UNPLAYABLE = {"mp4": "pcm_"}
 MAC = {"deu": "ger", "nld": "dut", "swe": "sve", "ell": "gre", "isl": "ice", "zho": "chi", "sqi": "alb"}  # QuickTime's
 COVERS = {"mjpeg": "jpg", "png": "png"}
-PREROLL = Fraction(1, 10)  # seconds that decoders of sound are given to settle
+PREROLL = 2048  # samples that decoders of sound are given to settle
 PROBE = 4  # packets that show whether a muxer takes a track
 
 
@@ -88,6 +88,7 @@ class _Copied:
         self.out = writer.add_stream_from_template(stream)
         self.shift, self.last = -round(begin / stream.time_base), None
         self.all_shown = writer.format.name == "matroska"  # what an edit list hides in an mp4 would be heard there
+        self.preroll = Fraction(PREROLL, getattr(stream, "rate", None) or 48000)
         self.strict = stream.type == "audio"  # two subtitles may begin at once
 
     def due(self, packet) -> Fraction:
@@ -96,7 +97,7 @@ class _Copied:
     def take(self, packet) -> Iterator:
         if packet.dts is None or packet.pts is None:  # the mark of the end
             return
-        if self.all_shown and packet.is_discard and self.due(packet) < -PREROLL:
+        if self.all_shown and packet.is_discard and self.due(packet) < -self.preroll:
             return
         if self.last is not None and packet.dts + self.shift < self.last + self.strict:
             self.shift = self.last + (packet.duration or 1) - packet.dts  # the clock was put back

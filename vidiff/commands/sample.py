@@ -46,11 +46,10 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from vidiff.checkpoint import load_model
+    from vidiff.commands._device import check_device
     from vidiff.media import sheet, write_clip, write_npy, write_png
 
-    if args.device.startswith("cuda") and not torch.cuda.is_available():
-        raise UsageError(f"--device {args.device}: no CUDA device is available here")
-    model = load_model(args.ckpt, device=args.device)
+    model = load_model(args.ckpt, device=check_device(args.device))
     more = {}
     if args.stage is not None:
         if "stage" not in inspect.signature(model.generate).parameters:

@@ -9,14 +9,13 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from vidiff.commands._jobs import Job, find_jobs
 from vidiff.errors import RunError, UsageError
-
-VIDEOS = (".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ckpt", required=True, help="a checkpoint of a translation, runs/.../checkpoints/best.ckpt")
-    parser.add_argument("--input", required=True, help="a video, or a folder of videos")
+    parser.add_argument("--input", required=True, help="a video; a folder of videos or of folders of frames")
     parser.add_argument("--output", required=True, help="a .mp4, .mov or .mkv; a folder when the input is one")
     parser.add_argument("--direction", help="a2b or b2a (two domains; a2b when nothing is said)")
     parser.add_argument("--target", help="domain to translate to, by name or number")
@@ -29,7 +28,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    source, target = Path(args.input), Path(args.output)
+    for name in ("input", "output"):
+        if not getattr(args, name).strip():
+            raise UsageError(f"--{name} is empty (an unset variable?)")
+    source, target = Path(args.input).expanduser(), Path(args.output).expanduser()
     if not source.exists():
         raise UsageError(f"--input {source}: no such file or folder")
     for name, least in (("resolution", 8), ("window", 1), ("tile", 16)):
@@ -37,30 +39,37 @@ def run(args: argparse.Namespace) -> int:
             raise UsageError(f"--{name} must be at least {least}, got {getattr(args, name)}")
     if args.direction and args.target:
         raise UsageError("give --direction or --target, not both")
-
-    import torch
+    jobs, failed = find_jobs(source, target, _say)
 
     from vidiff.checkpoint import find_domains, load_model
-    from vidiff.commands._remux import remux
+    from vidiff.commands._device import check_device
 
-    if args.device.startswith("cuda") and not torch.cuda.is_available():
-        raise UsageError(f"--device {args.device}: no CUDA device is available here")
-    model = load_model(args.ckpt, device=args.device)
+    model = load_model(args.ckpt, device=check_device(args.device))
     change = translation(model, *find_domains(model, args.direction, args.target), args)
-    jobs, failures = _jobs(source, target), []
-    for video, written in jobs:
+    unusable, alone = len(failed), len(jobs) == 1 and not failed
+    for job in jobs:
         try:
-            with _progress(video) as note:
-                count = remux(video, written, lambda frames: note(change(frames)), _say)
-            print(f"{count} frames in {written}")
-        except RunError as error:
-            if not source.is_dir():
-                raise
-            failures.append(str(error))
-    if failures:
-        listed = "".join(f"\n  {f}" for f in failures)
-        raise RunError(f"{len(failures)} of {len(jobs)} files could not be translated:{listed}")
+            with _progress(job) as note:
+                count = job.run(lambda frames: note(change(frames)), _say)
+            print(f"{count} frames in {job.target}")
+        except RuntimeError as error:
+            problem = _told(job, error)
+            if alone:
+                raise problem from error
+            failed.append(str(problem))
+    if failed:
+        listed = "".join(f"\n  {f}" for f in failed)
+        raise RunError(f"{len(failed)} of {len(jobs) + unusable} files could not be translated:{listed}")
     return 0
+
+
+def _told(job: Job, error: RuntimeError) -> RunError:
+    """An error about one video as a message; what is not foreseen is raised as it is."""
+    if isinstance(error, RunError):
+        return error
+    if "memory" in str(error):
+        return RunError(f"{job.source}: not enough memory; --tile and --window make the parts smaller")
+    raise error
 
 
 def translation(model, source: int, target: int, args: argparse.Namespace) -> Callable[[Iterable], Iterator]:
@@ -129,54 +138,23 @@ def _beside(left, right):
     return np.concatenate([left, right], axis=1)
 
 
-def _jobs(source: Path, target: Path) -> list[tuple[Path, Path]]:
-    """(video, where its translation goes)."""
-    if not source.is_dir():
-        return [(source, target / f"{source.stem}.mp4" if target.is_dir() else target)]
-    if target.suffix.lower() in VIDEOS:
-        raise UsageError(f"--output {target}: the input is a folder, so the output has to be one")
-    videos = sorted(p for p in source.rglob("*") if p.suffix.lower() in VIDEOS and not p.name.startswith("."))
-    if not videos:
-        raise UsageError(f"--input {source} holds no video ({', '.join(VIDEOS)})")
-    outputs = [(target / v.relative_to(source)).with_suffix(".mp4") for v in videos]
-    # Two videos that differ in the suffix alone keep it, so that neither overwrites the other.
-    outputs = [o.with_name(f"{v.name}.mp4") if outputs.count(o) > 1 else o for v, o in zip(videos, outputs)]
-    return list(zip(videos, outputs))
-
-
 def _say(text: str) -> None:
     print(f"vidiff: {text}", file=sys.stderr)
 
 
 @contextmanager
-def _progress(video: Path) -> Iterator[Callable[[Iterable], Iterator]]:
+def _progress(job: Job) -> Iterator[Callable[[Iterable], Iterator]]:
     """A wrapper of an iterable of frames that shows how far it is and how long it will take."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    total = _header_frames(video)
+    total, name = job.num_frames, job.source.name
     if sys.stderr.isatty():
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=Console(stderr=True)) as bar:
-            yield lambda frames: bar.track(frames, total=total, description=video.name)
+            yield lambda frames: bar.track(frames, total=total, description=name)
     else:
-        yield lambda frames: _lines(frames, video.name, total)
-
-
-def _header_frames(video: Path) -> int | None:
-    """Frames as the file's header has them, or from its length: only for the bar."""
-    import av
-
-    from vidiff.data.pyav import av_errors
-
-    try:
-        with av.open(str(video)) as container:
-            stream = container.streams.video[0]
-            if stream.frames or not container.duration or not stream.average_rate:
-                return stream.frames or None
-            return round(container.duration / av.time_base * stream.average_rate)
-    except av_errors():
-        return None
+        yield lambda frames: _lines(frames, name, total)
 
 
 def _lines(frames: Iterable, name: str, total: int | None, every_s: float = 30.0) -> Iterator:
