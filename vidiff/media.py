@@ -90,9 +90,7 @@ def write_mp4(
                 stream = container.add_stream("libx264", rate=rate)
                 stream.width, stream.height, stream.pix_fmt = frames.shape[2], frames.shape[1], "yuv420p"
                 stream.options = {"crf": str(crf), "preset": preset, "threads": "1"}
-                if (
-                    min(frames.shape[1:3]) < 64
-                ):  # x264's macroblock tree reads past small pictures: random bytes
+                if min(frames.shape[1:3]) < 64:  # x264's macroblock tree reads past small pictures: random bytes
                     stream.options |= {"x264-params": "mbtree=0"}
                 # Say which matrix the RGB went through (BT.601, limited range), or players guess from the size.
                 stream.codec_context.colorspace, stream.codec_context.color_range = 6, 1

@@ -213,24 +213,6 @@ def test_what_fails_leaves_nothing(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in.mp4", "noise.mp4"]
 
 
-def test_sound_that_cannot_be_copied_is_said(tmp_path):
-    source = tmp_path / "in.mkv"
-    with av.open(str(source), "w") as writer:
-        video, audio = writer.add_stream("libx264", rate=10), writer.add_stream("pcm_s16le", rate=8000)
-        video.width = video.height = 16
-        audio.layout = "mono"
-        for i in range(4):
-            writer.mux(video.encode(av.VideoFrame.from_ndarray(np.full((16, 16, 3), 50 * i, np.uint8), format="rgb24")))
-        block = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), format="s16", layout="mono")
-        block.sample_rate = 8000
-        writer.mux(audio.encode(block))
-        for stream in (video, audio):
-            writer.mux(stream.encode())
-    said = []
-    assert remux(source, tmp_path / "out.mp4", lambda frames: iter(frames), said.append) == 4
-    assert len(said) == 1 and "pcm_s16le" in said[0] and facts(tmp_path / "out.mp4")["sound"] == []
-
-
 REAL = [p for f in ("clips", "dyntex") for p in sorted((SHARED / "data" / f).glob("*.*")) if p.suffix != ".md"]
 
 

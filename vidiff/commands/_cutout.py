@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 
 from vidiff.errors import RunError
+from vidiff.files import replacing
 
 
 def write_cutout(path: Path, frames: np.ndarray, fps: float = 8.0) -> None:
@@ -20,15 +20,14 @@ def write_cutout(path: Path, frames: np.ndarray, fps: float = 8.0) -> None:
         fps: frames per second, > 0.
 
     Raises:
-        RunError: this PyAV cannot encode it, or the place cannot be written.
+        RunError: this PyAV cannot encode it. UsageError: the place cannot be written.
     """
     import av
 
     if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 4:
         raise ValueError(f"expected uint8 (T, H, W, 4), got {frames.dtype} {frames.shape}")
     rate = Fraction(fps).limit_denominator(1001)
-    temporary = path.with_name(f".{path.stem}-{os.getpid()}.mov")
-    try:
+    with replacing(path) as temporary:
         try:
             with av.open(str(temporary), "w", format="mov", options={"fflags": "+bitexact"}) as container:
                 stream = container.add_stream("png", rate=rate)
@@ -40,6 +39,3 @@ def write_cutout(path: Path, frames: np.ndarray, fps: float = 8.0) -> None:
                 container.mux(stream.encode())
         except (av.FFmpegError, av.codec.codec.UnknownCodecError, OSError) as error:
             raise RunError(f"{path}: could not be written as RGBA video: {error}") from error
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -99,7 +99,7 @@ class Slides:
 
     def __init__(self, reader: Reader):
         rate = Fraction(reader.fps or UNTIMED_FPS).limit_denominator(1001)
-        self.look, self.count = Look(rate, 1 / rate), 0
+        self.look, self.count, self.last_lasts = Look(rate, 1 / rate), 0, 0
 
     def attach(self, writer) -> None:
         """Nothing comes with them."""
@@ -126,6 +126,7 @@ class Film:
         rate = Fraction(self.video.average_rate or self.video.guessed_rate or 25).limit_denominator(65535)
         self.look = Look(rate, self.video.time_base)
         self.times: list[tuple[int, int]] = []  # (time, duration) in ticks, of frames that were handed out
+        self.last_lasts = 0  # ticks, where the container knows better than the last frame
         # Clocks of recordings begin anywhere: take the first beginning off everything.
         used = [self.video, *reader.streams.audio]
         begins = [s.start_time * s.time_base for s in used if s.start_time is not None]
@@ -135,30 +136,29 @@ class Film:
         """Upright RGB frames (H, W, 3), of the size of the first."""
         video, start = self.video, round(self.begin / self.video.time_base)
         # AVI, and ASF by some programs, hold decoding times, which are wrong where frames are reordered.
-        even = self.reader.format.name in ("avi", "asf") and not PyAVReader(self.path).timestamps()[1]
+        reordered = video.codec_context.has_b_frames and self.reader.format.name in ("avi", "asf")
+        even = reordered and not PyAVReader(self.path).timestamps()[1]
         picture, size = Picture(video, square=False), (video.codec_context.width, video.codec_context.height)
-        one, last, shift = max(1, round(1 / self.look.rate / video.time_base)), None, 0
-        second = round(1 / video.time_base)
+        clock = _Clock(start, max(1, round(1 / self.look.rate / video.time_base)), video.time_base)
+        count = 0
         try:
             for frame in self.reader.decode(video):
                 picture.complete(frame)
-                if last is None:
+                if not count:
                     self._see(frame)
-                elif frame.pts is not None and frame.pts + shift < last - second:  # the clock was put back
-                    shift = last + one - frame.pts
-                time = None if frame.pts is None or even else frame.pts + shift
-                if time is None or (last is not None and time <= last):
-                    time = start if last is None else last + one
-                last = time
                 if all(size) and size != (frame.width, frame.height):
                     self.say(f"its size changes to {frame.width}x{frame.height}; all of it is scaled to its first size")
                     size = (0, 0)  # said once
-                self.times.append((time - start, one if even or not frame.duration else frame.duration))
+                self.times.append(clock(None if even else frame.pts, 0 if even else frame.duration))
+                count += 1
                 yield picture(frame)
         except av_errors() as error:
-            raise RunError(f"{self.path}: damaged after {len(self.times)} frames ({_reason(error)})") from error
-        if last is None:
+            raise RunError(f"{self.path}: damaged after {count} frames ({_reason(error)})") from error
+        if not count:
             raise RunError(f"{self.path}: no frame can be decoded")
+        if "mp4" in self.reader.format.name and video.duration and video.codec_context.has_b_frames:
+            # Where frames are reordered, mp4 tells how long a packet lasts until the next one, not a frame.
+            self.last_lasts = (video.start_time or 0) + video.duration - clock.last
 
     def _see(self, frame) -> None:
         """Learn from the first frame how the film looks."""
@@ -181,6 +181,33 @@ class Film:
         if self.video.language:
             writer.streams.video[0].metadata["language"] = self.video.language
         return Tracks(self.path, writer, self.begin, self.say)
+
+
+class _Clock:
+    """Times that rise and start at 0, and durations, of frames that are asked about in order.
+
+    Args:
+        start: what the clock of the source shows at 0.
+        one: what a frame lasts where nothing better is known. All in ticks.
+        time_base: seconds of a tick.
+    """
+
+    def __init__(self, start: int, one: int, time_base: Fraction):
+        self.start, self.one = start, one
+        self.back = round(Fraction(1, 2) / time_base)  # further than frames are ever out of order
+        self.last, self.step, self.shift = None, one, 0
+
+    def __call__(self, pts: int | None, duration: int | None) -> tuple[int, int]:
+        if self.last is None:
+            time = self.start if pts is None else pts
+        else:
+            if pts is not None and pts + self.shift < self.last - self.back:  # somebody has put the clock back
+                self.shift = self.last + self.step - pts
+            time = self.last + self.one if pts is None else pts + self.shift
+            time = time if time > self.last else self.last + self.one
+            self.step = time - self.last
+        self.last = time
+        return time - self.start, duration or self.one
 
 
 def _write(target: Path, images: Iterable[np.ndarray], shown: Film | Slides) -> int:
@@ -226,6 +253,8 @@ def _encode(writer, first: np.ndarray, images: Iterator[np.ndarray], shown: Film
         mux(out.encode(frame))
         count += 1
         image = next(images, None)
+    if shown.last_lasts > 0 and frame.pts in lasting:
+        lasting[frame.pts] = shown.last_lasts
     mux(out.encode())
     if tracks is not None:
         tracks.write_until(None)

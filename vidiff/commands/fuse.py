@@ -7,10 +7,10 @@ The result is for sampling and measuring: it holds no optimiser, so that trainin
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 
-from vidiff.errors import UsageError
+from vidiff.errors import UsageError, doing
+from vidiff.files import check_writable, replacing
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,6 +25,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--out {args.out}: the name has to end in .ckpt")
     if args.out.resolve() in [path.resolve() for path in args.ckpts]:
         raise UsageError(f"--out {args.out} is one of the inputs: choose another name")
+    check_writable(args.out)
 
     import torch
 
@@ -122,12 +123,5 @@ def _measure_statistics(model, state: dict) -> None:
 def _save(content: dict, path: Path) -> None:
     import torch
 
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary, doing(f"writing {path}"):
         torch.save(content, temporary)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise UsageError(f"--out {path}: cannot write there ({error.strerror or error})") from error
-    finally:
-        temporary.unlink(missing_ok=True)

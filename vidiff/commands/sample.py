@@ -7,6 +7,7 @@ import inspect
 from pathlib import Path
 
 from vidiff.errors import UsageError
+from vidiff.files import check_writable
 
 FORMATS = ("mp4", "gif", "png", "npy")
 
@@ -38,6 +39,8 @@ def run(args: argparse.Namespace) -> int:
     for name in ("num", "batch_size"):
         if getattr(args, name) < 1:
             raise UsageError(f"--{name} must be at least 1, got {getattr(args, name)}")
+    if not 0 < args.fps < float("inf"):
+        raise UsageError(f"--fps must be above 0, got {args.fps}")
     try:
         labels = [int(x) for x in args.labels.split(",")] if args.labels else None
     except ValueError:
@@ -60,6 +63,7 @@ def run(args: argparse.Namespace) -> int:
     if hasattr(model, "translate"):
         raise UsageError(f"{type(model).__name__} makes no clips from noise: it translates videos (`vidiff translate`)")
     out = Path(args.out) if args.out else Path(args.ckpt).parent / f"samples-seed{args.seed}"
+    check_writable(out / "sheet.png")
     kept, shown = [], []
     batches = model.iter_samples(
         range(args.num), args.seed, args.batch_size, labels=labels, num_frames=args.frames, ema=not args.raw, **more

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from vidiff.commands._jobs import Job, find_jobs
-from vidiff.errors import RunError, UsageError
+from vidiff.errors import RunError, UsageError, doing, unforeseen
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     for name in ("input", "output"):
         if not getattr(args, name).strip():
             raise UsageError(f"--{name} is empty (an unset variable?)")
-    source, target = Path(args.input).expanduser(), Path(args.output).expanduser()
+    source, target = Path(args.input), Path(args.output)
     if not source.exists():
         raise UsageError(f"--input {source}: no such file or folder")
     for name, least in (("resolution", 8), ("window", 1), ("tile", 16)):
@@ -49,27 +49,19 @@ def run(args: argparse.Namespace) -> int:
     unusable, alone = len(failed), len(jobs) == 1 and not failed
     for job in jobs:
         try:
-            with _progress(job) as note:
+            with _progress(job) as note, doing(f"translating {job.source}"):
                 count = job.run(lambda frames: note(change(frames)), _say)
             print(f"{count} frames in {job.target}")
-        except RuntimeError as error:
-            problem = _told(job, error)
+        except UsageError:  # about the output: the others have no better one
+            raise
+        except Exception as error:
             if alone:
-                raise problem from error
-            failed.append(str(problem))
+                raise
+            failed.append(str(error) if isinstance(error, RunError) else unforeseen(error, f"translating {job.source}"))
     if failed:
         listed = "".join(f"\n  {f}" for f in failed)
         raise RunError(f"{len(failed)} of {len(jobs) + unusable} files could not be translated:{listed}")
     return 0
-
-
-def _told(job: Job, error: RuntimeError) -> RunError:
-    """An error about one video as a message; what is not foreseen is raised as it is."""
-    if isinstance(error, RunError):
-        return error
-    if "memory" in str(error):
-        return RunError(f"{job.source}: not enough memory; --tile and --window make the parts smaller")
-    raise error
 
 
 def translation(model, source: int, target: int, args: argparse.Namespace) -> Callable[[Iterable], Iterator]:

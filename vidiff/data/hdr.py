@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import threading
+from fractions import Fraction
+
 from vidiff.data.images import ReadError
 
 CURVES = {16: "PQ", 18: "HLG"}  # transfer characteristics by their numbers in ITU-T H.273
@@ -17,41 +21,46 @@ def hdr_curve(frame) -> str | None:
     return CURVES.get(int(frame.color_trc))
 
 
-class ToneMap:
-    """Frames of high dynamic range as RGB frames of standard range, of the same size.
+_made = threading.local()  # a graph takes seconds to make, and serves one thread of one process
 
-    Luminance is rolled off towards white (`scale` with the perceptual intent) and BT.2020 is mapped into BT.709.
+
+def tone_map(frame, path: str):
+    """A frame of high dynamic range as an RGB frame of standard range, of the same size.
+
+    Luminance is rolled off towards white (`scale` with the perceptual intent), BT.2020 is mapped into BT.709.
+
+    Args:
+        frame: PQ or HLG.
+        path: for the message.
 
     Raises:
-        ReadError: where this FFmpeg cannot do it; the message holds a command that does.
+        ReadError: this FFmpeg cannot do it; the message holds a command that does.
     """
+    import av
 
-    def __init__(self, path: str):
-        self.path, self._key, self._graph = path, None, None
-
-    def __call__(self, frame):
-        import av
-
-        key = (frame.format.name, frame.width, frame.height, frame.colorspace, frame.color_range, frame.color_trc)
-        try:
-            if int(frame.colorspace) not in (2, *BT2020):
-                raise ValueError("its colours are in a matrix that FFmpeg does not map")
-            if key != self._key:
-                self._key, self._graph = key, _graph(frame)
-            # Times are not needed here, and a graph is fussy about them.
-            self._graph.push(frame)
-            return self._graph.pull()
-        except (av.FFmpegError, ValueError) as error:
-            command = BY_HAND.format(path=self.path)
-            reason = f"HDR ({hdr_curve(frame)}) cannot be tone-mapped here ({error}); this does it: {command}"
-            raise ReadError(self.path, reason) from error
+    key = (os.getpid(), frame.format.name, frame.width, frame.height, frame.colorspace, frame.color_trc)
+    try:
+        if int(frame.colorspace) not in (2, *BT2020):
+            raise ValueError("its colours are in a matrix that FFmpeg does not map")
+        if getattr(_made, "key", None) != key:
+            _made.graph, _made.key = _graph(frame), key
+        _made.graph.push(frame)
+        return _made.graph.pull()
+    except (av.FFmpegError, ValueError) as error:
+        _made.key = None
+        command = BY_HAND.format(path=path)
+        reason = f"HDR ({hdr_curve(frame)}) cannot be tone-mapped here ({error}); this does it: {command}"
+        raise ReadError(path, reason) from error
 
 
 def _graph(frame):
     import av.filter
 
     graph = av.filter.Graph()
-    source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format.name, time_base=None)
+    graph.threads = 1  # threads do not survive the fork of a worker
+    source = graph.add_buffer(
+        width=frame.width, height=frame.height, format=frame.format.name, time_base=frame.time_base or Fraction(1, 25)
+    )
     scale = graph.add("scale", "out_transfer=bt709:out_primaries=bt709:out_range=pc:intent=perceptual")
     rgb, sink = graph.add("format", "pix_fmts=rgb24"), graph.add("buffersink")
     source.link_to(scale)

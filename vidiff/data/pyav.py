@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vidiff.data.hdr import ToneMap, hdr_curve
+from vidiff.data.hdr import hdr_curve, tone_map
 from vidiff.data.images import ReadError
 
 # What a frame says of its colours, and the values that say nothing.
@@ -273,21 +273,20 @@ class Picture:
         aspect = pixel_aspect(stream) if square else 1
         context = stream.codec_context
         self._stored = (max(1, round(context.width * aspect)), context.height) if context.height else None
-        self._tone_map = ToneMap(stream.container.name)
+        self._path = stream.container.name
         self._colors = {name: getattr(context, name) for name in UNKNOWN}
 
     def __call__(self, frame, height: int | None = None, width: int | None = None) -> np.ndarray:
         """uint8 (H, W, 3), of the size given or, without one, as displayed."""
         transposed, down, across = orientation(frame)
         self.complete(frame)
-        frame = self._tone_map(frame) if hdr_curve(frame) else frame
+        frame = tone_map(frame, self._path) if hdr_curve(frame) else frame
         size = (height, width) if transposed else (width, height)
         if not (height and width):
             size = self._stored = self._stored or (frame.width, frame.height)
         image = self._scaler.reformat(frame, *size, format="rgb24", interpolation=self._rule, threads=1).to_ndarray()
         image = image.swapaxes(0, 1) if transposed else image
         return np.ascontiguousarray(image[:: -1 if down else 1, :: -1 if across else 1])
-
 
     def complete(self, frame) -> None:
         """Give a frame the colour tags that only the container has."""

@@ -1,0 +1,48 @@
+"""Files are whole or absent, and what a killed process left is swept."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from vidiff.errors import UsageError
+from vidiff.files import OURS, _sweep, check_writable, replacing
+
+
+def test_a_file_appears_when_it_is_whole(tmp_path):
+    with replacing(tmp_path / "new" / "a.mp4") as temporary:
+        temporary.write_bytes(b"whole")
+        assert temporary.suffix == ".mp4" and not (tmp_path / "new" / "a.mp4").exists()
+    with pytest.raises(KeyError), replacing(tmp_path / "new" / "a.mp4") as temporary:
+        temporary.write_bytes(b"ha")
+        raise KeyError
+    assert [p.name for p in (tmp_path / "new").iterdir()] == ["a.mp4"]
+    assert (tmp_path / "new" / "a.mp4").read_bytes() == b"whole"
+
+
+def test_only_what_the_dead_left_is_swept(tmp_path):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    for number in (dead.pid, os.getpid()):
+        (tmp_path / f"{OURS}{number}-x.part.mp4").write_bytes(b"half")
+    (tmp_path / ".vidiff-elsewhere-1-x.part.mp4").write_bytes(b"of another machine")
+    _sweep.cache_clear()
+    with replacing(tmp_path / "a.mp4"):
+        pass
+    left = {".vidiff-elsewhere-1-x.part.mp4", "a.mp4", f"{OURS}{os.getpid()}-x.part.mp4"}
+    assert {p.name for p in tmp_path.iterdir()} == left
+
+
+def test_places_that_cannot_be_written_are_named(tmp_path, monkeypatch):
+    (tmp_path / "a.mp4").touch()
+    with pytest.raises(UsageError, match="a.mp4 is a file, not a folder"):
+        check_writable(tmp_path / "a.mp4" / "deep" / "x.mp4")
+    with pytest.raises(UsageError, match="is a folder"):
+        check_writable(tmp_path)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(UsageError, match="no permission"):
+        check_writable(tmp_path / "new" / "x.mp4")
+    assert [p.name for p in tmp_path.iterdir()] == ["a.mp4"]
