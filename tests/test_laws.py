@@ -20,6 +20,7 @@ LEVEL = {
     **dict.fromkeys(["models", "data"], 2),
     **dict.fromkeys(["callbacks", "bench", "checkpoint"], 3),
     **dict.fromkeys(["commands", "cli", "__main__"], 4),
+    "errors": -1,  # everybody's
 }
 FILES = sorted(PACKAGE.rglob("*.py"))
 
