@@ -150,6 +150,14 @@ def test_unfinished_runs_are_named(tmp_path):
         read_reports([tmp_path / "a-seed0"])
 
 
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"steps": 3}'])
+def test_a_damaged_report_is_named(tmp_path, text):
+    (tmp_path / "a-seed0").mkdir()
+    (tmp_path / "a-seed0" / "report.json").write_text(text)
+    with pytest.raises(RunError, match="a-seed0/report.json"):
+        read_reports([tmp_path / "a-seed0"])
+
+
 def test_definition_errors(tmp_path):
     with pytest.raises(UsageError, match="no such benchmark"):
         load(tmp_path / "no.yaml")

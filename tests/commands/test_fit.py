@@ -17,8 +17,10 @@ from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser
 
 import vidiff
+from vidiff.callbacks.run import config_hash
 from vidiff.cli import experiments_dir, main
 from vidiff.commands.fit import TrainingCLI
+from vidiff.metrics.controls import CONTROLS
 from vidiff.models import families
 from vidiff.models.base import AdversarialModule
 
@@ -38,6 +40,8 @@ def test_a_run_leaves_everything_in_its_folder(fit, tmp_path, capsys):
     assert {"fvd_random", "motion", "diversity"} <= set(report["metrics"])
     assert report["metrics"]["fvd_random"]["protocol"]["seed"] != 1  # not the selection's clips
     assert {"untrained", "grey_noise", "mean_frame_frozen", "one_clip_repeated"} <= set(report["controls"])
+    assert set(report["controls"]) <= {c.name for c in CONTROLS}  # else nobody compares with them
+    assert report["config_hash"] == config_hash((run / "config.yaml").read_text())
     assert {p.name for p in (run / "checkpoints").iterdir()} == {"last.ckpt", "best.ckpt"}
     scored = {}
     for r in steps[2::2]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from vidiff.bench.table import read_report
 from vidiff.callbacks.run import config_hash
 from vidiff.errors import RunError, UsageError
 
@@ -100,7 +100,7 @@ def _is_done(folder: Path, out: Path, arguments: list[str], resolved: Callable[[
     report, config = folder / "report.json", folder / "config.yaml"
     run = folder.relative_to(out).as_posix()
     if report.exists():
-        had = json.loads(report.read_text()).get("config_hash")
+        had = read_report(report).get("config_hash")
         if had is None:
             print(f"{run}: {report} is of an older version and does not say of which configuration: not checked, "
                   "taken as it is. Remove the folder to run it anew.", file=sys.stderr)  # fmt: skip

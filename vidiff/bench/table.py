@@ -12,6 +12,23 @@ from vidiff.metrics.controls import LEAD, standing
 from vidiff.metrics.protocol import check_comparable
 
 
+def read_report(path: Path) -> dict[str, Any]:
+    """A run's `report.json`.
+
+    Raises:
+        RunError: it does not exist, or is not what a run writes.
+    """
+    if not path.exists():
+        raise RunError(f"{path} does not exist: the run is not finished")
+    try:
+        report = json.loads(path.read_text())
+    except (ValueError, OSError) as error:
+        raise RunError(f"{path} cannot be read as a report: {error}") from error
+    if not isinstance(report, dict) or "metrics" not in report:
+        raise RunError(f"{path} is no report of a run: it holds no `metrics`")
+    return report
+
+
 def read_reports(folders: list[Path], out: Path | None = None) -> dict[str, list[dict[str, Any]]]:
     """Experiment -> the reports of its seeds.
 
@@ -20,15 +37,12 @@ def read_reports(folders: list[Path], out: Path | None = None) -> dict[str, list
         out: what an experiment's name is relative to, `ablations/plain`; None: its folder's own name.
 
     Raises:
-        RunError: a folder has no report. UsageError: the runs' metrics have different protocols.
+        RunError: a folder has no readable report. UsageError: the runs' metrics have different protocols.
     """
     groups: dict[str, list[dict[str, Any]]] = {}
     protocols: dict[str, list[dict]] = {}
     for folder in folders:
-        path = folder / "report.json"
-        if not path.exists():
-            raise RunError(f"{path} does not exist: the run is not finished")
-        report = json.loads(path.read_text())
+        report = read_report(folder / "report.json")
         run = folder.relative_to(out).as_posix() if out else folder.name
         groups.setdefault(run.rpartition("-seed")[0] or run, []).append(report)
         if "config_hash" not in report and "controls" in report:

@@ -76,7 +76,7 @@ def add_spectral_norm(module: nn.Module) -> None:
 
 
 class ClassEmbedding(nn.Module):
-    """Labels (B,) int64 -> vectors (B, dim); checks the range, because an index error inside a kernel tells nobody."""
+    """Labels (B,) int64 from 0 to num_classes - 1 -> vectors (B, dim); ValueError where there are no labels."""
 
     def __init__(self, num_classes: int, dim: int):
         super().__init__()
