@@ -38,9 +38,12 @@ def unforeseen(error: Exception, what: str) -> str:
     notes = [note for note in getattr(error, "__notes__", []) if note.startswith("while ")]
     words = " ".join(str(error).split())
     text = f"{notes[0] if notes else f'while {what}'}: {type(error).__name__}: {words[:500]}".rstrip(": ")
-    if isinstance(error, MemoryError) or any(sign in words for sign in OUT_OF_MEMORY):
-        text += " (out of memory: a smaller width, resolution, num_frames or batch_size needs less)"
+    text += memory_hint("out of memory" if isinstance(error, MemoryError) else words)
     return f"{text}; VIDIFF_DEBUG=1 shows the traceback"
 
 
-OUT_OF_MEMORY = ("out of memory", "DefaultCPUAllocator", "Cannot allocate memory")
+def memory_hint(words: str) -> str:
+    """What to do about an error that says, in any library's words, that memory ran out; else nothing."""
+    if not any(sign in words for sign in ("out of memory", "DefaultCPUAllocator", "Cannot allocate memory")):
+        return ""
+    return " (out of memory: a smaller width, resolution, num_frames or batch_size needs less)"

@@ -46,6 +46,8 @@ class Schedule:
 
     def factor(self, step: int) -> float:
         value = 1.0
+        if self.warmup_steps < 0:
+            raise UsageError(f"lr_schedule.warmup_steps must be at least 0, got {self.warmup_steps}")
         if self.kind != "constant":
             if not self.total_steps or self.total_steps <= self.decay_start:
                 raise UsageError(

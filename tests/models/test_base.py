@@ -134,7 +134,86 @@ def test_schedule_reaches_the_optimisers():
 
 def test_schedule_without_an_end_is_refused():
     with pytest.raises(UsageError, match="total_steps"):
-        quiet_trainer(max_steps=-1, max_epochs=1).fit(DCGAN(lr_schedule=Schedule("cosine"), **TINY), Clips(batches=2))
+        quiet_trainer(max_steps=-1, max_epochs=-1).fit(DCGAN(lr_schedule=Schedule("cosine"), **TINY), Clips(batches=2))
+
+
+@pytest.mark.parametrize(
+    "max_steps, n_critic, g_steps, end", [(-1, 1, 1, 6), (-1, 2, 1, 3), (-1, 1, 2, 12), (2, 1, 1, 2)]
+)
+def test_a_schedule_ends_with_the_last_epoch(max_steps, n_critic, g_steps, end):
+    """As in a plain script: `Trainer(max_epochs=2)`."""
+    model = DCGAN(lr_schedule=Schedule("linear"), n_critic=n_critic, g_steps=g_steps, **TINY)
+    trainer = quiet_trainer(max_steps=max_steps, max_epochs=2)
+    trainer.fit(model, Clips(batches=3))
+    assert model.lr_schedule.total_steps == trainer.global_step == end
+    assert model.optimizers()[0].param_groups[0]["lr"] == pytest.approx(2e-4 / end, rel=1e-6)  # of the last step
+
+
+def test_an_end_that_moves_on_resume_is_said(tmp_path, capsys):
+    def run(steps: int, **kwargs) -> None:
+        trainer = quiet_trainer(max_steps=steps)
+        trainer.fit(DCGAN(lr_schedule=Schedule("linear"), **TINY), Clips(), **kwargs)
+        trainer.save_checkpoint(tmp_path / "a.ckpt")
+
+    run(2)
+    run(3, ckpt_path=tmp_path / "a.ckpt")
+    said = capsys.readouterr().err
+    assert "now reach their end at generator step 3" in said and "had planned 2" in said
+    run(3, ckpt_path=tmp_path / "a.ckpt")
+    assert "reach their end" not in capsys.readouterr().err
+
+
+def test_frozen_layers_stay_frozen():
+    model = DCGAN(**TINY)
+    frozen = [model.generator.layers[0].weight, model.discriminator.layers[0].weight]
+    free = [model.generator.layers[-2].weight, model.discriminator.head.weight]
+    for parameter in frozen:
+        parameter.requires_grad_(False)
+    before = [p.detach().clone() for p in (*frozen, *free)]
+    quiet_trainer(max_steps=2).fit(model, Clips())
+    assert [torch.equal(a, b) for a, b in zip(before, (*frozen, *free))] == [True, True, False, False]
+    assert {p for p in model.parameters() if not p.requires_grad} >= set(frozen)
+    assert all(p.requires_grad for p in free)
+
+
+def test_weights_that_explode_behind_a_normalisation_stop_the_run():
+    """tanh and normalisation hide it from every loss."""
+    far = lambda p: torch.optim.Adam(p, lr=1e12)  # noqa: E731
+    still = lambda p: torch.optim.SGD(p, lr=0.0)  # noqa: E731
+    with pytest.raises(RunError, match="g_weight_norm"):
+        quiet_trainer(max_steps=4).fit(DCGAN(optimizer_g=far, optimizer_d=still, **TINY), Clips())
+
+
+def test_a_rate_that_the_optimiser_refuses_is_named():
+    with pytest.raises(UsageError, match="model.optimizer_d: Invalid learning rate: -1"):
+        model = DCGAN(optimizer_d=lambda p: torch.optim.Adam(p, lr=-1), **TINY)
+        quiet_trainer(max_steps=1).fit(model, Clips())
+
+
+def test_lightnings_own_ddp_is_refused(monkeypatch):
+    """It waits for gradients of every parameter; only the command line replaces it by itself."""
+    from lightning.pytorch.strategies import DDPStrategy
+
+    from vidiff.models._checks import check_strategy
+    from vidiff.parallel import GameStrategy
+
+    class Having:
+        def __init__(self, strategy):
+            self.strategy = strategy
+
+    with pytest.raises(UsageError, match="GameStrategy"):
+        check_strategy(Having(DDPStrategy()))
+    check_strategy(Having(DDPStrategy(find_unused_parameters=True)))
+    check_strategy(Having(GameStrategy()))
+
+
+def test_compile_without_a_compiler_is_said_before_training(monkeypatch):
+    def fails(function):
+        raise RuntimeError("No working C++ compiler found\n\nlong explanation")
+
+    monkeypatch.setattr(torch, "compile", fails)
+    with pytest.raises(UsageError, match="model.compile: .*No working C\\+\\+ compiler found"):
+        quiet_trainer(max_steps=1).fit(DCGAN(compile=True, **TINY), Clips())
 
 
 def test_gradient_clipping_bounds_the_step():
@@ -258,7 +337,22 @@ def test_families_are_found_without_a_list():
 
 
 @pytest.mark.parametrize(
-    "bad", [dict(n_critic=0), dict(g_steps=0), dict(width=0), dict(ema_decay=1.0), dict(resolution=17)]
+    "bad",
+    [
+        dict(n_critic=0),
+        dict(g_steps=0),
+        dict(width=0),
+        dict(latent_dim=0),
+        dict(num_classes=0),
+        dict(ema_decay=1.0),
+        dict(ema_decay=-0.1),
+        dict(ema_half_life=-5.0),
+        dict(clip_grad_norm=0.0),
+        dict(term_weights={"adv": math.nan}),
+        dict(lr_schedule=Schedule(decay_start=math.inf)),
+        dict(resolution=17),
+    ],
+    ids=str,
 )
 def test_bad_arguments_are_refused(bad):
     with pytest.raises(ValueError):

@@ -136,3 +136,11 @@ def test_parts_of_the_paper():
     assert torch.allclose(minibatch_stddev(x)[4:], minibatch_stddev(x[4:]), atol=1e-6)  # as on two processes
     layer = Equalised(torch.nn.Linear(64, 4000), 64)
     assert float(layer(torch.randn(64, 64)).std()) == pytest.approx(math.sqrt(2), rel=0.1)
+
+
+@pytest.mark.parametrize("batch, groups", [(2, [2]), (5, [3, 2]), (7, [4, 3]), (8, [4, 4]), (11, [4, 4, 3])])
+def test_batches_of_any_size_show_how_clips_differ(batch, groups):
+    """No batch is divided into groups of one, in which nothing differs."""
+    x = torch.randn(batch, 3, 2, 4, 4)
+    expected = [part.numpy().std(axis=0).mean() for part in x.split(groups) for _ in part]
+    assert torch.allclose(minibatch_stddev(x)[:, 3, 0, 0, 0], torch.tensor(expected), atol=1e-5)

@@ -17,6 +17,7 @@ import yaml
 from vidiff.bench.table import read_report
 from vidiff.callbacks.run import config_hash
 from vidiff.errors import RunError, UsageError
+from vidiff.files import read_yaml
 
 
 @dataclass
@@ -43,13 +44,13 @@ def load(path: Path) -> Benchmark:
         UsageError: no such file, not YAML, an unknown key, or own settings of what is not run.
     """
     try:
-        benchmark = Benchmark(**yaml.safe_load(path.read_text()))
+        benchmark = Benchmark(**read_yaml(path))
         for name in benchmark.own:
             if name not in benchmark.runs:
                 raise UsageError(f"{path}: own: {name} is not among its runs: {', '.join(benchmark.runs)}")
     except FileNotFoundError:
         raise UsageError(f"{path}: no such benchmark") from None
-    except (TypeError, yaml.YAMLError) as error:
+    except TypeError as error:
         why = " ".join(str(error).split())
         raise UsageError(f"{path} is no benchmark: {why}; accepted keys: runs, overlay, own, seeds") from None
     return benchmark

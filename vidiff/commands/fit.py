@@ -33,7 +33,7 @@ from vidiff.commands._messages import constructor_message, readable
 from vidiff.commands._trainer import check_settings, make_trainer
 from vidiff.data.datamodule import ClipDataModule  # noqa: F401  (gives the class its short name)
 from vidiff.data.domains import DomainDataModule, PairDataModule  # noqa: F401
-from vidiff.errors import RunError, UsageError
+from vidiff.errors import RunError, UsageError, memory_hint
 from vidiff.files import read_yaml
 from vidiff.models import families
 from vidiff.models.base import AdversarialModule
@@ -171,7 +171,8 @@ class TrainingCLI(LightningCLI):
         try:
             super().instantiate_classes()
         except (ValueError, TypeError, MisconfigurationException) as error:
-            raise UsageError(constructor_message(error)) from error
+            message = constructor_message(error)
+            raise UsageError(message + memory_hint(message)) from error
         given = self._config.model.as_dict()
         self.model.config = {"class_path": given["class_path"], "init_args": given.get("init_args", {})}
 

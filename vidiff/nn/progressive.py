@@ -29,14 +29,14 @@ def pixel_norm(x: Tensor) -> Tensor:
 def minibatch_stddev(x: Tensor) -> Tensor:
     """(B, C, T, H, W) -> (B, C + 1, T, H, W): beside the features, how much neighbouring clips of the batch differ.
 
-    The standard deviation over groups of up to 4 consecutive clips, averaged over channels, time and space. Groups
-    are those of one process on several too, when its batch is a multiple of 4.
+    The standard deviation over groups of up to 4 consecutive clips, as equal in size as can be (a batch of 7: 4 and 3),
+    averaged over channels, time and space. Groups are those of one process on several too, when its batch is a
+    multiple of 4.
     """
     b = x.shape[0]
-    size = max(g for g in range(1, min(GROUP, b) + 1) if b % g == 0)
-    groups = x.reshape(b // size, size, -1).float()  # (B / G, G, N)
-    deviation = (groups.var(1, unbiased=False) + 1e-8).sqrt().mean(1)  # (B / G,)
-    shown = deviation.to(x.dtype).repeat_interleave(size).view(b, 1, 1, 1, 1)
+    groups = x.flatten(1).float().tensor_split(-(-b // GROUP))
+    deviation = [(g.var(0, unbiased=False) + 1e-8).sqrt().mean().expand(len(g)) for g in groups]
+    shown = torch.cat(deviation).to(x.dtype).view(b, 1, 1, 1, 1)
     return torch.cat([x, shown.expand(b, 1, *x.shape[2:])], dim=1)
 
 
