@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -67,6 +66,8 @@ def find_jobs(source: Path, target: Path, say: Callable[[str], None]) -> tuple[l
         written = target / f"{source.stem}.mp4" if target.is_dir() else target
         _check([Job(source, written)])
         return [Job(source, written)], []
+    if target.exists() and source.is_dir() and target.samefile(source):
+        raise UsageError(f"--output {target} is the input folder: name another, it may lie inside")
     index = build_index(source, "pyav")
     failed = [f"{index.root / path}: {reason}" for path, reason in index.bad]
     passed = getattr(index, "passed", ())
@@ -82,8 +83,6 @@ def find_jobs(source: Path, target: Path, say: Callable[[str], None]) -> tuple[l
     else:
         if target.is_file() or target.suffix.lower() in SUFFIXES:
             raise UsageError(f"--output {target}: the input holds several videos, so the output has to be a folder")
-        if target.exists() and source.is_dir() and target.samefile(source):
-            raise UsageError(f"--output {target} is the input folder: name another, it may lie inside")
         names = _names(videos, source)
         jobs = [Job(index.root / e.path, target / name, e) for e, name in zip(videos, names)]
     _check(jobs)
@@ -99,13 +98,14 @@ def _check(jobs: list[Job]) -> None:
 
 def _not_own(index: Index, target: Path, say: Callable[[str], None]) -> list[Entry]:
     """The videos to translate: no pictures, nothing below the output, no translation among originals."""
-    inside = str(target.resolve()) + os.sep
+    output, root = target.resolve(), index.root.resolve()
+    inside = root in output.parents  # otherwise nothing of the input lies in the output folder, or all of it does
     out, translated, counts = [], [], Counter()
     for entry in index.entries:
         path = index.root / entry.path
         if entry.kind == "image":
             counts["a single picture, no video"] += 1
-        elif str(path.resolve()).startswith(inside):
+        elif inside and output in path.resolve().parents:
             counts["in the output folder"] += 1
         else:
             (translated if entry.kind == "video" and _is_translation(path) else out).append(entry)
