@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from vidiff.commands._remux import MARK, SUFFIXES, Change, check_output, identities, record, remux
+from vidiff.commands._remux import MARK, SUFFIXES, UNTIMED_FPS, Change, check_output, identities, record, remux
 from vidiff.data.images import sniff
 from vidiff.data.index import Entry, Index, build_index
 from vidiff.data.pyav import av_errors, film, local
@@ -32,6 +32,8 @@ class Job:
         if self.entry is None or self.entry.kind == "video":
             return remux(self.source, self.target, change, say)
         reader = open_reader(self.source, self.entry.kind, "pyav", self.entry.files)
+        if not reader.fps:
+            say(f"{self.source}: has no times, so it is shown at {UNTIMED_FPS} frames a second")
         return record(reader, self.target, change)
 
     @property
