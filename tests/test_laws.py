@@ -119,3 +119,25 @@ def test_torch_load_is_safe_everywhere():
                 assert any(k.arg == "weights_only" and ast.unparse(k.value) == "True" for k in node.keywords), path
             if isinstance(node, ast.Import):
                 assert not {"pickle", "dill"} & {a.name for a in node.names}, path
+
+
+CLOCKS = {"time", "monotonic", "perf_counter", "process_time", "time_ns", "thread_time"}
+TESTS = sorted(Path(__file__).parent.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", TESTS, ids=lambda p: p.name)
+def test_no_test_depends_on_the_speed_of_the_machine(path):
+    """No clock is compared, no child gets a deadline of its own (each test has pytest's), no port is fixed."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        inside = [ast.unparse(n.func) for n in ast.walk(node) if isinstance(n, ast.Call)]
+        if isinstance(node, ast.Compare):
+            assert not [f for f in inside if f.startswith("time.") and f[5:] in CLOCKS], ast.unparse(node)
+        if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in (
+            "run",
+            "communicate",
+            "check_output",
+        ):
+            assert "timeout" not in {k.arg for k in node.keywords}, ast.unparse(node)
+        if isinstance(node, (ast.Assign, ast.Dict, ast.keyword)):
+            assert "MASTER_PORT" not in ast.unparse(node), ast.unparse(node)
