@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from fractions import Fraction
 from pathlib import Path
 
@@ -210,6 +211,16 @@ def test_high_dynamic_range_is_tone_mapped_and_tagged(tmp_path, curve, name):
     with av.open(str(tmp_path / "out.mp4")) as reader:
         context = reader.streams.video[0].codec_context
         assert [int(getattr(context, tag)) for tag in tags] == [1, 1, 1, 1]
+
+
+def test_where_hdr_cannot_be_mapped_the_command_that_does_is_said(tmp_path, monkeypatch):
+    tags = {"color_primaries": 9, "color_trc": 16, "colorspace": 9}
+    source = film(tmp_path / "in.mkv", codec="ffv1", pix_fmt="yuv420p10le", video=tags)
+    monkeypatch.setattr("vidiff.data.hdr._made", threading.local())
+    monkeypatch.setattr("vidiff.data.hdr._graph", lambda frame: (_ for _ in ()).throw(ValueError("no such filter")))
+    with pytest.raises(RunError, match=r"HDR \(PQ\).* ffmpeg -i \S*in.mkv -vf zscale"):
+        copied(source, tmp_path / "out.mp4")
+    assert [p.name for p in tmp_path.iterdir()] == ["in.mkv"]
 
 
 def test_a_cover_is_no_film_and_is_kept(tmp_path):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vidiff.errors import UsageError
+from vidiff.files import read_yaml
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -76,20 +77,16 @@ def datamodule(args: argparse.Namespace) -> Any:
 
 
 def _data_section(path: str) -> dict[str, Any]:
-    import yaml
-
     from vidiff.cli import experiments_dir
 
     file = Path(path)
     if not file.is_file():
         file = experiments_dir() / (file.relative_to("experiments") if file.parts[:1] == ("experiments",) else file)
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        content = read_yaml(file)
     except OSError:
         raise UsageError(f"--config {path}: no such file") from None
-    except yaml.YAMLError as error:
-        raise UsageError(f"--config {path} is not valid YAML: {' '.join(str(error).split())}") from error
-    section = content.get("data") if isinstance(content, dict) else None
+    section = content.get("data")
     if section is None or isinstance(section, str):
         return {"class_path": section} if section else {}
     if not isinstance(section, dict):

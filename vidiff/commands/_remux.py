@@ -122,7 +122,12 @@ class Film:
     def __init__(self, reader, path: Path, say: Callable[[str], None]):
         self.reader, self.path, self.say = reader, path, say
         self.metadata = reader.metadata
+        from av.stream import Disposition
+
         self.video = film(reader, path)
+        covers = Disposition.attached_pic | Disposition.timed_thumbnails
+        if others := sum(not s.disposition & covers for s in reader.streams.video) - 1:
+            say(f"it holds {others} more film{'s' * (others > 1)}, left out")
         rate = Fraction(self.video.average_rate or self.video.guessed_rate or 25).limit_denominator(65535)
         self.look = Look(rate, self.video.time_base)
         self.times: list[tuple[int, int]] = []  # (time, duration) in ticks, of frames that were handed out

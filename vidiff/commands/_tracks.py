@@ -118,6 +118,7 @@ class _Encoded:
         self.out = writer.add_stream("aac", rate=rate, layout=layout)
         self.out.bit_rate = 96_000 * self.out.codec_context.layout.nb_channels
         self.stream, self.begin, self.say = stream, begin, say
+        self.shift, self.next = -begin, Fraction(0)
         self.kind = self.resampler = None
 
     def due(self, packet) -> Fraction:
@@ -142,10 +143,17 @@ class _Encoded:
             context = self.out.codec_context
             self.kind = kind
             self.resampler = av.AudioResampler("fltp", context.layout, context.sample_rate)
-        if frame.pts is not None:
-            frame.pts -= round(self.begin / frame.time_base)
+        frame.pts = round(self._time(frame) / frame.time_base)
         for part in self.resampler.resample(frame):
             yield from self.out.encode(part)
+
+    def _time(self, frame) -> Fraction:
+        """When a frame is due, in seconds; a clock that was put back goes on."""
+        time = self.next if frame.pts is None else frame.pts * frame.time_base + self.shift
+        if time < self.next - Fraction(1, 2):
+            self.shift, time = self.shift + self.next - time, self.next
+        self.next = time + Fraction(frame.samples, frame.sample_rate)
+        return time
 
     def _drain(self) -> Iterator:
         for part in self.resampler.resample(None) if self.resampler else ():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import threading
 from fractions import Fraction
 
@@ -48,7 +49,7 @@ def tone_map(frame, path: str):
         return _made.graph.pull()
     except (av.FFmpegError, ValueError) as error:
         _made.key = None
-        command = BY_HAND.format(path=path)
+        command = BY_HAND.format(path=shlex.quote(path))
         reason = f"HDR ({hdr_curve(frame)}) cannot be tone-mapped here ({error}); this does it: {command}"
         raise ReadError(path, reason) from error
 
