@@ -47,6 +47,7 @@ class StarGAN(Translator, AdversarialModule):
         game: `wasserstein` with gradient penalty (paper) or `least_squares`.
         n_critic: D updates per G update.
         cls_weight, rec_weight, gp_weight: the paper's three lambdas.
+        rec_loss: `l1` (paper) or `mse`, see `CycleGAN`.
         motion_weight: weight of the reconstruction of differences of frames, in units of `rec_weight`.
         width: base channels of both networks, the paper's 64.
         kwargs: sizes and the step, see `AdversarialModule`.
@@ -68,6 +69,7 @@ class StarGAN(Translator, AdversarialModule):
         n_critic: int = 5,
         cls_weight: float = 1.0,
         rec_weight: float = 10.0,
+        rec_loss: Literal["l1", "mse"] = "l1",
         gp_weight: float = 10.0,
         motion_weight: float = 1.0,
         width: int = 64,
@@ -96,7 +98,7 @@ class StarGAN(Translator, AdversarialModule):
             self.real_above = 0.5  # the middle of the targets
         self.game, self.num_domains = game, num_classes
         self.cls_weight, self.rec_weight, self.gp_weight = cls_weight, rec_weight, gp_weight
-        self.motion_weight = motion_weight
+        self.rec_loss, self.motion_weight = rec_loss, motion_weight
 
     def targets(self, batch: dict[str, Tensor], player: Player) -> Tensor:
         """Domains to translate to (B,), uniform over all K, a function of the slot."""
@@ -131,10 +133,10 @@ class StarGAN(Translator, AdversarialModule):
         terms = {
             "adv": adv,
             "cls": self.cls_weight * F.cross_entropy(domain_logits, target),
-            "rec": self.rec_weight * reconstruction(rec, x),
+            "rec": self.rec_weight * reconstruction(rec, x, self.rec_loss),
         }
         if self.motion_weight and x.shape[2] > 1:
-            motion = reconstruction(rec.diff(dim=2), x.diff(dim=2))
+            motion = reconstruction(rec.diff(dim=2), x.diff(dim=2), self.rec_loss)
             terms["motion"] = self.rec_weight * self.motion_weight * motion
         return terms
 

@@ -20,6 +20,7 @@ from vidiff.nn.temporal import TemporalEncoder, TemporalKind
 Conv = Literal["full", "factorised"]
 Padding = Literal["replicate", "reflect", "zeros"]
 ClipNorm = Literal["instance", "frame", "none"]
+Up = Literal["transposed", "resize"]
 FIRST_BLOCK = 9  # where the residual blocks begin in a generator's layers
 GRID = 4  # a generator halves space twice: sides of its input are multiples of this
 
@@ -139,6 +140,7 @@ class ResnetGenerator(nn.Module):
         attention: what a `SelfAttention` there runs over; None = none. Cost grows with the square of T * H * W / 16
             for `both`, of H * W / 16 for `space`, of T for `time`.
         skip: a 1 x 1 convolution from the input to the output beside the network, see `_Skip`.
+        up: how u128 and u64 double the sides, see `_up`.
     """
 
     def __init__(
@@ -151,12 +153,13 @@ class ResnetGenerator(nn.Module):
         temporal: TemporalKind | None = None,
         attention: Over | None = None,
         skip: bool = False,
+        up: Up = "transposed",
     ):
         super().__init__()
         check_frames(spec.num_frames)
         spatial_stages(spec.resolution)
         blocks = blocks if blocks is not None else (9 if spec.resolution >= 128 else 6)
-        self.layers = _residual_layers(spec, spec.channels, blocks, 3, True, False, norm, conv, padding)
+        self.layers = _residual_layers(spec, spec.channels, blocks, 3, True, False, norm, conv, padding, up)
         _finish(self)
         # After the initialisation: these two bring their own, and begin as the identity.
         middle = FIRST_BLOCK + blocks // 2
@@ -183,6 +186,7 @@ class StarGenerator(nn.Module):
         blocks, conv, norm: as in `ResnetGenerator`.
         padding: of the 7 x 7 and the residual convolutions; the paper has `zeros`.
         skip: as in `ResnetGenerator`; it sees the label's planes too.
+        up: as in `ResnetGenerator`.
     """
 
     def __init__(
@@ -193,13 +197,14 @@ class StarGenerator(nn.Module):
         padding: Padding = "replicate",
         norm: ClipNorm = "instance",
         skip: bool = False,
+        up: Up = "transposed",
     ):
         super().__init__()
         check_frames(spec.num_frames)
         spatial_stages(spec.resolution)
         self.domains = spec.num_classes or 0
         planes = spec.channels + self.domains
-        self.layers = _residual_layers(spec, planes, blocks, 4, False, True, norm, conv, padding)
+        self.layers = _residual_layers(spec, planes, blocks, 4, False, True, norm, conv, padding, up)
         if padding != "zeros":
             self.layers[1] = nn.Identity()
         _finish(self)
@@ -244,6 +249,7 @@ def _residual_layers(
     norm: ClipNorm,
     conv: Conv,
     padding: Padding,
+    up: Up = "transposed",
 ) -> nn.Sequential:
     w, time = spec.width, 3 if spec.num_frames > 1 else 1
     own = dict(time=time, conv=conv, padding=padding, bias=bias)
@@ -252,11 +258,26 @@ def _residual_layers(
     for c in (w, 2 * w):
         layers += [ClipConv(c, 2 * c, strided_kernel, 2, **own), clip_norm(norm, 2 * c, affine), nn.ReLU()]
     layers += [ResidualBlock(4 * w, norm, affine, **own) for _ in range(blocks)]
-    k, extra = strided_kernel, strided_kernel % 2  # an odd kernel needs a row and a column more to double the size
     for c in (4 * w, 2 * w):
-        up = nn.ConvTranspose3d(c, c // 2, (1, k, k), (1, 2, 2), (0, 1, 1), (0, extra, extra), bias=bias)
-        layers += [up, clip_norm(norm, c // 2, affine), nn.ReLU()]
+        layers += [_up(up, c, c // 2, strided_kernel, per_frame), clip_norm(norm, c // 2, affine), nn.ReLU()]
     return nn.Sequential(*layers, ClipConv(w, spec.channels, 7, **per_frame), nn.Tanh())
+
+
+def _up(up: Up, c_in: int, c_out: int, kernel: int, conv: dict) -> nn.Module:
+    """A layer that doubles H and W, frame by frame.
+
+    `transposed`: a strided transposed convolution, as published. Its kernel covers neighbouring pixels unequally often,
+    which leaves a grid of every other pixel. `resize`: nearest neighbour, then a 3 x 3 convolution, which does not
+    (Odena et al. 2016, "Deconvolution and Checkerboard Artifacts").
+    """
+    if up == "transposed":
+        extra = kernel % 2  # an odd kernel needs a row and a column more to double the size
+        return nn.ConvTranspose3d(
+            c_in, c_out, (1, kernel, kernel), (1, 2, 2), (0, 1, 1), (0, extra, extra), bias=conv["bias"]
+        )
+    if up == "resize":
+        return nn.Sequential(nn.Upsample(scale_factor=(1, 2, 2)), ClipConv(c_in, c_out, 3, **conv))
+    raise ValueError(f"up must be transposed or resize, got {up!r}")
 
 
 class NextFrame(nn.Module):
