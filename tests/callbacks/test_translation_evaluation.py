@@ -15,7 +15,7 @@ from vidiff.callbacks import translation
 from vidiff.callbacks.translation import TranslationEvaluation, reencode
 from vidiff.cli import main
 from vidiff.metrics.classifier import train_classifier
-from vidiff.metrics.paired import flicker, l1, psnr, ssim
+from vidiff.metrics.paired import flicker, l1, nyquist_energy, psnr, ssim
 
 
 @pytest.fixture(scope="module")
@@ -161,3 +161,17 @@ def test_classifier_learns_what_is_there_and_repeats():
     assert torch.equal(network.head.weight, again.head.weight)
     same = train_classifier([dark[:12], dark[12:]], seed=3, steps=30)
     assert float((same.classify(dark) == 0).float().mean()) == pytest.approx(0.5, abs=0.5)
+
+
+def test_nyquist_energy_is_that_of_alternating_pixels():
+    """Columns a, b, a, b ... of brightness: |F| = H W |a - b| / 2 at one frequency, and nothing for slow waves."""
+    a, b, (h, w) = 40, 200, (8, 12)
+    columns = torch.tensor([a, b] * (w // 2), dtype=torch.uint8).expand(1, 3, 2, h, w)
+    expected = h * w * ((b - a) / 255 / 2) ** 2
+    for clip in (columns, columns.roll(1, dims=-1), columns.transpose(-1, -2)):
+        assert nyquist_energy(clip).item() == pytest.approx(expected, rel=1e-4)
+    board = (torch.arange(h)[:, None] + torch.arange(w)) % 2 * 255  # counted once, though it is in both
+    assert nyquist_energy(board.to(torch.uint8).expand(1, 3, 2, h, w)).item() == pytest.approx(h * w / 4, rel=1e-4)
+    pairs = torch.tensor([a, a, b, b] * (w // 4), dtype=torch.uint8).expand(1, 3, 2, h, w)
+    assert nyquist_energy(pairs).item() == pytest.approx(0.0, abs=1e-6)
+    assert nyquist_energy(pairs[..., 1:]).isnan().all()

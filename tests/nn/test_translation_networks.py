@@ -222,3 +222,22 @@ def test_a_skip_begins_as_a_copy_and_learns(make):
     plain = make(SMALL, blocks=1)
     assert count_parameters(network) - count_parameters(plain) == network.skip.weight.numel() + 3
     assert set(network.state_dict()) - set(plain.state_dict()) == {"skip.weight", "skip.bias"}
+
+
+def test_resizing_leaves_no_grid_where_transposed_convolutions_do():
+    """Of a flat clip the layer that doubles the sides makes a flat one, or a grid of period two."""
+    flat, spread = torch.full((1, 3, 2, 16, 16), 0.3), {}
+    for up in ("transposed", "resize"):
+        torch.manual_seed(0)
+        network = ResnetGenerator(SMALL, blocks=1, up=up, norm="none")
+        layer = network.layers[-5]  # u64; then its norm, ReLU, c7s1-3, tanh
+        out = layer(torch.full((1, 2 * SMALL.width, 2, 16, 16), 0.3))
+        assert out.shape == (1, SMALL.width, 2, 32, 32) and network(flat).shape == flat.shape
+        inner = out[..., 2:-2, 2:-2]
+        spread[up] = ((inner - inner.mean((-2, -1), keepdim=True)).abs().max() / inner.abs().max()).item()
+    assert spread["resize"] < 1e-5 < 0.1 < spread["transposed"]
+
+
+def test_up_must_be_one_of_two():
+    with pytest.raises(ValueError, match="transposed or resize"):
+        ResnetGenerator(SMALL, up="bilinear")

@@ -63,7 +63,7 @@ def print_translation_report(report: dict[str, Any], path: Path, files: dict[str
     """A row for each direction, the copy and the oracle beside it, and where everything lies."""
     console = Console(width=None if sys.stdout.isatty() else 140)  # a file has no width: no cell is cut
     table = Table(title=_title(report))
-    columns = ("direction", "fvd_random", "psnr", "ssim", "cycle psnr", "flicker - source's", "position error")
+    columns = ("direction", "fvd_random", "psnr", "ssim", "cycle psnr", "flicker - source's", "grid", "position error")
     columns += ("taken for the target",)
     for column in columns:
         table.add_column(column, justify="left" if column == "direction" else "right")
@@ -73,7 +73,7 @@ def print_translation_report(report: dict[str, Any], path: Path, files: dict[str
         table.add_row(
             f"{name}: {' '.join(d['sources'])} to {d['target']}",
             number(fvd.get("value")),
-            *[number(d.get(k)) for k in ("psnr", "ssim", "cycle_psnr", "flicker_difference", "position_error")],
+            *[number(d.get(k)) for k in ("psnr", "ssim", "cycle_psnr", "flicker_difference", "nyquist_ratio", "position_error")],
             "n/a" if accuracy is None else f"{accuracy:.0%}",
             style="bold",
         )

@@ -23,14 +23,14 @@ from vidiff.media import sheet, write_mp4
 from vidiff.metrics.classifier import DomainClassifier, remembered, train_classifier
 from vidiff.metrics.evaluation import Evaluator
 from vidiff.metrics.gather import gather_processes
-from vidiff.metrics.paired import flicker, l1, psnr, ssim
+from vidiff.metrics.paired import flicker, l1, nyquist_energy, psnr, ssim
 from vidiff.metrics.position import PositionRegressor, position_error, train_regressor
 
 CURVE_CLIPS = 16  # paired test clips of the PSNR curve during training, never used for selection
 JUDGE_CLIPS = 256  # real clips of each domain that the judges learn from
 JUDGE_VERSION = 1  # raise it whenever a judge is trained in another way: the kept ones are then not used
 ROWS = ("psnr", "ssim", "identity_psnr", "identity_ssim", "oracle_psnr", "oracle_ssim", "cycle_l1", "cycle_psnr")
-ROWS += ("cycle_ssim", "flicker", "flicker_source", "target_accuracy")
+ROWS += ("cycle_ssim", "flicker", "flicker_source", "nyquist", "true_nyquist", "target_accuracy")
 ROWS += ("position_error", "identity_position_error", "oracle_position_error")
 
 
@@ -121,6 +121,7 @@ class TranslationEvaluation(Evaluation):
             if truth is not None:
                 row |= {f"{name}psnr": psnr(clip, truth) for name, clip in seen.items()}
                 row |= {f"{name}ssim": ssim(clip, truth) for name, clip in seen.items()}
+                row |= {"nyquist": nyquist_energy(fake), "true_nyquist": nyquist_energy(truth)}
             if judges is not None:
                 back = module.translate(fake, target, source)
                 row |= {"cycle_l1": l1(back, clips), "cycle_psnr": psnr(back, clips), "cycle_ssim": ssim(back, clips)}
@@ -173,7 +174,8 @@ class TranslationEvaluation(Evaluation):
             ):
                 pass
             rows = means(table)
-            values |= {f"test/{m}_{name}": rows[m] for m in ("psnr", "ssim", "psnr_gain", "ssim_gain") if m in rows}
+            shown = ("psnr", "ssim", "psnr_gain", "ssim_gain", "nyquist_ratio")
+            values |= {f"test/{m}_{name}": rows[m] for m in shown if m in rows}
         for metric in self._training_metrics:
             each = [values[k] for d in directions if (k := f"val/{metric.name}_{d}") in values]
             if len(each) == len(directions):
@@ -237,6 +239,7 @@ class TranslationEvaluation(Evaluation):
                 "gain": "psnr, ssim minus those of the untranslated clip",
                 "oracle": "the true counterpart through H.264 (crf 18) and back",
                 "flicker": "mean |second temporal difference| / 2 in [0, 1]",
+                "nyquist_ratio": "energy at half a cycle a pixel, translation over true counterpart: a grid if above 1",
                 "position": "distance in pixels of the clip between the renderer's sprite centres in the source and "
                 "the highest peaks (as many as sprites, better assignment in each frame) of the regressor's heat map "
                 "on the translation; mean over sprites, frames, clips",
@@ -301,6 +304,8 @@ def means(table: list[tuple[Tensor, Tensor]]) -> dict[str, float]:
     out = {name: value for name, value in values.items() if not math.isnan(value)}
     if "flicker" in out:
         out["flicker_difference"] = out["flicker"] - out["flicker_source"]
+    if "nyquist" in out:
+        out["nyquist_ratio"] = out["nyquist"] / max(out["true_nyquist"], 1e-12)
     for name in ("psnr", "ssim"):
         if name in out:
             out[f"{name}_gain"] = out[name] - out[f"identity_{name}"]

@@ -1,4 +1,4 @@
-"""Measures between a clip and the clip it should be, and of a clip's own steadiness; one value a clip."""
+"""Measures between a clip and the clip it should be, and of a clip's own steadiness and grid; one value a clip."""
 
 from __future__ import annotations
 
@@ -36,3 +36,17 @@ def flicker(clip: Tensor) -> Tensor:
     if clip.shape[2] < 3:
         return torch.full((len(clip),), float("nan"))
     return 0.5 * uint8_to_unit(clip).diff(n=2, dim=2).abs().flatten(1).mean(1)
+
+
+def nyquist_energy(clip: Tensor) -> Tensor:
+    """Energy of uint8 clips at the highest frequencies a picture can hold, across or down, mean over frames -> (B,).
+
+    |F(y)|^2 / (H W) of the brightness y in [0, 1], summed over the row and the column of the two-dimensional Fourier
+    transform at half a cycle a pixel: large where neighbouring pixels alternate, as strided transposed convolutions
+    leave them. NaN where a side is odd, which has no such frequency.
+    """
+    h, w = clip.shape[-2:]
+    if h % 2 or w % 2:
+        return torch.full((len(clip),), float("nan"))
+    power = torch.fft.fft2(uint8_to_unit(clip).mean(1)).abs().square() / (h * w)  # (B, T, H, W)
+    return (power[..., h // 2, :].sum(-1) + power[..., :, w // 2].sum(-1) - power[..., h // 2, w // 2]).mean(1)
