@@ -36,7 +36,9 @@ def seen(network: nn.Module, side: int = 80) -> int:
 
 
 @pytest.mark.parametrize("kind", [ResnetGenerator, StarGenerator])
-@pytest.mark.parametrize("options", [{}, {"padding": "reflect", "conv": "full"}, {"blocks": 0}, {"skip": True}])
+@pytest.mark.parametrize(
+    "options", [{}, {"padding": "reflect", "conv": "full"}, {"blocks": 0}, {"skip": True}, {"up": "resize"}]
+)
 def test_the_radius_is_what_gradients_reach(kind, options):
     network = generator(kind, **options)
     assert space_radius(network) - GRID < seen(network) <= space_radius(network)

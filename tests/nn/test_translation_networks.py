@@ -7,6 +7,7 @@ import torch
 
 from vidiff.clip import ClipSpec
 from vidiff.nn.blocks import count_parameters
+from vidiff.nn.clip_layers import Double
 from vidiff.nn.history import History
 from vidiff.nn.translation import (
     ClipConv,
@@ -236,6 +237,28 @@ def test_resizing_leaves_no_grid_where_transposed_convolutions_do():
         inner = out[..., 2:-2, 2:-2]
         spread[up] = ((inner - inner.mean((-2, -1), keepdim=True)).abs().max() / inner.abs().max()).item()
     assert spread["resize"] < 1e-5 < 0.1 < spread["transposed"]
+
+
+def test_doubling_is_bilinear_interpolation():
+    x = torch.randn(2, 3, 4, 5, 7)
+    frames = torch.nn.functional.interpolate(x.flatten(0, 2)[:, None], scale_factor=2, mode="bilinear")
+    torch.testing.assert_close(Double()(x), frames.reshape(2, 3, 4, 10, 14), atol=1e-5, rtol=1e-5)
+
+
+def test_the_state_of_a_skip_without_gain_is_read_as_what_it_computed():
+    """Checkpoints of the first version hold W and b, not W / g and b / g."""
+    network = ResnetGenerator(SMALL, blocks=1, skip=True)
+    torch.nn.init.normal_(network.skip.bias)
+    state, clip = network.state_dict(), torch.rand(1, 3, 2, 16, 16) * 2 - 1
+    expected = network(clip)
+    for name in ("skip.weight", "skip.bias"):
+        state[name] = state[name] * network.skip.gain
+    state._metadata["skip"]["version"] = 1
+    other = ResnetGenerator(SMALL, blocks=1, skip=True)
+    other.load_state_dict(state)
+    torch.testing.assert_close(other(clip), expected, atol=1e-6, rtol=1e-6)
+    other.load_state_dict(network.state_dict())
+    assert torch.equal(other(clip), expected)
 
 
 def test_up_must_be_one_of_two():

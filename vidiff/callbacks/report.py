@@ -65,6 +65,7 @@ def print_translation_report(report: dict[str, Any], path: Path, files: dict[str
     table = Table(title=_title(report))
     columns = ("direction", "fvd_random", "psnr", "ssim", "cycle psnr", "flicker - source's", "grid", "position error")
     columns += ("taken for the target",)
+    keys = ("psnr", "ssim", "cycle_psnr", "flicker_difference", "nyquist_ratio", "position_error")
     for column in columns:
         table.add_column(column, justify="left" if column == "direction" else "right")
     for name, d in report["directions"].items():
@@ -73,7 +74,7 @@ def print_translation_report(report: dict[str, Any], path: Path, files: dict[str
         table.add_row(
             f"{name}: {' '.join(d['sources'])} to {d['target']}",
             number(fvd.get("value")),
-            *[number(d.get(k)) for k in ("psnr", "ssim", "cycle_psnr", "flicker_difference", "nyquist_ratio", "position_error")],
+            *[number(d.get(k)) for k in keys],
             "n/a" if accuracy is None else f"{accuracy:.0%}",
             style="bold",
         )

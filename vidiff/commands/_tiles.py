@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from vidiff.errors import UsageError
-from vidiff.nn.translation import GRID, ClipConv, ResidualBlock, ResnetGenerator, StarGenerator
+from vidiff.nn.clip_layers import ClipConv, Double, ResidualBlock
+from vidiff.nn.translation import GRID, ResnetGenerator, StarGenerator
 
 RUN_IN_ORDER = (nn.Sequential, ResidualBlock, ResnetGenerator, StarGenerator, nn.ModuleList)
 POINTWISE = (nn.Identity, nn.ReLU, nn.LeakyReLU, nn.Tanh)
@@ -31,6 +32,8 @@ def space_radius(network: nn.Module) -> int | None:
             kernel, pad = layer.kernel_size[1], layer.padding[1]
             jump /= layer.stride[1]
             back, ahead = back + (kernel - 1 - pad) * jump, ahead + pad * jump
+        elif isinstance(layer, Double):
+            back, ahead, jump = back + jump, ahead + jump / 2, jump / 2
         elif isinstance(layer, nn.Conv3d) and layer.kernel_size[1:] == layer.stride[1:] == (1, 1):
             continue  # also one that runs beside the others
         elif not isinstance(layer, POINTWISE):
