@@ -14,12 +14,13 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent))
 torch.set_num_threads(1)
 
-# What a launcher, a shell or a user's settings would tell the runs of the tests. Gone before anything is imported.
+# What a launcher, a shell or a user's settings would tell the runs of the tests.
 FOREIGN = ("VIDIFF_", "WANDB_", "SLURM_", "PMI_", "OMPI_", "MASTER_", "XDG_", "TORCH_HOME", "TORCHELASTIC_")
 FOREIGN += ("LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")
 for name in [n for n in os.environ if n.startswith(FOREIGN)]:
     del os.environ[name]
 os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that tests start
+os.environ["CUDA_VISIBLE_DEVICES"] = ""  # what is exact to the bit is so on a CPU
 
 
 @pytest.hookimpl(optionalhook=True)
