@@ -120,11 +120,10 @@ class Film:
     """
 
     def __init__(self, reader, path: Path, say: Callable[[str], None]):
-        self.reader, self.path, self.say = reader, path, say
-        self.metadata = reader.metadata
         from av.stream import Disposition
 
-        self.video = film(reader, path)
+        self.reader, self.path, self.say = reader, path, say
+        self.metadata, self.video = reader.metadata, film(reader, path)
         covers = Disposition.attached_pic | Disposition.timed_thumbnails
         if others := sum(not s.disposition & covers for s in reader.streams.video) - 1:
             say(f"it holds {others} more film{'s' * (others > 1)}, left out")
