@@ -32,8 +32,6 @@ class Job:
         if self.entry is None or self.entry.kind == "video":
             return remux(self.source, self.target, change, say)
         reader = open_reader(self.source, self.entry.kind, "pyav", self.entry.files)
-        if not reader.fps:
-            say(f"{self.source}: has no times, so it is shown at {UNTIMED_FPS} frames a second")
         return record(reader, self.target, change)
 
     @property
@@ -80,6 +78,8 @@ def find_jobs(source: Path, target: Path, say: Callable[[str], None]) -> tuple[l
     if not videos:
         listed = "".join(f"\n  {f}" for f in failed)
         raise UsageError(f"--input {source} holds no video to translate{':' if failed else ''}{listed}")
+    if untimed := sum(not e.fps and e.kind != "video" for e in videos):
+        say(f"pictures and arrays ({untimed} of {len(videos)} videos) have no times: {UNTIMED_FPS} frames a second")
     if len(videos) == 1 and source.is_file() and not target.is_dir():
         jobs = [Job(index.root / videos[0].path, target, videos[0])]
     else:
