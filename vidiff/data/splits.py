@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 import warnings
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -53,57 +54,77 @@ def make_splits(index: Index, split: Split | None = None, every_domain: bool = F
     """
     split = split or Split()
     entries = index.entries
-    given = [e.split for e in entries]
-    if None in given and any(given):
-        missing = entries[given.index(None)].path
-        raise UsageError(f"some videos are assigned to a split and some are not ({missing}); assign all or none")
-    aside: dict[str, list[str]] = {"val": [], "test": []}
-    parts: dict[str, list[int]] = {name: [i for i, s in enumerate(given) if s == name] for name in ("val", "test")}
-    pool = [i for i, s in enumerate(given) if s in (None, "train")]
-    if not pool and entries:
-        raise UsageError("no video is assigned to the train split")
+    parts = _given(entries)
+    pool = [i for i, e in enumerate(entries) if e.split in (None, "train")]
     groups = defaultdict(list)
     for i, group in zip(pool, group_keys([entries[i] for i in pool], split.group_by)):
         groups[group].append(i)
-    order, strata = _shuffled(entries, groups, split.seed)
-    left = defaultdict(int)  # groups of each class that are still in train
-    for stratum in strata.values():
-        for label in stratum:
-            left[label] += 1
-    for name, share in (("val", split.val), ("test", split.test)):
-        if parts[name] or share == 0.0:
-            continue
-        wanted = max(1, round(share * len(groups))) if len(groups) >= 3 else 0
-        waiting = {entries[i].domain for i in pool} if every_domain else set()
-        for group in list(order):
-            if len(aside[name]) >= wanted and not waiting & {domain for domain, _ in strata[group]}:
-                continue
-            if any(left[label] < 2 for label in strata[group]):
-                continue
-            order.remove(group)
-            for label in strata[group]:
-                left[label] -= 1
-            waiting -= {domain for domain, _ in strata[group]}
-            aside[name].append(group)
-    if not parts["test"] and split.test and not aside["test"] and len(aside["val"]) > 1:
-        aside["test"].append(aside["val"].pop())  # small classes: what can be spared is shared
+    lacking = {name: share for name, share in (("val", split.val), ("test", split.test)) if share and not parts[name]}
+    aside = _set_aside(entries, groups, lacking, split.seed, every_domain)
     for name, chosen in aside.items():
-        parts[name] += [i for group in chosen for i in groups[group]]
-    train = sorted(i for group in order for i in groups[group])
-    lent = []
-    for name, share in (("val", split.val), ("test", split.test)):
-        have = {entries[i].domain for i in parts[name]}
-        lack = [i for i in train if entries[i].domain not in have] if every_domain or not parts[name] else []
-        if share and lack:
-            parts[name] += lack
-            lent.append(name)
-    if lent:
+        parts[name] = [i for group in chosen for i in groups[group]]
+    gone = {group for chosen in aside.values() for group in chosen}
+    train = sorted(i for group in groups if group not in gone for i in groups[group])
+    asked = [name for name, share in (("val", split.val), ("test", split.test)) if share]
+    if lent := _lend(entries, parts, train, asked, every_domain):
+        of_each = " of each domain" if every_domain else ""
         warnings.warn(
-            f"{len(groups)} group(s) of videos are too few to set some aside{' of each domain' * every_domain}: "
+            f"{len(groups)} group(s) of videos are too few to set some aside{of_each}: "
             f"{' and '.join(lent)} = the training videos, so their figures say nothing about new videos",
             stacklevel=2,
         )
     return {"train": train, "val": sorted(parts["val"]), "test": sorted(parts["test"])}
+
+
+def _given(entries: Sequence[Entry]) -> dict[str, list[int]]:
+    """The `val` and `test` that folders or a manifest assign."""
+    given = [e.split for e in entries]
+    if None in given and any(given):
+        missing = entries[given.index(None)].path
+        raise UsageError(f"some videos are assigned to a split and some are not ({missing}); assign all or none")
+    if entries and not {None, "train"} & set(given):
+        raise UsageError("no video is assigned to the train split")
+    return {name: [i for i, s in enumerate(given) if s == name] for name in ("val", "test")}
+
+
+def _set_aside(
+    entries: Sequence[Entry], groups: dict[str, list[int]], shares: dict[str, float], seed: int, every_domain: bool
+) -> dict[str, list[str]]:
+    """The groups that leave `train` for the parts that lack videos: their share, and one of each domain if asked for;
+    every class keeps a group in `train`."""
+    order, strata = _shuffled(entries, groups, seed)
+    left = Counter(label for stratum in strata.values() for label in stratum)  # groups of each class still in train
+    aside: dict[str, list[str]] = {}
+    for name, share in shares.items():
+        wanted = max(1, round(share * len(groups))) if len(groups) >= 3 else 0
+        waiting = {domain for stratum in strata.values() for domain, _ in stratum} if every_domain else set()
+        aside[name] = []
+        for group in list(order):
+            domains = {domain for domain, _ in strata[group]}
+            full = len(aside[name]) >= wanted and not waiting & domains
+            if full or any(left[label] < 2 for label in strata[group]):
+                continue
+            order.remove(group)
+            left.subtract(strata[group])
+            waiting -= domains
+            aside[name].append(group)
+    if "test" in aside and not aside["test"] and len(aside.get("val", ())) > 1:
+        aside["test"].append(aside["val"].pop())  # small classes: what can be spared is shared
+    return aside
+
+
+def _lend(
+    entries: Sequence[Entry], parts: dict[str, list[int]], train: list[int], asked: list[str], every_domain: bool
+) -> list[str]:
+    """Add training videos to the parts that have none (of a domain); the names of these parts."""
+    lent = []
+    for name in asked:
+        have = {entries[i].domain for i in parts[name]}
+        lack = [i for i in train if entries[i].domain not in have] if every_domain or not parts[name] else []
+        if lack:
+            parts[name] += lack
+            lent.append(name)
+    return lent
 
 
 def group_keys(entries: list[Entry], group_by: str) -> list[str]:
