@@ -119,6 +119,8 @@ def main(argv: list[str] | None = None) -> int:
     """
     argv = [_expanded(a) for a in (sys.argv[1:] if argv is None else argv)]
     _end_on_sigterm()
+    if hasattr(sys.stdout, "reconfigure"):  # names that this terminal cannot show are spelled out, as on stderr
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         return _dispatch(argv)
     except (UsageError, RunError) as error:

@@ -1,7 +1,8 @@
-"""Reading and writing small files: settings with a clear error, texts so that they are whole or absent."""
+"""Small files and paths: settings with a clear error, texts whole or absent, paths from the command line."""
 
 from __future__ import annotations
 
+import argparse
 import codecs
 import glob
 import os
@@ -16,6 +17,16 @@ from typing import Any
 from vidiff.errors import UsageError, doing
 
 OURS = f".vidiff-{platform.node()[:64]}-"  # then the process's number: what a killed process left is known by it
+
+
+def given_path(text: str) -> Path:
+    """A path from the command line, `~` written out; an empty one (an unset variable) is no path.
+
+    For `argparse`: otherwise Path("") is the current folder and all that lies below it.
+    """
+    if not text.strip():
+        raise argparse.ArgumentTypeError("the path is empty (an unset variable?)")
+    return Path(text).expanduser()
 
 
 def write_text(path: Path, text: str) -> None:

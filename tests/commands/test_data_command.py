@@ -50,7 +50,16 @@ def folder(tmp_path):
 def test_check_says_what_there_is_and_gives_a_config_that_works(folder, capsys):
     assert vidiff_data("check", folder) == 0
     out = capsys.readouterr().out
-    for text in ("class folders, strips", "12", "20 each", "32x32 (12)", "class1 (4)", "class_order"):
+    for text in (
+        "class folders, strips",
+        "12",
+        "20 each",
+        "32x32 (12)",
+        "class1 (4)",
+        "class_order",
+        "passed over: 1",
+        "README.txt",
+    ):
         assert text in out
     assert "class0/broken.mp4: empty file" in out
     config = yaml.safe_load(out[out.index("data:\n") :])["data"]
@@ -71,6 +80,7 @@ def test_check_json(folder, capsys):
     report = json.loads(capsys.readouterr().out)
     assert report["videos"] == 12 and report["frames"] == {"min": 20, "median": 20, "max": 20}
     assert report["bad"] == [{"path": "class0/broken.mp4", "reason": "empty file"}] and report["ignored"] == 1
+    assert report["passed_over"] == [{"path": "README.txt", "reason": "a text file"}]
     assert report["classes"] == {"class0": 4, "class1": 4, "class2": 4}
 
 

@@ -28,7 +28,8 @@ def test_flat_and_class_folders(make, tmp_path):
     (flat / "labels.json").write_text("{}")
     index = build_index(flat)
     assert [e.path for e in index.entries] == ["b9.mkv", "b10.mp4"]
-    assert index.layout == "videos" and not index.classes and not index.bad and index.ignored == 2
+    assert index.layout == "videos" and not index.classes and not index.bad
+    assert dict(index.passed) == {"PROVENANCE.md": "a text file", "labels.json": "a text file"}
     assert all((e.num_frames, e.width, e.height, e.fps) == (9, 64, 48, 10) for e in index.entries)
     for name in ("run/a.mp4", "run/deeper/b.mp4", "jump/a.mp4"):
         make.video(classes / name, frames=9)
@@ -81,7 +82,7 @@ def test_split_and_domain_folders(make, tmp_path, frames):
     }
     for name in ("five/training/1", "five/train/2"):
         put(name)
-    assert all(e.split is None for e in build_index(tmp_path / "five").entries)
+    assert all(e.split == "train" for e in build_index(tmp_path / "five").entries)
 
 
 def test_folders_of_frames_directly_under_split_names(make, tmp_path):
@@ -118,7 +119,7 @@ def test_manifest(make, tmp_path):
         ("path,colour\na,b\n", "line 1: columns"),
         ("", "line 1: columns"),
         ("path\nv.png\nmissing.mp4\n", "line 3: .*missing.mp4 does not exist"),
-        ("path,split\nv.png,dev\n", "line 2: split is 'dev'"),
+        ("path,split\nv.png,late\n", "line 2: split is 'late'"),
         ("path,label\nv.png\n", "line 2: has fewer"),
         ("path\nv.png,1\n", "line 2: has more"),
         ("path\nv.png\nv.png\n", "line 3: .*line 2"),
@@ -152,7 +153,11 @@ def test_pictures_that_are_no_video(make, tmp_path):
     assert [e.kind for e in index.entries] == ["image", "image"] and index.layout == "still images"
     make.strip(tmp_path / "strips" / "s.png")
     index = build_index(tmp_path)
-    assert [e.kind for e in index.entries] == ["strip"] and len(index.bad) == 2
+    assert [e.kind for e in index.entries] == ["strip"] and not index.bad
+    assert {path: reason[:14] for path, reason in index.passed} == {
+        "a.png": "a lone picture",
+        "b.png": "a lone picture",
+    }
     make.frames(tmp_path / "photos" / "x", frames=3)
     stills = build_index(tmp_path / "photos", stills=True)
     assert [(e.kind, e.num_frames) for e in stills.entries] == [("image", 1)] * 3
@@ -163,7 +168,8 @@ def test_thumbnails_beside_videos_are_passed_over(make, tmp_path):
     for name in ("a.jpg", "b.jpg"):
         Image.new("RGB", (32, 32)).save(tmp_path / name)
     index = build_index(tmp_path)
-    assert [e.path for e in index.entries] == ["a.mp4"] and index.ignored == 2 and not index.bad
+    assert [e.path for e in index.entries] == ["a.mp4"] and not index.bad
+    assert index.passed == (("a.jpg", "a picture beside videos"), ("b.jpg", "a picture beside videos"))
 
 
 def test_missing_root_and_link_loops(make, tmp_path):

@@ -139,10 +139,13 @@ def test_other_arrays(make, tmp_path):
     coloured = rng.integers(0, 256, (3, 8, 16, 16, 3), dtype=np.uint8)
     np.save(tmp_path / "a.npy", coloured)
     np.save(tmp_path / "floats.npy", coloured.astype(np.float32))
-    np.save(tmp_path / "pictures.npy", coloured[0])
+    (tmp_path / "film").mkdir()
+    np.save(tmp_path / "film" / "one.npy", coloured[0])
     np.save(tmp_path / "labels.npy", np.arange(5))
     index = build_index(tmp_path)
-    assert [e.files for e in index.entries] == [("0",), ("1",), ("2",)] and index.ignored == 3
+    assert [e.files for e in index.entries] == [*((str(n), "nthwc") for n in range(3)), ("0", "thwc")]
+    assert [path for path, _ in index.passed] == ["floats.npy", "labels.npy"]
+    (tmp_path / "film" / "one.npy").unlink()
     data = ClipDataModule(tmp_path, num_frames=8, resolution=16, num_workers=0, batch_size=1, augment="none")
     batch = next(iter(data.train_dataloader()))
     number = int(data.videos["train"][int(batch["video"][0])].files[0])

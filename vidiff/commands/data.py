@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from vidiff.commands import _preview
+from vidiff.files import given_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the sub-verbs."""
     verbs = parser.add_subparsers(dest="action", required=True, metavar="make|check|info|prepare|preview")
     make = verbs.add_parser("make", help="render the embedded data set `shapes` to mp4 files", allow_abbrev=False)
-    make.add_argument("--out", type=Path, required=True, help="folder to make")
+    make.add_argument("--out", type=given_path, required=True, help="folder to make")
     make.add_argument("--videos", type=int, default=240, help="number of videos (of each style)")
     make.add_argument("--seed", type=int, default=0)
     make.add_argument("--frames", type=int, default=32, help="frames per video")
@@ -28,10 +29,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--styles", nargs="+", default=["plain"], help="plain night cartoon sketch; two make trainA trainB"
     )
     check = verbs.add_parser("check", help="what a folder holds, and a config that fits", allow_abbrev=False)
-    check.add_argument("dir", type=Path, metavar="DIR", help="folder, CSV manifest or single video")
+    check.add_argument("dir", type=given_path, metavar="DIR", help="folder, CSV manifest or single video")
     check.add_argument("--json", action="store_true", help="print one JSON object")
     info = verbs.add_parser("info", help="a summary with fingerprint and splits", allow_abbrev=False)
-    info.add_argument("dir", type=Path, metavar="DIR", help="folder, CSV manifest or single video")
+    info.add_argument("dir", type=given_path, metavar="DIR", help="folder, CSV manifest or single video")
     info.add_argument("--json", action="store_true", help="print one JSON object")
     info.add_argument("--split", default="{}", help='JSON, such as \'{"val": 0.2, "group_by": "class_order"}\'')
     recipe = verbs.add_parser(
@@ -42,12 +43,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         allow_abbrev=False,
     )
     recipe.add_argument("name", metavar="NAME", help="one of the recipes below")
-    recipe.add_argument("--source", type=Path, required=True, metavar="DIR", help="where the archive was unpacked")
-    recipe.add_argument("--out", type=Path, metavar="FILE.csv", help="default: manifest.csv in the source")
+    recipe.add_argument(
+        "--source", type=given_path, required=True, metavar="DIR", help="where the archive was unpacked"
+    )
+    recipe.add_argument("--out", type=given_path, metavar="FILE.csv", help="default: manifest.csv in the source")
     preview = verbs.add_parser("preview", help="clips as they are and augmented, side by side", allow_abbrev=False)
     _preview.add_arguments(preview)
     for verb in (check, info):
-        verb.add_argument("--stills", action="store_true", help="every image is a video of one frame")
+        verb.add_argument(
+            "--stills",
+            action=argparse.BooleanOptionalAction,
+            help="every image is a video of one frame (default: trainA/ trainB/ of unrelated pictures only)",
+        )
         verb.add_argument("--backend", choices=("decord", "pyav"), default="decord")
 
 
@@ -94,25 +101,45 @@ def _make(args: argparse.Namespace) -> int:
     return 0
 
 
-def _check(args: argparse.Namespace) -> int:
+def _index(args: argparse.Namespace):
+    """The index of a folder, and whether its pictures were taken for photos without being asked."""
     from vidiff.data.index import build_index
+
+    index = build_index(args.dir, args.backend, bool(args.stills))
+    # Two domains of one folder of pictures each: photos for CycleGAN, or one film each.
+    one_each = all(e.kind == "frames" for e in index.entries) and all(
+        count == 1 for count in Counter((e.split, e.domain) for e in index.entries).values()
+    )
+    if args.stills is None and index.domains == ["A", "B"] and one_each:
+        if _unrelated(index):
+            return build_index(args.dir, args.backend, stills=True), True
+    return index, False
+
+
+def _check(args: argparse.Namespace) -> int:
     from vidiff.data.layouts import ACCEPTED
 
-    index = build_index(args.dir, args.backend, args.stills)
+    index, photos = _index(args)
     if not index.entries:
         print(f"{args.dir} holds nothing that can be used.", file=sys.stderr)
         _print_bad(index.bad, sys.stderr)
-        if index.ignored:
-            print(f"{index.ignored} other file(s) were passed over.", file=sys.stderr)
+        _print_passed(index.passed, sys.stderr)
         print(f"Accepted are:\n{ACCEPTED}", file=sys.stderr)
         return 1
     config, notes = suggest_config(index, args)
-    report = summary(index, args.dir) | {"bad": [{"path": p, "reason": r} for p, r in index.bad], "notes": notes}
+    if photos:
+        notes.insert(
+            0, "the pictures of a folder look unrelated and are taken for photos; --no-stills makes them a film"
+        )
+    lists = {"bad": index.bad, "passed_over": index.passed}
+    lists = {name: [{"path": p, "reason": r} for p, r in files] for name, files in lists.items()}
+    report = summary(index, args.dir) | lists | {"notes": notes}
     if args.json:
         print(json.dumps(report | {"config": config}, indent=2))
         return 0
     _print_summary(index, report)
     _print_bad(index.bad, sys.stdout)
+    _print_passed(index.passed, sys.stdout)
     for note in notes:
         print(f"note: {note}")
     print("\nA config that fits (in data.yaml: vidiff fit --config experiments/NAME.yaml --config data.yaml):\n")
@@ -121,7 +148,6 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def _info(args: argparse.Namespace) -> int:
-    from vidiff.data.index import build_index
     from vidiff.data.splits import Split, make_splits
     from vidiff.errors import RunError, UsageError
 
@@ -131,7 +157,7 @@ def _info(args: argparse.Namespace) -> int:
         if isinstance(error, UsageError):
             raise
         raise UsageError(f"--split takes a JSON object with val, test, group_by, seed; got {args.split!r}") from None
-    index = build_index(args.dir, args.backend, args.stills)
+    index, _ = _index(args)
     if not index.entries:
         raise RunError(f"{args.dir} holds no usable video; `vidiff data check {args.dir}` says why")
     with warnings.catch_warnings(record=True) as caught:
@@ -147,6 +173,7 @@ def _info(args: argparse.Namespace) -> int:
         return 0
     _print_summary(index, report)
     print(f"unreadable   {len(index.bad)}")
+    print(f"passed over  {len(index.passed)}")
     print("splits       " + ", ".join(f"{name} {count}" for name, count in report["splits"].items()))
     print(f"fingerprint  {index.fingerprint}")
     for warning in caught:
@@ -169,7 +196,7 @@ def summary(index, root: Path) -> dict[str, Any]:
         "classes": index.class_counts,
         "domains": dict(Counter(e.domain for e in index.entries if e.domain is not None)),
         "given_splits": dict(Counter(e.split for e in index.entries if e.split is not None)),
-        "ignored": index.ignored,
+        "ignored": len(index.passed),
     }
 
 
@@ -223,33 +250,20 @@ def suggest_config(index, args: argparse.Namespace) -> tuple[dict[str, Any], lis
     copies = len(entries) - len({e.sha256 for e in entries})
     if copies:
         notes.append(f"{copies} videos are byte-identical copies of others; copies stay in one split")
-    if any(e.kind == "frames" for e in entries) and _looks_like_stills(index):
+    if not args.stills and _unrelated(index):
         notes.append("the pictures of a folder look unrelated: if they are photos and not a film, use --stills")
+    if whites := Counter(f"{e.white:g}" for e in entries if e.white is not None):
+        levels = ", ".join(f"{white} in {count} video(s)" for white, count in whites.items())
+        notes.append(f"pictures of more than 8 bits are scaled; white is {levels}")
     if pair:
         notes.append("two domains: PairDataModule is for translation; ClipDataModule takes all videos as one set")
     return {"data": {"class_path": "PairDataModule" if pair else "ClipDataModule", "init_args": config}}, notes
 
 
-def _looks_like_stills(index) -> bool:
-    """Whether neighbouring pictures differ nearly as much as distant ones, judged on one folder of frames.
+def _unrelated(index) -> bool:
+    from vidiff.data.stills import looks_like_photos
 
-    Films gave ratios of 0.01 to 0.5 (periodic motion), sorted photographs 0.78 to 0.91.
-    """
-    import numpy as np
-
-    from vidiff.data.reader import ReadError, open_reader
-
-    entry = next(e for e in index.entries if e.kind == "frames")
-    if entry.num_frames < 8:
-        return False
-    picks = np.linspace(0, entry.num_frames - 2, 8).astype(int)
-    try:
-        reader = open_reader(index.root / entry.path, "frames", files=entry.files)
-        near, after = (reader.read(picks + i, 32, 32).astype(float) for i in (0, 1))
-    except ReadError:
-        return False
-    neighbours = np.abs(near - after).mean()
-    return bool(neighbours > 0.65 * np.abs(near - np.roll(near, 3, axis=0)).mean())
+    return looks_like_photos(index.root, [(e.path, e.files) for e in index.entries if e.kind == "frames"])
 
 
 def _print_summary(index, report: dict[str, Any]) -> None:
@@ -267,8 +281,6 @@ def _print_summary(index, report: dict[str, Any]) -> None:
         print(f"domains      {len(report['domains'])}: {_counts(report['domains'])}")
     if report["given_splits"]:
         print(f"given splits {_counts(report['given_splits'])}")
-    if report["ignored"]:
-        print(f"passed over  {report['ignored']} other file(s)")
 
 
 def _counts(counts: dict[str, int], most: int = 6) -> str:
@@ -283,6 +295,18 @@ def _print_bad(bad, stream) -> None:
         print(f"  {path}: {reason}", file=stream)
     if len(bad) > 50:
         print(f"  ... and {len(bad) - 50} more", file=stream)
+
+
+def _print_passed(passed, stream) -> None:
+    """What was passed over, by reason, with the first names."""
+    reasons: dict[str, list[str]] = {}
+    for path, reason in passed:
+        reasons.setdefault(reason, []).append(path)
+    if passed:
+        print(f"passed over: {len(passed)}", file=stream)
+    for reason, paths in reasons.items():
+        more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
+        print(f"  {len(paths)}: {reason} ({', '.join(paths[:3])}{more})", file=stream)
 
 
 def _yaml(config: dict[str, Any]) -> str:

@@ -23,6 +23,7 @@ from vidiff.data.loader import ClipLoader, ClipPass
 from vidiff.data.reader import RESIZE_RULE
 from vidiff.data.sampling import clip_span
 from vidiff.data.splits import Split, make_splits
+from vidiff.data.stills import looks_like_photos
 from vidiff.errors import RunError, UsageError
 
 EMBEDDED_VIDEOS = 240
@@ -33,7 +34,7 @@ class ClipDataModule(LightningDataModule):
 
     Args:
         root: folder of videos, of folders of frames or of strips, or a CSV manifest (`vidiff data check DIR` says what
-            is recognised). None: the embedded set, rendered to `data/shapes` on first use.
+            is recognised); `~` is the home folder. None: the embedded set, rendered to `data/shapes` on first use.
         num_frames: frames T of a clip.
         resolution: height and width of a clip in pixels.
         frame_stride: distance between the frames of a clip in the video.
@@ -97,7 +98,11 @@ class ClipDataModule(LightningDataModule):
             raise UsageError(
                 f"cache must be none, ram or disk, its limit not negative, got {cache!r}, {cache_limit_gb}"
             )
-        self.root = Path(root) if root is not None else self.embedded_root
+        if root is not None and not str(root).strip():
+            raise UsageError(
+                "data.root is empty (an unset variable?): name a folder, or leave it out for the embedded set"
+            )
+        self.root = Path(root).expanduser() if root is not None else self.embedded_root
         self.embedded = root is None
         self.num_frames, self.resolution, self.frame_stride = num_frames, resolution, frame_stride
         self.channels, self.batch_size, self.seed = channels, batch_size, seed
@@ -114,7 +119,14 @@ class ClipDataModule(LightningDataModule):
     def prepare_data(self) -> None:
         """Render the embedded set if it is asked for, and measure the files once for all processes."""
         self._ensure_root()
-        build_index(self.root, self.backend, self.stills)
+        index = build_index(self.root, self.backend, self.stills)
+        films = [(e.path, e.files) for e in index.entries if e.kind == "frames"]
+        if looks_like_photos(index.root, films):
+            warnings.warn(
+                f"{self.root}: the pictures of a folder look unrelated; if they are photos and not a film, set "
+                "data.stills: true and num_frames: 1",
+                stacklevel=2,
+            )
 
     def setup(self, stage: str | None = None) -> None:
         """Index the videos and divide them; every process finds the same."""

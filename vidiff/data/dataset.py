@@ -27,7 +27,7 @@ from vidiff.data.shapes import rendered_here, sprite_speed
 from vidiff.errors import RunError, UsageError
 
 ATTEMPTS = 10  # clips tried for one slot before giving up
-DECODED_VERSION = 1  # of the frames in the cache: raise it whenever decoding or resizing gives other pixels
+DECODED_VERSION = 2  # of the frames in the cache: raise it whenever decoding or resizing gives other pixels
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # BT.601
 
 
@@ -157,7 +157,7 @@ class ClipDataset(Dataset):
             ReadError: naming the video, whichever of its files is at fault.
         """
         entry, path = self.entries[video], self.path(video)
-        reader = open_reader(path, entry.kind, self.backend, entry.files)
+        reader = open_reader(path, entry.kind, self.backend, entry.files, entry.white)
         size = (entry.width, entry.height)
         if self.late.get(video, 0) >= 2:  # once may be the machine's fault
             raise ReadError(path, "took too long twice")
@@ -178,7 +178,7 @@ class ClipDataset(Dataset):
         """How the cache knows a video: by its content and by all that decides on the pixels."""
         e = self.entries[video]
         decoding = (DECODED_VERSION, RESIZE_RULE[e.kind], self.backend, self.resolution, self.fit, self.channels)
-        what = (e.sha256, e.kind, e.num_frames, e.width, e.height, decoding, _libraries())
+        what = (e.sha256, e.kind, e.num_frames, e.width, e.height, e.white, decoding, _libraries())
         key = hashlib.sha256(repr(what).encode()).hexdigest()[:40]
         return Video(key, (self.channels, e.num_frames, self.resolution, self.resolution))
 

@@ -12,15 +12,16 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from vidiff.data.images import natural
 from vidiff.data.layouts import Item, discover
+from vidiff.data.pictures import peak, white_levels
 from vidiff.data.reader import ReadError, open_reader
 
-CACHE_VERSION = 1  # raise it when a measurement changes meaning
+CACHE_VERSION = 2  # raise it when a measurement changes meaning
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Entry:
 
     Args:
         path: relative to the root of the index, with forward slashes.
-        kind: `video | strip | frames | image | array`.
+        kind: `video | strip | frames | image | animation | array`.
         num_frames: frames that can be decoded.
         fps: frames per second; None where the source has none (images).
         width, height: size as displayed, in pixels.
@@ -38,7 +39,8 @@ class Entry:
         group: group of a manifest; videos of a group stay in one split.
         domain: `A | B` in a two-domain root, else the class.
         sha256: of the content (of a folder of frames: over its names and contents).
-        files: names of the frames of a folder; the number of the video in an array.
+        files: names of the frames of a folder; the number of the video in an array, and the order of its axes.
+        white: the value that stands for white, in pictures of more than 8 bits; None elsewhere.
     """
 
     path: str
@@ -53,6 +55,7 @@ class Entry:
     domain: str | None
     sha256: str
     files: tuple[str, ...] = ()
+    white: float | None = None
 
 
 @dataclass(frozen=True)
@@ -64,14 +67,14 @@ class Index:
         layout: in words.
         entries: usable videos, in natural order of their paths.
         bad: (path, reason) of what claims to be media and cannot be used.
-        ignored: number of other files.
+        passed: (path, reason) of everything else that is not used.
     """
 
     root: Path
     layout: str
     entries: tuple[Entry, ...]
     bad: tuple[tuple[str, str], ...]
-    ignored: int = 0
+    passed: tuple[tuple[str, str], ...] = ()
 
     @property
     def classes(self) -> list[str]:
@@ -120,22 +123,38 @@ def build_index(root: Path | str, backend: str = "decord", stills: bool = False,
         try:
             sha = cache.sha256(item)
             size = cache.measured(f"{sha}:{item.kind}:{backend}", lambda: _measure(found.root, item, backend))
+            top = None
+            if item.deep:
+                top = cache.measured(f"{sha}:{item.kind}:peak", lambda: _peak(found.root, item))["peak"]
         except ReadError as error:
             return item.path, error.reason
         except OSError as error:
             return item.path, f"cannot be opened ({error.strerror or error})"
         known = dict(label=item.label, split=item.split, group=item.group, domain=item.domain)
-        return Entry(item.path, item.kind, **size, **known, sha256=sha, files=item.files)
+        return Entry(item.path, item.kind, **size, **known, sha256=sha, files=item.files, white=top)
 
     results = in_threads(measure, found.items, "measuring videos", progress)
     cache.save()
-    entries = tuple(r for r in results if isinstance(r, Entry))
+    entries = _with_white_levels([r for r in results if isinstance(r, Entry)])
     bad = found.bad + [r for r in results if not isinstance(r, Entry)]
-    return Index(found.root, found.layout, entries, tuple(sorted(bad, key=lambda b: natural(b[0]))), found.ignored)
+    bad, passed = (tuple(sorted(files, key=lambda f: natural(f[0]))) for files in (bad, found.passed))
+    return Index(found.root, found.layout, entries, bad, passed)
 
 
 def _measure(root: Path, item: Item, backend: str) -> dict[str, Any]:
     return asdict(open_reader(root / item.path, item.kind, backend, item.files).measure())
+
+
+def _peak(root: Path, item: Item) -> dict[str, float]:
+    """The largest value in the pictures of an item, as it is kept in the cache."""
+    return {"peak": peak([root / item.path / name for name in item.files] or [root / item.path])}
+
+
+def _with_white_levels(entries: list[Entry]) -> tuple[Entry, ...]:
+    """The entries with the white level of the set in the place of their own peaks."""
+    deep = [e.white for e in entries if e.white is not None]
+    levels = iter(white_levels(deep))
+    return tuple(e if e.white is None else replace(e, white=next(levels)) for e in entries)
 
 
 def in_threads(task: Callable, items: Sequence, title: str, progress: bool = True) -> list:
@@ -186,7 +205,7 @@ class _Cache:
 
     def sha256(self, item: Item) -> str:
         if item.kind == "array":
-            return hashlib.sha256(f"{self._file(item.path)}\0{item.files[0]}".encode()).hexdigest()
+            return hashlib.sha256("\0".join((self._file(item.path), *item.files)).encode()).hexdigest()
         if item.kind != "frames":
             return self._file(item.path)
         digest = hashlib.sha256()
@@ -212,7 +231,7 @@ class _Cache:
     def measured(self, key: str, measure: Callable[[], dict]) -> dict:
         shard = self._shard(key[:2])
         known = shard.get(key)
-        if isinstance(known, dict) and known.keys() == {"num_frames", "fps", "width", "height"}:
+        if isinstance(known, dict) and known.keys() in ({"num_frames", "fps", "width", "height"}, {"peak"}):
             return known
         shard[key] = measure()
         self.touched.add(key[:2])

@@ -13,7 +13,7 @@ import numpy as np
 
 from vidiff.data.images import ReadError
 from vidiff.data.pyav import Info, PyAVReader, Reader, _check_indices
-from vidiff.data.stills import ArrayReader, FramesReader, ImageReader, StripReader
+from vidiff.data.stills import AnimationReader, ArrayReader, FramesReader, ImageReader, StripReader
 from vidiff.errors import UsageError
 
 # How a source is brought to the training resolution; part of every protocol record.
@@ -22,6 +22,7 @@ RESIZE_RULE = {
     "frames": "Pillow bilinear (antialiased)",
     "strip": "Pillow bilinear (antialiased)",
     "image": "Pillow bilinear (antialiased)",
+    "animation": "Pillow bilinear (antialiased)",
     "array": "Pillow bilinear (antialiased)",
 }
 BACKENDS = ("decord", "pyav")
@@ -107,26 +108,34 @@ class DecordReader(Reader):
 
 
 def open_reader(
-    path: Path | str, kind: str = "video", backend: str = "decord", files: Sequence[str] | None = None
+    path: Path | str,
+    kind: str = "video",
+    backend: str = "decord",
+    files: Sequence[str] | None = None,
+    white: float | None = None,
 ) -> Reader:
     """The reader for a source.
 
     Args:
         path: file or folder.
-        kind: `video | strip | frames | image | array`, as the index found it from the content.
+        kind: `video | strip | frames | image | animation | array`, as the index found it from the content.
         backend: `decord | pyav`, for kind `video`.
-        files: names of the images of a folder of frames, in order; the number of the video in an array.
+        files: names of the images of a folder of frames, in order; the number of the video in an array, and the
+            order of its axes.
+        white: the value that stands for white in pictures of more than 8 bits.
     """
     if backend not in BACKENDS:
         raise UsageError(f"backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
     if kind == "frames":
-        return FramesReader(path, files)
+        return FramesReader(path, files, white)
     if kind == "strip":
-        return StripReader(path)
+        return StripReader(path, white)
     if kind == "image":
-        return ImageReader(path)
+        return ImageReader(path, white)
+    if kind == "animation":
+        return AnimationReader(path, white)
     if kind == "array":
-        return ArrayReader(path, int(files[0]))
+        return ArrayReader(path, int(files[0]), *files[1:])
     return PyAVReader(path) if backend == "pyav" else DecordReader(path)
 
 

@@ -15,12 +15,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vidiff.data.images import MEDIA_SUFFIXES, array_layout, list_images, natural
-from vidiff.data.layouts import COLUMNS, discover
+from vidiff.data.arrays import open_videos
+from vidiff.data.images import VIDEO_SUFFIXES, ReadError, list_images, natural
+from vidiff.data.layouts import discover
+from vidiff.data.manifest import COLUMNS
 from vidiff.errors import UsageError
 
 DEPTH = 4  # folders below --source that are looked into for the archive's own folders
-VIDEOS = MEDIA_SUFFIXES - set(".jpg .jpeg .png .bmp .webp .tif .tiff".split())
 KTH_PERSONS = {
     "train": {11, 12, 13, 14, 15, 16, 17, 18},
     "val": {1, 4, 19, 20, 21, 23, 24, 25},
@@ -125,10 +126,11 @@ def moving_mnist(source: Path) -> Prepared:
     mnist_test_seq.npy: uint8 (20 frames, 10000 videos, 64, 64), read in place. No labels, no official split.
     """
     path = _find(source, "mnist_test_seq.npy")
-    layout = array_layout(path)
-    if layout is None:
-        raise UsageError(f"{path}: not an array uint8 (frames, videos, height, width)")
-    return Prepared([Row(path)], [f"the file holds {layout[0]} videos of {layout[1]} frames"])
+    try:
+        videos = open_videos(path)
+    except ReadError as error:
+        raise UsageError(f"{path}: {error.reason}") from None
+    return Prepared([Row(path)], [f"the file holds {videos.shape[0]} videos of {videos.shape[1]} frames"])
 
 
 def faceforensics(source: Path) -> Prepared:
@@ -174,7 +176,7 @@ def taichi(source: Path) -> Prepared:
     for split in ("train", "test"):
         for folder in _folders(source, split):
             for path in sorted(folder.iterdir(), key=lambda p: natural(p.name)):
-                usable = len(list_images(path)) > 1 if path.is_dir() else path.suffix.lower() in VIDEOS
+                usable = len(list_images(path)) > 1 if path.is_dir() else path.suffix.lower() in VIDEO_SUFFIXES
                 if "#" in path.name and usable:
                     rows.append(Row(path, split=split, group=path.name.split("#")[0]))
     return Prepared(rows)
@@ -194,7 +196,7 @@ def ab(source: Path) -> Prepared:
     found = discover(top, stills)
     rows = [Row(top / i.path, split=i.split, domain=i.domain) for i in found.items if i.domain in ("A", "B")]
     notes = ["photos are videos of one frame: set num_frames: 1"] if stills else []
-    return Prepared(rows, notes + [f"{path}: {reason}, left out" for path, reason in found.bad[:5]])
+    return Prepared(rows, notes + [f"{path}: {reason}, left out" for path, reason in [*found.bad, *found.passed][:5]])
 
 
 RECIPES: dict[str, Callable[[Path], Prepared]] = {
@@ -245,14 +247,14 @@ def _csv(rows: list[Row], folder: Path) -> str:
 
 def _write(out: Path, text: str) -> None:
     if out.exists():
-        if out.read_bytes() == text.encode():
+        if out.read_bytes() == text.encode(errors="surrogateescape"):
             return
         raise UsageError(f"{out} exists and says something else; remove it, or choose another --out")
     temporary = None
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(prefix=".manifest-", dir=out.parent)
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+        with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
             file.write(text)
         os.chmod(temporary, 0o644)
         os.replace(temporary, out)
@@ -283,7 +285,7 @@ def _folders(source: Path, name: str) -> list[Path]:
 
 def _videos(folder: Path, pattern: re.Pattern | None = None) -> Iterator[Path]:
     """Video files below a folder whose stem matches, in natural order of their paths."""
-    paths = (p for p in folder.rglob("*") if p.suffix.lower() in VIDEOS and p.name[0] != ".")
+    paths = (p for p in folder.rglob("*") if p.suffix.lower() in VIDEO_SUFFIXES and p.name[0] != ".")
     for path in sorted(paths, key=lambda p: natural(p.as_posix())):
         if (pattern is None or pattern.fullmatch(path.stem)) and path.is_file():
             yield path
