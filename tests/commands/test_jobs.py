@@ -37,7 +37,7 @@ def test_every_video_of_a_folder_is_known_by_its_content(tmp_path):
     frames(source / "v1.2")
     (source / "notes.txt").write_text("no video")
     (source / "cut.mp4").write_bytes((source / "a.mp4").read_bytes()[:300])
-    done, failed, _ = run(source, tmp_path / "out")
+    done, failed, said = run(source, tmp_path / "out")
     assert done == {
         "a.mp4.mp4": 10,
         "a.mkv.mp4": 10,
@@ -47,6 +47,7 @@ def test_every_video_of_a_folder_is_known_by_its_content(tmp_path):
         "v1.2.mp4": 6,
     }
     assert len(failed) == 1 and "cut.mp4" in failed[0]
+    assert any("notes.txt: passed over" in line for line in said) and any("8 frames a second" in line for line in said)
 
 
 def test_outputs_are_no_inputs(tmp_path):

@@ -31,7 +31,7 @@ class Job:
         """
         if self.entry is None or self.entry.kind == "video":
             return remux(self.source, self.target, change, say)
-        reader = open_reader(self.source, self.entry.kind, "pyav", self.entry.files)
+        reader = open_reader(self.source, self.entry.kind, "pyav", self.entry.files, self.entry.white)
         return record(reader, self.target, change)
 
     @property
@@ -70,9 +70,8 @@ def find_jobs(source: Path, target: Path, say: Callable[[str], None]) -> tuple[l
         raise UsageError(f"--output {target} is the input folder: name another, it may lie inside")
     index = build_index(source, "pyav")
     failed = [f"{index.root / path}: {reason}" for path, reason in index.bad]
-    passed = getattr(index, "passed", ())
-    for reason, count in Counter(reason for _, reason in passed).items():
-        first = next(path for path, why in passed if why == reason)
+    for reason, count in Counter(reason for _, reason in index.passed).items():
+        first = next(path for path, why in index.passed if why == reason)
         say(f"{index.root / first}{f' and {count - 1} more' * (count > 1)}: passed over ({reason})")
     videos = _not_own(index, target, say)
     if not videos:
