@@ -2,85 +2,160 @@
 
 from __future__ import annotations
 
-import importlib
+import zipfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from vidiff.errors import RunError, UsageError
-from vidiff.models._record import CHECKPOINT_SCHEMA
+from vidiff.models._record import checksum, record_of
+from vidiff.models._trust import Budget, build, check_name, check_names, look_up
 from vidiff.models.base import AdversarialModule
 from vidiff.nn.translation import GRID
 
+LARGEST = 1_000_000  # values in a checkpoint, however they are nested
+WEIGHTS = ("state_dict", "optimizer_states")  # where every number has to be finite
+
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """The raw content of a checkpoint: plain tensors and Python scalars, read with `weights_only=True`.
+    """The raw content of a checkpoint: plain tensors and Python values, whole, finite, and as they were written.
+
+    Read with `weights_only=True`. The file's own checksums find flipped bits of any part of it, the record's those of
+    a network that was changed after training (older files have none).
 
     Raises:
-        UsageError: no such file. RunError: not a checkpoint of vidiff, or of a newer version.
+        UsageError: no such file. RunError: not a checkpoint of vidiff, of a newer version, or a damaged one.
     """
     path = Path(path)
-    if not path.is_file():
+    if path.is_dir():
+        raise UsageError(f"checkpoint {path} is a folder: {_inside(path)}")
+    if not path.exists():
         raise UsageError(f"checkpoint {path} does not exist")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = _load(path)
+    except RunError as error:
+        raise RunError(f"{path} is not a readable checkpoint: {error}") from error
     except Exception as error:
-        raise RunError(f"{path} is not a readable checkpoint: {str(error).splitlines()[0]}") from error
-    record = content.get("vidiff") if isinstance(content, dict) else None
-    if record is None:
-        raise RunError(f"{path} was not written by vidiff: it holds no `vidiff` record")
-    if record["schema"] > CHECKPOINT_SCHEMA:
-        raise RunError(f"{path} was written by vidiff {record['version']}; this version cannot read it")
+        reason = "it holds more than plain values" if "weights_only" in str(error) else first_line(error)
+        raise RunError(f"{path} is not a readable checkpoint: {reason}") from error
+    try:
+        record, state = record_of(content), content.get("state_dict")
+        if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+            raise RunError("it holds no weights: `state_dict` is missing, or no dict of tensors")
+        if type(content.get("global_step")) is not int or content["global_step"] < 0:
+            raise RunError("it is damaged: `global_step` is no step")
+        for name, tensor in _tensors({k: content[k] for k in WEIGHTS if k in content}):
+            if tensor.is_floating_point() and not tensor.isfinite().all():
+                raise RunError(f"{name} is not finite (NaN or infinite numbers): the training had diverged")
+        if record.get("checksum") not in (None, checksum(state)):
+            raise RunError("its weights are not those that were written: their checksum is another one")
+    except RunError as error:
+        raise RunError(f"{path} cannot be used: {error}") from error
     return content
 
 
-def load_model(path: str | Path, device: str = "cpu", **overrides: Any) -> AdversarialModule:
+def first_line(error: Exception) -> str:
+    """The kind and the first line of an error that nobody foresaw."""
+    return f"{type(error).__name__}: {(str(error).strip() or 'without a message').splitlines()[0]}"
+
+
+def _inside(folder: Path) -> str:
+    """Which checkpoint of a folder to take."""
+    found = [p for name in ("best.ckpt", "last.ckpt") for p in (folder / name, folder / "checkpoints" / name)]
+    found = [p for p in found if p.is_file()] or sorted(folder.rglob("*.ckpt"))[:3]
+    return f"take {' or '.join(map(str, found))}" if found else "and holds no checkpoint"
+
+
+def _load(path: Path) -> dict[str, Any]:
+    size = path.stat().st_size
+    if not size:
+        raise RunError("it is empty")
+    if not zipfile.is_zipfile(path):
+        raise RunError("it was cut off, or never was one")
+    with zipfile.ZipFile(path) as archive:
+        parts = archive.infolist()
+        # torch compresses nothing: what would unfold to more than the file is no checkpoint.
+        if sum(p.file_size for p in parts) > size or any(p.compress_type != zipfile.ZIP_STORED for p in parts):
+            raise RunError("it is a compressed archive")
+        if damaged := archive.testzip():
+            raise RunError(f"it is damaged: the checksum of its part {damaged} is wrong")
+    content = torch.load(path, map_location="cpu", weights_only=True)
+    if not isinstance(content, dict):
+        raise RunError(f"it holds a {type(content).__name__}, not a checkpoint")
+    for name, tensor in _tensors(content):
+        plain = type(tensor) in (Tensor, torch.nn.Parameter) and tensor.layout is torch.strided
+        if not plain or tensor.is_meta or tensor.is_quantized or tensor.nbytes > tensor.untyped_storage().nbytes():
+            raise RunError(f"{name} is no plain tensor")
+    return content
+
+
+def _tensors(content: Any) -> Iterator[tuple[str, Tensor]]:
+    """(name, tensor) of all tensors in nested dicts, lists and tuples."""
+    queue, seen = [("", content)], 0
+    while queue:
+        name, value = queue.pop()
+        seen += 1
+        if seen > LARGEST:
+            raise RunError("it nests too much")
+        if isinstance(value, Tensor):
+            yield name, value
+        elif isinstance(value, dict | list | tuple):
+            items = value.items() if isinstance(value, dict) else enumerate(value)
+            queue += [(f"{name}.{key}" if name else str(key), v) for key, v in items]
+
+
+def load_model(path: str | Path, device: str = "cpu", trust: Sequence[str] = (), **overrides: Any) -> AdversarialModule:
     """The model of a checkpoint, in eval mode, ready for `model.sample(n)`.
+
+    A checkpoint is data: what it may name is a closed set, see `vidiff.models._trust`.
 
     Args:
         path: a `.ckpt` of a run.
         device: where to put it.
+        trust: modules of your own whose classes the checkpoint may name, e.g. `("my_models",)`.
         overrides: constructor arguments that the file could not store (network factories made in Python).
 
     Raises:
-        UsageError, RunError: see `read_checkpoint`; or the class is not an `AdversarialModule`.
+        UsageError, RunError: see `read_checkpoint`; or the file names what it may not, or does not fit together.
 
     >>> model = vidiff.load_model("runs/dcgan/.../checkpoints/best.ckpt")   # doctest: +SKIP
     >>> model.sample(4, seed=1).shape                                       # doctest: +SKIP
     torch.Size([4, 3, 16, 32, 32])
     """
     content = read_checkpoint(path)
-    record = content["vidiff"]
-    module_name, _, class_name = record["class_path"].rpartition(".")
+    record, state = content["vidiff"], content["state_dict"]
     try:
-        cls = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError) as error:
-        raise RunError(f"{path} holds a {record['class_path']}, which cannot be imported: {error}") from error
-    if not (isinstance(cls, type) and issubclass(cls, AdversarialModule)):
-        raise RunError(f"{path} names {record['class_path']}, which is no AdversarialModule")
-    if missing := [k for k in record["not_stored"] if k not in overrides]:
-        raise UsageError(f"{path} was trained with {', '.join(missing)} given in Python: pass the same to load_model")
-    arguments = {**record["init_args"], **overrides}
-    model = _instantiate(cls, arguments)
-    model.load_state_dict(content["state_dict"])
+        check_name(record["class_path"], trust)
+        check_names(record["init_args"], trust)
+        cls = look_up(record["class_path"], trust)
+        if not (isinstance(cls, type) and issubclass(cls, AdversarialModule)):
+            raise RunError(f"{record['class_path']} is no AdversarialModule")
+        if missing := [k for k in record["not_stored"] if k not in overrides]:
+            raise UsageError(f"it was trained with {', '.join(missing)} given in Python: pass the same to load_model")
+        with Budget(4 * sum(v.numel() for v in state.values()) + 2**26, 200 * len(state) + 20_000):
+            model = build(cls, {**record["init_args"], **overrides}, trust)
+        _check_same(model.state_dict(), state)
+        model.load_state_dict(state)
+    except (UsageError, RunError) as error:
+        raise type(error)(f"{path} cannot be used: {error}") from error
+    except Exception as error:
+        raise RunError(f"{path} cannot be used: its record does not make a model ({first_line(error)})") from error
     model.data_record = record["data"]
+    if record.get("statistics") == "measured":
+        model.generator_ema.stale = False
     return model.to(device).eval().requires_grad_(False)
 
 
-def _instantiate(cls: type[AdversarialModule], arguments: dict[str, Any]) -> AdversarialModule:
-    """Build `cls`; arguments that came from a YAML as `class_path` dicts are resolved by the signature's types."""
-    if not any(isinstance(v, dict | list) for v in arguments.values()):
-        return cls(**arguments)
-    from jsonargparse import ArgumentParser
-
-    live = {k: v for k, v in arguments.items() if callable(v) or isinstance(v, nn.Module)}
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(cls, "model", skip=set(live), instantiate=False)
-    config = parser.parse_object({"model": {k: v for k, v in arguments.items() if k not in live}})
-    return cls(**parser.instantiate(config).model, **live)
+def _check_same(mine: dict[str, Tensor], stored: dict[str, Tensor]) -> None:
+    shapes = [{k: tuple(v.shape) for k, v in state.items()} for state in (mine, stored)]
+    for name in [*mine, *stored]:
+        if shapes[0].get(name) != shapes[1].get(name):
+            have = [s.get(name, "missing") for s in shapes]
+            raise RunError(f"its weights are not those of its record: {name} is {have[1]}, {have[0]} is expected")
 
 
 def find_domains(model: AdversarialModule, direction: str | None = None, target: str | None = None) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""`checkpoints/last.ckpt` and `checkpoints/best.ckpt`, written through a temporary name."""
+"""`checkpoints/last.ckpt` and `checkpoints/best.ckpt`, written through a temporary name and checked when read."""
 
 from __future__ import annotations
 
@@ -7,11 +7,56 @@ import os
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from vidiff.callbacks.run import Run
-from vidiff.errors import UsageError, doing
+from vidiff.checkpoint import read_checkpoint
+from vidiff.errors import RunError, UsageError
+
+
+class CheckpointFiles(TorchCheckpointIO):
+    """How a trainer writes and reads checkpoints: whole or not at all, and with the one reader that checks them.
+
+    Args:
+        run: is told which checkpoint it continues from.
+    """
+
+    def __init__(self, run: Run):
+        self.run = run
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        path = Path(path)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            torch.save(checkpoint, temporary)
+            os.replace(temporary, path)
+        except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
+            reason = getattr(error, "strerror", None) or "is the disk full?"
+            raise RunError(f"{path} cannot be written: {reason}") from error
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def load_checkpoint(self, path: str | Path, map_location: Any = None, weights_only: Any = None) -> dict[str, Any]:
+        try:
+            content = read_checkpoint(path)
+        except RunError as error:
+            raise RunError(f"{error}{_other(Path(path))}") from error
+        self.run.restoring = str(path)
+        return content
+
+
+def _other(path: Path) -> str:
+    """The way out where one of a run's two checkpoints is damaged: the other one."""
+    other = path.with_name("best.ckpt" if path.name == "last.ckpt" else "last.ckpt")
+    try:
+        step = read_checkpoint(other)["global_step"]
+    except (ValueError, RuntimeError):
+        return ""
+    return f". {other}, of step {step}, is whole: continue with --ckpt_path {other}"
 
 
 class Checkpoints(Checkpoint):
@@ -33,21 +78,12 @@ class Checkpoints(Checkpoint):
         return {"best": self.best}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.best = state_dict["best"]
+        self.best = float(state_dict["best"])
 
     def save(self, trainer: Trainer, name: str) -> Path:
         """Write one checkpoint; a collective call, every process takes part."""
         path = self.run.checkpoints / name
-        temporary = path.with_name(f".{name}.tmp")
-        with doing(f"saving {path}"):
-            try:
-                trainer.save_checkpoint(temporary)
-                if trainer.is_global_zero:
-                    os.replace(temporary, path)
-            except OSError:
-                temporary.unlink(missing_ok=True)
-                raise
-        trainer.strategy.barrier()
+        trainer.save_checkpoint(path)  # waits for all
         return path
 
     def offer(self, trainer: Trainer, score: float) -> None:

@@ -27,11 +27,13 @@ class Run:
         dir: the folder; `config.yaml`, `metrics.csv`, `timing.csv`, `checkpoints/`, `samples/`, `report.json`.
         resumed: True when training continues in a folder that already holds a run.
         config: the fully resolved configuration as YAML text.
+        restoring: the checkpoint whose states are being restored just now.
     """
 
     dir: Path
     resumed: bool = False
     config: str = ""
+    restoring: str = ""
 
     @property
     def checkpoints(self) -> Path:

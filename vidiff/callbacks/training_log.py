@@ -41,7 +41,7 @@ class Spent(Callback):
         return {"cpu_s": self.total(), "clips": self.clips}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.cpu_s, self.clips = state_dict["cpu_s"], state_dict["clips"]
+        self.cpu_s, self.clips = float(state_dict["cpu_s"]), int(state_dict["clips"])
 
     def total(self) -> float:
         return self.cpu_s + (cpu_seconds() - self._since if self._since is not None else 0.0)

@@ -26,10 +26,10 @@ def constructor_arguments(module: nn.Module) -> dict[str, Any]:
     return {k: v for k, v in found.items() if is_plain(v) or not any(v is d for d in defaults)}
 
 
-def is_plain(value: Any) -> bool:
-    """Whether a value is made of what `torch.load(weights_only=True)` accepts and YAML can say."""
+def is_plain(value: Any, depth: int = 32) -> bool:
+    """Whether a value is made of what `torch.load(weights_only=True)` accepts and YAML can say, `depth` levels deep."""
     if isinstance(value, dict):
-        return all(isinstance(k, str) and is_plain(v) for k, v in value.items())
+        return depth > 0 and all(isinstance(k, str) and is_plain(v, depth - 1) for k, v in value.items())
     if isinstance(value, list | tuple):
-        return all(is_plain(v) for v in value)
+        return depth > 0 and all(is_plain(v, depth - 1) for v in value)
     return value is None or type(value) in (bool, int, float, str)

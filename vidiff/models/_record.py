@@ -2,17 +2,55 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from vidiff import __version__
-from vidiff.errors import UsageError
+from vidiff.errors import RunError, UsageError
 from vidiff.models._arguments import is_plain
 from vidiff.parallel import rank
 
 CHECKPOINT_SCHEMA = 1
+FIELDS = {
+    "schema": int, "version": str, "class_path": str, "init_args": dict, "not_stored": list, "batches_seen": int,
+    "data": dict,
+}  # fmt: skip
+
+
+def record_of(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """The `vidiff` record of a checkpoint, every field of its type and nothing in it but plain values.
+
+    Raises:
+        RunError: there is none, it is of a newer version, or it is not what vidiff writes.
+    """
+    record = checkpoint.get("vidiff")
+    if not isinstance(record, dict):
+        raise RunError("it was not written by vidiff: it holds no `vidiff` record")
+    if type(record.get("schema")) is int and record["schema"] > CHECKPOINT_SCHEMA:
+        raise RunError(f"it was written by vidiff {record.get('version')}; this version cannot read it")
+    for name, kind in FIELDS.items():
+        if type(record.get(name)) is not kind:
+            found = f"is a {type(record[name]).__name__}" if name in record else "is missing"
+            raise RunError(f"its record is damaged: {name} {found}, a {kind.__name__} is expected")
+    if not is_plain(record) or not isinstance(record.get("strategies", {}), dict):
+        raise RunError("its record is damaged: it holds more than plain values, or nests them too deeply")
+    if record["batches_seen"] < 0 or not all(isinstance(name, str) for name in record["not_stored"]):
+        raise RunError("its record is damaged: batches_seen is negative, or not_stored holds no names")
+    return record
+
+
+def checksum(state: dict[str, Tensor]) -> str:
+    """A hash of names, precisions, shapes and values."""
+    total = hashlib.blake2b(digest_size=16)
+    for name in sorted(state):
+        tensor = state[name].detach().cpu().contiguous()
+        total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        total.update(memoryview(tensor.reshape(-1).view(torch.uint8).numpy()))
+    return total.hexdigest()
 
 
 class Record:
@@ -25,7 +63,9 @@ class Record:
         arguments = {k: v for k, v in self._arguments.items() if is_plain(v)}
         left_out = sorted(set(self._arguments) - set(arguments))
         config = (self.config or {}).get("init_args", {})
-        arguments.update({k: config[k] for k in left_out if k in config})
+        arguments.update({k: config[k] for k in left_out if is_plain(config.get(k, self))})
+        # The average's BatchNorm statistics are measured now: whoever samples from the file need not.
+        self.averaged_generator()
         checkpoint["vidiff"] = {
             "schema": CHECKPOINT_SCHEMA,
             "version": __version__,
@@ -36,13 +76,12 @@ class Record:
             "strategies": self._strategy_state(),
             "total_steps": self.lr_schedule.total_steps,  # where the rates end, if it was the trainer that said it
             "data": self.data_record,
+            "statistics": "measured",
+            "checksum": checksum(checkpoint["state_dict"]),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        record = checkpoint.get("vidiff")
-        if record is None:
-            raise UsageError("this checkpoint was not written by vidiff: it holds no `vidiff` record")
-        cls = type(self)
+        record, cls = record_of(checkpoint), type(self)
         if record["class_path"] != f"{cls.__module__}.{cls.__qualname__}":
             raise UsageError(
                 f"the checkpoint holds a {record['class_path']}, but the configuration asks for "
