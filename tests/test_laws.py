@@ -15,7 +15,7 @@ import vidiff
 PACKAGE = Path(vidiff.__file__).parent
 LEVEL = {
     **dict.fromkeys(["__init__", "errors", "clip", "files", "keyed"], 0),
-    **{"pretrained": 0.25, "flow": 0.5},  # used by several packages of the level above
+    **{"watch": 0.25, "pretrained": 0.25, "flow": 0.5},  # used by several packages of the level above
     **dict.fromkeys(["losses", "penalties", "optim", "ema", "parallel", "media", "nn", "augment", "metrics"], 1),
     **dict.fromkeys(["models", "data"], 2),
     **dict.fromkeys(["callbacks", "bench", "checkpoint"], 3),

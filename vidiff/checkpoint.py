@@ -150,6 +150,18 @@ def load_model(path: str | Path, device: str = "cpu", trust: Sequence[str] = (),
     return model.to(device).eval().requires_grad_(False)
 
 
+def named_modules(model: AdversarialModule) -> list[str]:
+    """The modules of a model's class and of the classes that its configuration names."""
+    found, queue = {type(model).__module__}, [model.config]
+    while queue:
+        value = queue.pop()
+        if isinstance(value, dict):
+            found |= {value["class_path"].rpartition(".")[0]} if isinstance(value.get("class_path"), str) else set()
+            value = list(value.values())
+        queue += value if isinstance(value, list | tuple) else []
+    return sorted(found - {""})
+
+
 def _check_same(mine: dict[str, Tensor], stored: dict[str, Tensor]) -> None:
     shapes = [{k: tuple(v.shape) for k, v in state.items()} for state in (mine, stored)]
     for name in [*mine, *stored]:
@@ -192,13 +204,21 @@ class CheckpointTranslation:
         ckpt: a checkpoint of a model that translates.
         direction, target: see `find_domains`.
         device: where it runs; None: where the first clips are.
+        trust: see `load_model`.
 
     Raises:
         UsageError, RunError: see `load_model` and `find_domains`.
     """
 
-    def __init__(self, ckpt: str, direction: str | None = None, target: str | None = None, device: str | None = None):
-        self.model, self.device = load_model(ckpt, device or "cpu"), device
+    def __init__(
+        self,
+        ckpt: str,
+        direction: str | None = None,
+        target: str | None = None,
+        device: str | None = None,
+        trust: Sequence[str] = (),
+    ):
+        self.model, self.device = load_model(ckpt, device or "cpu", trust), device
         self.pair = find_domains(self.model, direction, target)
 
     @torch.no_grad()

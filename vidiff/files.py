@@ -7,7 +7,9 @@ import codecs
 import glob
 import os
 import platform
+import re
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -17,6 +19,8 @@ from typing import Any
 from vidiff.errors import UsageError, doing
 
 OURS = f".vidiff-{platform.node()[:64]}-"  # then the process's number: what a killed process left is known by it
+# Names that files have only until they are whole.
+TEMPORARY = re.compile(r".*\.(tmp|part)|\.(bad|index)-.*|\.vidiff-.*")
 
 
 def given_path(text: str) -> Path:
@@ -116,3 +120,13 @@ def _sweep(folder: Path) -> None:
             left.unlink(missing_ok=True)
         except (ValueError, OSError):
             pass
+
+
+def sweep(folder: Path, older_s: float = 0.0) -> None:
+    """Remove what killed writers left in a folder; younger files than `older_s` may be another process's work."""
+    try:
+        for path in folder.iterdir():
+            if TEMPORARY.fullmatch(path.name) and path.is_file() and time.time() - path.stat().st_mtime >= older_s:
+                path.unlink()
+    except OSError:  # gone already, or not ours to touch: it costs some bytes, never a run
+        pass

@@ -7,11 +7,20 @@ about to step: as exact, half the traffic, and indifferent to how often each pla
 
 from __future__ import annotations
 
+import re
+import signal
+import threading
+from typing import Any
+
 import torch
 import torch.distributed as dist
+from lightning.fabric.utilities.distributed import _set_num_threads_if_needed
 from lightning.pytorch.plugins.layer_sync import LayerSync
 from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 from torch import Tensor, nn
+
+from vidiff.watch import GRACE_S, PATIENCE_S, Watch
 
 
 def world_size() -> int:
@@ -42,13 +51,14 @@ class GlobalBatchNorm3d(nn.BatchNorm3d):
     """BatchNorm over the clips of all processes, on any device (torch's SyncBatchNorm refuses the CPU).
 
     mean = sum_r sum x / N, var = sum_r sum (x - mean)^2 / N with N elements over all processes, so that 2 processes
-    with B clips equal 1 process with 2B.
+    with B clips equal 1 process with 2B. Sums are float32 at least: those of half precision overflow.
     """
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or world_size() == 1 or getattr(self, "alone", False):
             return super().forward(x)
-        dims = (0, 2, 3, 4)
+        dims, precision = (0, 2, 3, 4), x.dtype
+        x = x.float() if precision in (torch.float16, torch.bfloat16) else x
         # Every process holds the same number of elements: training batches are never ragged.
         count = x.numel() / x.shape[1] * world_size()
         mean = _AllReduceSum.apply(x.sum(dims)) / count
@@ -60,7 +70,7 @@ class GlobalBatchNorm3d(nn.BatchNorm3d):
             self.running_mean.lerp_(mean.detach().to(self.running_mean), m)
             self.running_var.lerp_((var.detach() * count / (count - 1)).to(self.running_var), m)
         scale = self.weight * (var + self.eps).rsqrt()
-        return centred * scale[:, None, None, None] + self.bias[:, None, None, None]
+        return (centred * scale[:, None, None, None] + self.bias[:, None, None, None]).to(precision)
 
 
 class GlobalLayerSync(LayerSync):
@@ -79,8 +89,62 @@ class GlobalLayerSync(LayerSync):
         return model
 
 
+class _Launcher(_SubprocessScriptLauncher):
+    """Starts the other processes, and a `Watch` in the place of Lightning's observer, which kills without a word."""
+
+    watch: Watch | None = None
+    patience = PATIENCE_S
+
+    def launch(self, function, *args, trainer=None, **kwargs) -> Any:
+        self.cluster_environment.validate_settings(num_devices=self.num_processes, num_nodes=self.num_nodes)
+        if not self.cluster_environment.creates_processes_externally:
+            self._call_children_scripts()
+        _set_num_threads_if_needed(num_processes=self.num_processes)
+        self.watch = Watch(self.num_processes * self.num_nodes, self.procs, self.patience)
+        return function(*args, **kwargs)
+
+
 class GameStrategy(DDPStrategy):
-    """Processes that start from equal states and average gradients by hand; see the head of this file."""
+    """Processes that start from equal states and average gradients by hand; see the head of this file.
+
+    Args:
+        patience: seconds of silence after which a process counts as stopped, see `vidiff.watch`.
+        kwargs: as `DDPStrategy`.
+    """
+
+    def __init__(self, patience: float = PATIENCE_S, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.patience = patience
+
+    def _configure_launcher(self) -> None:
+        self._launcher = _Launcher(self.cluster_environment, self.num_processes, self.num_nodes)
+        self._launcher.patience = self.patience
+
+    @property
+    def watch(self) -> Watch | None:
+        return getattr(self._launcher, "watch", None)
+
+    def setup_distributed(self) -> None:
+        super().setup_distributed()
+        if self.watch is not None and world_size() > 1:
+            self.watch.begin(dist.distributed_c10d._get_default_store(), rank())
+
+    def on_train_start(self) -> None:
+        # Lightning's own handler answers with a broadcast, in the middle of whatever the others are sending.
+        if self.watch is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self.watch.terminate)
+
+    def on_exception(self, exception: BaseException) -> None:
+        if self.watch is not None:
+            if re.search("gloo|nccl|connection|timed? ?out|store", str(exception), re.I):
+                self.watch.verdict(2 * GRACE_S)
+            self.watch.stop()
+        super().on_exception(exception)
+
+    def teardown(self) -> None:
+        super().teardown()
+        if self.watch is not None:
+            self.watch.stop()
 
     def setup(self, trainer) -> None:
         if self._layer_sync is not None:

@@ -41,22 +41,26 @@ class CheckpointFiles(TorchCheckpointIO):
             temporary.unlink(missing_ok=True)
 
     def load_checkpoint(self, path: str | Path, map_location: Any = None, weights_only: Any = None) -> dict[str, Any]:
-        try:
-            content = read_checkpoint(path)
-        except RunError as error:
-            raise RunError(f"{error}{_other(Path(path))}") from error
+        content = read_to_continue(Path(path))
         self.run.restoring = str(path)
         return content
 
 
-def _other(path: Path) -> str:
-    """The way out where one of a run's two checkpoints is damaged: the other one."""
-    other = path.with_name("best.ckpt" if path.name == "last.ckpt" else "last.ckpt")
+def read_to_continue(path: Path) -> dict[str, Any]:
+    """`read_checkpoint`; where one of a run's two checkpoints is damaged, the way on is the other one.
+
+    Raises:
+        UsageError, RunError: see `read_checkpoint`.
+    """
     try:
-        step = read_checkpoint(other)["global_step"]
-    except (ValueError, RuntimeError):
-        return ""
-    return f". {other}, of step {step}, is whole: continue with --ckpt_path {other}"
+        return read_checkpoint(path)
+    except RunError as error:
+        other = path.with_name("best.ckpt" if path.name == "last.ckpt" else "last.ckpt")
+        try:
+            step = read_checkpoint(other)["global_step"]
+        except (UsageError, RunError):
+            raise error from None
+        raise RunError(f"{error}. {other}, of step {step}, is whole: continue with --ckpt_path {other}") from error
 
 
 class Checkpoints(Checkpoint):

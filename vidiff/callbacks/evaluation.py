@@ -20,7 +20,7 @@ from vidiff.callbacks.checkpoints import Checkpoints
 from vidiff.callbacks.report import print_report
 from vidiff.callbacks.run import Run, config_hash
 from vidiff.callbacks.training_log import Spent
-from vidiff.checkpoint import load_model, read_checkpoint
+from vidiff.checkpoint import load_model, named_modules, read_checkpoint
 from vidiff.data.index import cache_dir
 from vidiff.errors import UsageError
 from vidiff.files import write_text
@@ -82,7 +82,7 @@ class Evaluation(Callback):
         self.run, self.options, self.checkpoints = run, options, checkpoints
         self.split = options.reference
         self.spent: Spent | None = None
-        self._evaluated = -1
+        self._evaluated, self._reported = -1, False
         self._evaluator: Evaluator | None = None
         self._real: Tensor | None = None
 
@@ -159,12 +159,29 @@ class Evaluation(Callback):
         names = [m.name for m in self._training_metrics]
         return f"lowest {names[0]}" + (" x max(motion, 1/motion)" if "motion" in names else "")
 
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # A resumed run with nothing left to train never came to `on_train_end`: what a kill took is made up for.
+        if not self._reported and not self._report_of(trainer.global_step):
+            self._evaluated = trainer.global_step
+            pl_module.to(trainer.strategy.root_device)  # the trainer has put it away
+            self.on_train_end(trainer, pl_module)
+
+    def _report_of(self, step: int) -> bool:
+        """Whether `report.json` is there and of `step` generator steps."""
+        try:
+            return json.loads((self.run.dir / "report.json").read_text(encoding="utf-8"))["steps"] == step
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._reported = True
         if trainer.global_step != self._evaluated:  # stopped by a budget or by hand
             self._evaluate_and_offer(trainer, pl_module)
         best = self.run.checkpoints / "best.ckpt"
         if best.exists():
-            model, step = load_model(best, str(pl_module.device)), read_checkpoint(best)["global_step"]
+            # What this training's own configuration names is its user's program.
+            model = load_model(best, str(pl_module.device), named_modules(pl_module))
+            step = read_checkpoint(best)["global_step"]
             self.report(trainer, model, best.name, step)
         else:
             self.report(trainer, pl_module, "last.ckpt", trainer.global_step)

@@ -69,9 +69,10 @@ class TrainingLog(Callback):
         self._clips = 0
         self._wait = 0.0
         self._waiting_said = False
+        self._first_epoch = 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._logged = trainer.global_step
+        self._logged, self._first_epoch = trainer.global_step, trainer.current_epoch
         for logger in trainer.loggers:
             if isinstance(logger, MetricsCSV) and trainer.global_step:
                 logger.resume_at(trainer.global_step)
@@ -109,19 +110,21 @@ class TrainingLog(Callback):
         self._restart_clock()
 
     def _warn_of_waiting(self, trainer: Trainer, share: float, wall: float) -> None:
-        """Say once what to do about a data path that starves the model."""
-        if self._waiting_said or share <= MUCH_WAITING or wall < LONG_ENOUGH or not trainer.is_global_zero:
-            return
-        self._waiting_said = True
+        """Say once what to do about a data path that starves the model.
+
+        The first epoch decodes what the later ones find in the cache: its waiting is normal.
+        """
         data = trainer.datamodule
         workers, cache = getattr(data, "loading", {}).get("num_workers"), getattr(data, "cache", None)
+        filling = cache in ("disk", "ram") and trainer.current_epoch == self._first_epoch
+        if self._waiting_said or share <= MUCH_WAITING or wall < LONG_ENOUGH or filling or not trainer.is_global_zero:
+            return
+        self._waiting_said = True
         advice = []
         if cache == "none":
             advice.append("keep decoded frames with --data.cache disk (or ram)")
         elif cache == "disk":
-            advice.append(
-                "decoded frames are read from the disk from the second epoch on (--data.cache ram: from the first)"
-            )
+            advice.append("keep decoded frames in memory with --data.cache ram")
         if workers is not None and workers < (os.cpu_count() or 1):
             advice.append(f"decode in more processes: --data.num_workers {max(2, 2 * workers)}")
         advice.append("or store the videos at a smaller size")

@@ -18,16 +18,16 @@ from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from vidiff.callbacks.checkpoints import Checkpoints
+from vidiff.callbacks.checkpoints import CheckpointFiles, Checkpoints, read_to_continue
 from vidiff.callbacks.dashboards import dashboards
 from vidiff.callbacks.evaluation import Evaluation, EvaluationOptions
 from vidiff.callbacks.metrics_csv import MetricsCSV
 from vidiff.callbacks.players import Players
 from vidiff.callbacks.progress import GameProgress
-from vidiff.callbacks.run import Run, RunFolder, new_run_dir, newest_run
+from vidiff.callbacks.run import Run, RunFolder, last_checkpoint, new_run_dir, newest_run
 from vidiff.callbacks.training_log import Spent, TrainingLog
 from vidiff.callbacks.translation import TranslationEvaluation
-from vidiff.checkpoint import read_checkpoint
+from vidiff.checkpoint import first_line
 from vidiff.cli import experiments_dir
 from vidiff.commands._messages import constructor_message, readable
 from vidiff.commands._trainer import check_settings, make_trainer
@@ -191,6 +191,7 @@ class TrainingCLI(LightningCLI):
             forced += [GameProgress(), Players()]
         loggers = [MetricsCSV(run), *dashboards(config.logger, run, yaml.safe_load(run.config))]
         settings["logger"] = loggers
+        settings["plugins"] = [CheckpointFiles(run), *_several(settings.get("plugins"))]
         settings["callbacks"] = [*forced, *callbacks]
         settings["use_distributed_sampler"] = False  # ClipLoader shards by itself
         settings["default_root_dir"] = str(run.dir)
@@ -205,10 +206,21 @@ class TrainingCLI(LightningCLI):
             super()._run_subcommand(subcommand)
         except MisconfigurationException as error:
             raise UsageError(" ".join(str(error).split())) from error
+        except (UsageError, RunError):
+            raise
         except Exception as error:
+            if restoring := self.run_folder.restoring:
+                raise RunError(
+                    f"--ckpt_path {restoring} is damaged or of another training: {first_line(error)}"
+                ) from error
             step = f" after generator step {self.trainer.global_step}" if subcommand == "fit" else ""
             error.add_note(f"while running `vidiff {subcommand}`{step}")
             raise
+
+
+def _several(value: Any) -> list[Any]:
+    """One, several or none of something, as Lightning takes them."""
+    return list(value) if isinstance(value, list | tuple) else [] if value is None else [value]
 
 
 def _option(argv: list[str], name: str) -> str | None:
@@ -235,16 +247,6 @@ def _without(argv: list[str], name: str) -> list[str]:
     return out
 
 
-def _check_checkpoint(path: Path) -> None:
-    """What cannot be read is said before anything else is done."""
-    try:
-        read_checkpoint(path)
-    except RunError as error:
-        best = path.with_name("best.ckpt")
-        other = f"; {best} lies beside it" if best != path and best.is_file() else ""
-        raise RunError(f"--ckpt_path: {error}{other}") from error
-
-
 def _check_folder(folder: Path) -> None:
     """Refuse a run folder that cannot be made or written to."""
     nearest = next(p for p in (folder, *folder.absolute().parents) if p.exists())
@@ -262,22 +264,20 @@ def _place_run(argv: list[str]) -> tuple[Run, list[str]]:
     launched = os.environ.get("VIDIFF_RUN_DIR") if os.environ.get("LOCAL_RANK", "0") != "0" else None
     if ckpt == "last":
         folder = Path(run_dir) if run_dir else newest_run(RUNS, experiment)
-        path = folder / "checkpoints" / "last.ckpt"
-        if not path.is_file():
-            raise UsageError(f"--ckpt_path last: {path} does not exist")
+        path = last_checkpoint(folder)
         if not launched:
             print(f"continuing {folder}", file=sys.stderr)
         run_dir, ckpt = str(folder), str(path)
         argv = [*_without(argv, "ckpt_path"), "--ckpt_path", ckpt]
-    elif ckpt is not None and not Path(ckpt).is_file():
+    elif ckpt is not None and not Path(ckpt).exists():
         raise UsageError(f"--ckpt_path {ckpt}: no such file (or use `last`)")
     if ckpt is not None and not launched:
-        _check_checkpoint(Path(ckpt))
+        read_to_continue(Path(ckpt))  # what cannot be read is said before anything else is done
     folder = Path(launched or run_dir or new_run_dir(RUNS, experiment))
     _check_folder(folder)
     resumed = ckpt is not None and Path(ckpt).resolve().is_relative_to(folder.resolve())
-    if argv[0] == "fit" and not resumed and not launched and folder.exists() and any(folder.iterdir()):
-        raise UsageError(f"--run_dir {folder} already holds a run: choose another, or add --ckpt_path last to continue")
+    if argv[0] == "fit" and not resumed and not launched:
+        Run(folder).check_new()
     os.environ["VIDIFF_RUN_DIR"] = str(folder)
     return Run(folder, resumed), argv
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from vidiff.commands._trust import add_trust
 from vidiff.errors import UsageError, doing
 from vidiff.files import check_writable, replacing
 
@@ -17,6 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("ckpts", nargs="+", type=Path, metavar="CKPT", help="two or more checkpoints")
     parser.add_argument("--out", required=True, type=Path, help="the new checkpoint")
     parser.add_argument("--weights", help="a weight for each, e.g. 2,1 (default: all equal)")
+    add_trust(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -30,10 +32,11 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from vidiff.checkpoint import load_model, read_checkpoint
+    from vidiff.models._record import checksum
 
     # One after the other: memory holds the first, the present one and the sums.
     first = read_checkpoint(args.ckpts[0])
-    model = load_model(args.ckpts[0])
+    model = load_model(args.ckpts[0], trust=args.trust)
     state = first["state_dict"]
     averaged = _averaged_names(model)
     sums = {name: torch.zeros_like(state[name], dtype=torch.float64) for name in averaged}
@@ -55,9 +58,13 @@ def run(args: argparse.Namespace) -> int:
     parameters = {f"generator.{name}" for name, _ in model.generator.named_parameters()}
     if moved & parameters and not hasattr(model, "translate"):  # translators have no statistics to measure
         _measure_statistics(model, state)
+    record = first["vidiff"] | {"strategies": {}, "fused": [[str(p), w] for p, w in zip(args.ckpts, weights)]}
+    record["checksum"] = checksum(state)
+    if moved:
+        record.pop("statistics", None)  # the moving average's are measured when the file is loaded
     content = {
         "state_dict": state,
-        "vidiff": {**first["vidiff"], "strategies": {}, "fused": [[str(p), w] for p, w in zip(args.ckpts, weights)]},
+        "vidiff": record,
         "pytorch-lightning_version": first["pytorch-lightning_version"],
         "epoch": first["epoch"],
         "global_step": first["global_step"],

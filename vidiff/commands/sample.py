@@ -6,6 +6,7 @@ import argparse
 import inspect
 from pathlib import Path
 
+from vidiff.commands._trust import add_trust
 from vidiff.errors import UsageError
 from vidiff.files import check_writable
 
@@ -28,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--parts", action="store_true", help="also background, foreground, mask (mp4) and the cutout with alpha (mov)"
     )
     parser.add_argument("--out", help="folder (default: samples-seed<seed> beside the checkpoint)")
+    add_trust(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -52,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     from vidiff.commands._device import check_device
     from vidiff.media import sheet, write_clip, write_npy, write_png
 
-    model = load_model(args.ckpt, device=check_device(args.device))
+    model = load_model(args.ckpt, check_device(args.device), args.trust)
     more = {}
     if args.stage is not None:
         if "stage" not in inspect.signature(model.generate).parameters:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from vidiff.commands._jobs import Job, find_jobs
+from vidiff.commands._trust import add_trust
 from vidiff.errors import RunError, UsageError, doing, unforeseen
 
 
@@ -25,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--compare", action="store_true", help="input and output side by side")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 ...")
     parser.add_argument("--raw", action="store_true", help="the raw weights instead of their moving average")
+    add_trust(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -44,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     from vidiff.checkpoint import find_domains, load_model
     from vidiff.commands._device import check_device
 
-    model = load_model(args.ckpt, device=check_device(args.device))
+    model = load_model(args.ckpt, check_device(args.device), args.trust)
     change = translation(model, *find_domains(model, args.direction, args.target), args)
     unusable, alone = len(failed), len(jobs) == 1 and not failed
     for job in jobs:

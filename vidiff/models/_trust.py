@@ -77,13 +77,10 @@ def look_up(path: str, trust: Sequence[str] = ()) -> Callable:
     except Exception as error:  # a trusted module may raise anything
         raise RunError(f"it names {path}, which cannot be imported: {error}") from error
     home = getattr(found, "__module__", None) or ""
-    if (
-        isinstance(found, type)
-        and _within(home, (*SUITE, *TORCH))
-        and (issubclass(found, KINDS) or is_dataclass(found))
-    ):
+    is_class = isinstance(found, type)
+    if is_class and _within(home, CLOSED) and (issubclass(found, KINDS) or is_dataclass(found)):
         return found
-    if (isinstance(found, type) or inspect.isfunction(found)) and _within(home, trust):
+    if (is_class or inspect.isfunction(found)) and _within(home, trust):
         return found
     raise RunError(f"it names {path}, which is not called: {ACCEPTED}")
 
@@ -104,10 +101,8 @@ def build(target: Callable, arguments: dict[str, Any], trust: Sequence[str] = ()
 def _made(value: Any, hint: Any, trust: Sequence[str]) -> Any:
     options = list(_options(hint))
     if isinstance(value, dict) and "class_path" in value:
-        target, arguments = (
-            look_up(value["class_path"], trust),
-            value.get("init_args", {}) | value.get("dict_kwargs", {}),
-        )
+        target = look_up(value["class_path"], trust)
+        arguments = value.get("init_args", {}) | value.get("dict_kwargs", {})
         if any(typing.get_origin(o) is Callable or o is Callable for o in options):
             return lambda *inputs: build(target, arguments, trust, inputs)
         return build(target, arguments, trust)
