@@ -6,15 +6,29 @@ Run by test_parallel.py as a program, because Lightning starts the second proces
 from __future__ import annotations
 
 import argparse
+import os
+from pathlib import Path
 
 import torch
 from helpers import TINY, Clips, quiet_trainer
+from lightning.pytorch import Callback
 
 from vidiff.augment import AdaptiveAugment, DiffAugment
 from vidiff.models import families
 from vidiff.nn.discriminators import ConvDiscriminator
 from vidiff.nn.generators import ConvGenerator
 from vidiff.parallel import GameStrategy, rank
+
+
+class Pids(Callback):
+    """Says under which number each process runs, once it trains."""
+
+    def __init__(self, out: str):
+        self.out = out
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
+        if batch_idx == 0:
+            Path(f"{self.out}.pid{rank()}").write_text(str(os.getpid()))
 
 
 def main() -> None:
@@ -27,6 +41,8 @@ def main() -> None:
     parser.add_argument("--own", action="store_true", help="the family's own networks, conditional, clips of 8 frames")
     parser.add_argument("--augment", choices=["ada", "diffaugment"], help="in front of the discriminator")
     parser.add_argument("--steps", type=int, default=3)
+    parser.add_argument("--patience", type=float, default=60.0)
+    parser.add_argument("--pids", action="store_true", help="write OUT.pid<rank> after the first batch")
     args = parser.parse_args()
     torch.set_num_threads(1)
     # SGD, because Adam hides a wrong scale of the gradients.
@@ -43,7 +59,8 @@ def main() -> None:
         networks["generator"] = lambda spec: ConvGenerator(spec, norm=args.norm)
         networks["discriminator"] = lambda spec: ConvDiscriminator(spec, norm=args.norm)
     model = families()[args.family](**networks, optimizer_g=sgd, optimizer_d=sgd, **sizes).double()
-    more = dict(devices=args.world, strategy=GameStrategy()) if args.world > 1 else {}
+    more = dict(devices=args.world, strategy=GameStrategy(args.patience)) if args.world > 1 else {}
+    more |= dict(callbacks=[Pids(args.out)]) if args.pids else {}
     trainer = quiet_trainer(max_steps=args.steps, precision="64-true", sync_batchnorm=args.sync, **more)
     trainer.fit(model, Clips(8 // args.world, num_classes=sizes.get("num_classes"), num_frames=sizes["num_frames"]))
     torch.save(model.state_dict(), f"{args.out}.{rank()}")

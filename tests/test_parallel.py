@@ -90,6 +90,19 @@ def test_global_batch_norm_is_batch_norm_on_one_process():
     assert type(GlobalLayerSync().revert(ours)[0]) is nn.BatchNorm3d
 
 
+@pytest.mark.parametrize("precision, tolerance", [(torch.float16, 2e-3), (torch.bfloat16, 2e-2)])
+def test_global_batch_norm_sums_in_float32(precision, tolerance, monkeypatch):
+    """Two equal processes, simulated: sums of half-precision numbers would overflow, or lose the mean."""
+    monkeypatch.setattr(vidiff.parallel, "world_size", lambda: 2)
+    monkeypatch.setattr(vidiff.parallel._AllReduceSum, "apply", lambda x: 2 * x)
+    torch.manual_seed(0)
+    x = 3 + torch.randn(8, 2, 8, 32, 32)
+    (ours,) = GlobalLayerSync().apply(nn.Sequential(nn.BatchNorm3d(2))).to(precision)
+    got, want = ours(x.to(precision)), nn.BatchNorm3d(2)(x.to(precision).float())
+    assert got.dtype == precision
+    assert (got.float() - want).abs().max() < 4 * tolerance and (got.float() - want).abs().mean() < tolerance
+
+
 def test_averaging_does_nothing_on_one_process():
     p = nn.Parameter(torch.ones(2))
     p.grad = torch.tensor([1.0, 2.0])

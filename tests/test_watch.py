@@ -1,0 +1,131 @@
+"""A process that is gone: the others end, and one of them says which and why."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import torch.distributed as dist
+
+from vidiff import watch
+from vidiff.watch import Watch, how_it_ended
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(autouse=True)
+def _quick(request, monkeypatch):
+    monkeypatch.setattr(watch, "BEAT_S", 0.01)
+    monkeypatch.setattr(watch, "GRACE_S", 0.1)
+
+
+class Child:
+    """A process as `subprocess` shows it, with a given exit code."""
+
+    returncode = None
+
+    def poll(self) -> int | None:
+        return self.returncode
+
+
+class Verdict:
+    """What a watch has to say, when it comes to that."""
+
+    def __init__(self):
+        self.said, self.came = [], threading.Event()
+
+    def __call__(self, said: str | None) -> None:
+        self.said.append(said)
+        self.came.set()
+
+
+def test_a_silent_process_is_noticed_and_one_process_says_so():
+    store, heard = dist.HashStore(), [Verdict(), Verdict()]
+    watches = [Watch(3, patience=2.0, end=v) for v in heard]
+    for rank, w in enumerate(watches):
+        w.begin(store, rank)  # process 2 never speaks
+    assert all(v.came.wait(60) for v in heard)
+    (said,) = heard[0].said
+    assert said.startswith("process 2 of 3 (counted from 0) has been silent for 2 s: it is stopped, or")
+    assert heard[1].said == [None]
+
+
+def test_who_has_done_its_part_may_be_silent():
+    store, verdict = dist.HashStore(), Verdict()
+    store.set("vidiff/alive/1", watch.DONE)
+    a = Watch(2, patience=0.3, end=verdict)
+    a.begin(store, 0)
+    assert not verdict.came.wait(1.0)
+    a.stop()
+    assert store.get("vidiff/alive/0") == watch.DONE
+
+
+def test_a_child_that_ended_badly_is_named_also_before_the_group_exists():
+    good, bad, verdict = Child(), Child(), Verdict()
+    Watch(3, [good, bad], end=verdict)
+    good.returncode, bad.returncode = 0, -signal.SIGKILL
+    assert verdict.came.wait(60)
+    assert verdict.said == ["process 2 of 3 (counted from 0) was killed (SIGKILL); the others end"]
+
+
+def test_without_its_store_process_0_is_gone():
+    class Broken:
+        def set(self, *args):
+            raise RuntimeError("connection lost")
+
+    verdict = Verdict()
+    Watch(2, end=verdict).begin(Broken(), 1)
+    assert verdict.came.wait(60)
+    assert verdict.said == ["process 0 of 2 (counted from 0) has ended; the others end"]
+
+
+def test_exit_codes_in_words():
+    assert how_it_ended(-9) == "was killed (SIGKILL)" and how_it_ended(2) == "has ended with exit code 2"
+    assert how_it_ended(-15) == how_it_ended(143) == "was terminated (SIGTERM)"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", [1, 0])
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP])
+def test_two_processes_end_together(tmp_path, how, victim):
+    env = {k: v for k, v in os.environ.items() if k not in ("VIDIFF_RUN_DIR", "LOCAL_RANK", "MASTER_PORT")}
+    env |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": f"{HERE.parent}:{HERE}"}
+    command = [sys.executable, str(HERE / "parallel_worker.py"), "DCGAN", str(tmp_path / "out"), "--world", "2"]
+    command += ["--steps", "1000000", "--patience", "10", "--pids"]
+    with (tmp_path / "err").open("w") as err:
+        main = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=err)
+        files, pids = [tmp_path / f"out.pid{k}" for k in range(2)], []
+        try:
+            deadline = time.monotonic() + 300
+            while not all(f.exists() for f in files) and main.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.1)
+            pids = [int(f.read_text()) for f in files]
+            os.kill(pids[victim], how)
+            rest = [pid for pid in pids if pid != pids[victim]]
+            deadline = time.monotonic() + 120
+            while any(alive(pid) for pid in rest) and time.monotonic() < deadline:
+                main.poll()
+                time.sleep(0.1)
+            assert not any(alive(pid) for pid in rest)
+        finally:
+            for pid in [*pids, main.pid]:
+                if alive(pid):
+                    os.kill(pid, signal.SIGKILL)
+            main.wait()
+    said = [line for line in (tmp_path / "err").read_text().splitlines() if line.startswith("vidiff: error")]
+    assert len(said) == 1 and "Traceback" not in (tmp_path / "err").read_text()
+    assert how == signal.SIGTERM and victim == 0 or f"process {victim} of 2" in said[0]
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs or is stopped; not one that only waits to be collected."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
