@@ -161,7 +161,7 @@ class Evaluation(Callback):
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # A resumed run with nothing left to train never came to `on_train_end`: what a kill took is made up for.
-        if not self._reported and not self._report_of(trainer.global_step):
+        if self.run.resumed and not self._reported and not self._report_of(trainer.global_step):
             self._evaluated = trainer.global_step
             pl_module.to(trainer.strategy.root_device)  # the trainer has put it away
             self.on_train_end(trainer, pl_module)

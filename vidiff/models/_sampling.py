@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from vidiff import keyed
 from vidiff.clip import signed_to_uint8
+from vidiff.ema import STATISTICS_SIZE
 from vidiff.errors import UsageError
 
 
@@ -50,14 +51,13 @@ class Sampling:
             )
         return network(self.latents(ids, "sample", seed), label)
 
-    def averaged_generator(self) -> nn.Module:
+    def averaged_generator(self, batch_size: int = STATISTICS_SIZE) -> nn.Module:
         """The moving average, its BatchNorm statistics measured where the weights have moved since."""
-        self.generator_ema.refresh(self.statistics_batch)
+        self.generator_ema.refresh(self.statistics_batch, batch_size)
         return self.generator_ema.module
 
-    def statistics_batch(self, network: nn.Module, index: int) -> None:
-        """Run `network` on keyed batch `index` of 32: what the moving average's BatchNorm is measured on."""
-        ids = range(32 * index, 32 * (index + 1))
+    def statistics_batch(self, network: nn.Module, ids: range) -> None:
+        """Run `network` on keyed clips: what the moving average's BatchNorm is measured on."""
         network(self.latents(ids, "statistics"), self._sample_labels(ids, 0, None))
 
     def _sample_labels(self, ids: Sequence[int], seed: int, labels: Sequence[int] | None) -> Tensor | None:
@@ -76,6 +76,8 @@ class Sampling:
         self, ids: Sequence[int], seed: int = 0, batch_size: int = 64, **kwargs
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """(ids (B,), clips uint8 (B, C, T, H, W)) in batches: memory does not grow with the number of clips."""
+        if kwargs.get("ema", True):
+            self.averaged_generator(batch_size)
         for start in range(0, len(ids), batch_size):
             part = list(ids[start : start + batch_size])
             yield torch.tensor(part), self.generate(part, seed, **kwargs)

@@ -100,10 +100,13 @@ def build(target: Callable, arguments: dict[str, Any], trust: Sequence[str] = ()
 
 def _made(value: Any, hint: Any, trust: Sequence[str]) -> Any:
     options = list(_options(hint))
+    wants_function = any(Callable in (o, typing.get_origin(o)) for o in options)
+    if isinstance(value, str) and wants_function and str not in options:
+        raise RunError(f"it gives the text {value[:80]!r} where a class_path is wanted: no text is called")
     if isinstance(value, dict) and "class_path" in value:
         target = look_up(value["class_path"], trust)
         arguments = value.get("init_args", {}) | value.get("dict_kwargs", {})
-        if any(typing.get_origin(o) is Callable or o is Callable for o in options):
+        if wants_function:
             return lambda *inputs: build(target, arguments, trust, inputs)
         return build(target, arguments, trust)
     if isinstance(value, dict):

@@ -144,7 +144,6 @@ class MoCoGAN(AdversarialModule):
         noise = self.motion_noise(ids, num_frames or self.spec.num_frames, "sample", seed)
         return network(self.latents(ids, "sample", seed), label, noise)
 
-    def statistics_batch(self, network: nn.Module, index: int) -> None:
-        ids = range(32 * index, 32 * (index + 1))
+    def statistics_batch(self, network: nn.Module, ids: range) -> None:
         noise = self.window(network, ids, "statistics")
         network(self.latents(ids, "statistics"), self._sample_labels(ids, 0, None), noise)
