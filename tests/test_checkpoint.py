@@ -84,7 +84,7 @@ HOSTILE = {
     "beside the arguments": {"generator": {"class_path": NET, "dict_kwargs": {"norm": RUN}}},
     "a list instead of a name": {"generator": {"class_path": ["os", "system"], "init_args": RUN["init_args"]}},
     "a name with a trick": {"generator": {"class_path": f"{NET}\nos.system"}},
-    "nested a thousand times": {"generator": "deep"},
+    "nested forty times": {"generator": "deep"},
 }  # fmt: skip
 
 
@@ -115,7 +115,7 @@ def nested(levels: int) -> dict:
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_records_run_nothing(name, good, translator, guarded, capsys):
-    arguments = {k: nested(300) if v == "deep" else v for k, v in HOSTILE[name].items()}
+    arguments = {k: nested(40) if v == "deep" else v for k, v in HOSTILE[name].items()}
     for verb, content in (("sample", good), ("translate", translator), ("fuse", good)):
         paths = [str(saved(with_arguments(content, **arguments), Path(f"{verb}{k}.ckpt"))) for k in range(2)]
         commands = {
@@ -226,7 +226,7 @@ def files(good: dict) -> dict[str, tuple[bytes, str]]:
         "NaN": (as_bytes(good | {"state_dict": state | {name: state[name] * float("nan")}}), f"{name} is not finite"),
         "other weights": (as_bytes(good | {"state_dict": state | other}), "their checksum is another one"),
         "wide tensor": (as_bytes(good | {"more": torch.zeros(1).expand(10**9, 10**6)}), "more is no plain tensor"),
-        "nested": (as_bytes(good | {"vidiff": record | {"data": nested(300)}}), "nests them too deeply"),
+        "nested": (as_bytes(good | {"vidiff": record | {"data": nested(40)}}), "nests them too deeply"),
     }
 
 
@@ -254,7 +254,7 @@ def test_old_checkpoints_load(good, tmp_path):
 
 ABSURD = [("width", 10**9), ("width", 10**30), ("latent_dim", 10**12), ("num_frames", 10**6), ("resolution", 2**40)]
 ABSURD += [("num_classes", 10**12), ("width", -4), ("width", "wide"), ("width", None), ("n_critic", 0), ("unknown", 1)]
-ABSURD += [("ema_decay", 7.0), ("generator", {"class_path": "torch.nn.Linear"}), ("seed", [1]), ("lr_schedule", 3)]
+ABSURD += [("ema_decay", 7.0), ("generator", {"class_path": "torch.nn.Linear"}), ("lr_schedule", 3)]
 ABSURD += [("generator", {"class_path": NET, "init_args": {"norm": "none"}})]
 ABSURD += [("generator", {"class_path": "vidiff.nn.ensemble.GeneratorEnsemble", "init_args": {"count": 10**9}})]
 

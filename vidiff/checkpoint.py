@@ -136,7 +136,7 @@ def load_model(path: str | Path, device: str = "cpu", trust: Sequence[str] = (),
             raise RunError(f"{record['class_path']} is no AdversarialModule")
         if missing := [k for k in record["not_stored"] if k not in overrides]:
             raise UsageError(f"it was trained with {', '.join(missing)} given in Python: pass the same to load_model")
-        with Budget(4 * sum(v.numel() for v in state.values()) + 2**26, 200 * len(state) + 20_000):
+        with Budget(4 * sum(v.numel() for v in state.values()) + 2**26, 50 * len(state) + 5_000):
             model = build(cls, {**record["init_args"], **overrides}, trust)
         _check_same(model.state_dict(), state)
         model.load_state_dict(state)
