@@ -15,11 +15,12 @@ import pytest
 import torch
 from helpers import TINY
 
-from vidiff.checkpoint import load_model, read_checkpoint
+from vidiff.checkpoint import load_like, load_model, read_checkpoint
 from vidiff.cli import main
 from vidiff.errors import RunError, UsageError
 from vidiff.models.cyclegan import CycleGAN
 from vidiff.models.dcgan import DCGAN
+from vidiff.nn.generators import ConvGenerator
 
 
 def content_of(model: torch.nn.Module) -> dict:
@@ -170,6 +171,16 @@ def test_own_modules_are_trusted_by_name(good, tmp_path, monkeypatch, capsys):
     # What a trusted module only imports is not trusted with it.
     with pytest.raises(RunError, match="which is not called"):
         load_model(saved(with_arguments(good, generator=RUN), Path("b.ckpt")), trust=("my_models_for_trust",))
+
+
+def test_a_training_loads_what_it_was_given(good, tmp_path):
+    """Its best checkpoint, at the end: nothing has to be trusted or given again by hand."""
+    factory = lambda spec: ConvGenerator(spec, norm="instance")  # noqa: E731
+    model = DCGAN(generator=factory, **TINY)
+    path = saved(content_of(model), tmp_path / "a.ckpt")
+    assert torch.equal(load_like(model, path).sample(1), model.sample(1))
+    with pytest.raises(UsageError, match="generator given in Python"):
+        load_model(path)
 
 
 # ---- damaged files --------------------------------------------------------------------------------------------------

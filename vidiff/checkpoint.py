@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vidiff.errors import RunError, UsageError
+from vidiff.models._arguments import is_plain
 from vidiff.models._record import checksum, record_of
 from vidiff.models._trust import Budget, build, check_name, check_names, look_up
 from vidiff.models.base import AdversarialModule
@@ -150,16 +151,20 @@ def load_model(path: str | Path, device: str = "cpu", trust: Sequence[str] = (),
     return model.to(device).eval().requires_grad_(False)
 
 
-def named_modules(model: AdversarialModule) -> list[str]:
-    """The modules of a model's class and of the classes that its configuration names."""
-    found, queue = {type(model).__module__}, [model.config]
+def load_like(model: AdversarialModule, path: str | Path) -> AdversarialModule:
+    """`load_model` for a checkpoint of a training that is going on.
+
+    The modules that its own configuration names are its user's program, and what it was given in Python is given again.
+    """
+    config = (model.config or {}).get("init_args", {})
+    given = {k: v for k, v in model._arguments.items() if not is_plain(v) and not is_plain(config.get(k, v))}
+    trust, queue = {type(model).__module__}, [config]
     while queue:
         value = queue.pop()
-        if isinstance(value, dict):
-            found |= {value["class_path"].rpartition(".")[0]} if isinstance(value.get("class_path"), str) else set()
-            value = list(value.values())
-        queue += value if isinstance(value, list | tuple) else []
-    return sorted(found - {""})
+        if isinstance(value, dict) and isinstance(value.get("class_path"), str):
+            trust.add(value["class_path"].rpartition(".")[0])
+        queue += value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else []
+    return load_model(path, str(model.device), sorted(trust - {""}), **given)
 
 
 def _check_same(mine: dict[str, Tensor], stored: dict[str, Tensor]) -> None:

@@ -20,7 +20,7 @@ from vidiff.callbacks.checkpoints import Checkpoints
 from vidiff.callbacks.report import print_report
 from vidiff.callbacks.run import Run, config_hash
 from vidiff.callbacks.training_log import Spent
-from vidiff.checkpoint import load_model, named_modules, read_checkpoint
+from vidiff.checkpoint import load_like, read_checkpoint
 from vidiff.data.index import cache_dir
 from vidiff.errors import UsageError
 from vidiff.files import write_text
@@ -161,17 +161,10 @@ class Evaluation(Callback):
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # A resumed run with nothing left to train never came to `on_train_end`: what a kill took is made up for.
-        if self.run.resumed and not self._reported and not self._report_of(trainer.global_step):
+        if self.run.resumed and not self._reported and self.run.reported_step() != trainer.global_step:
             self._evaluated = trainer.global_step
             pl_module.to(trainer.strategy.root_device)  # the trainer has put it away
             self.on_train_end(trainer, pl_module)
-
-    def _report_of(self, step: int) -> bool:
-        """Whether `report.json` is there and of `step` generator steps."""
-        try:
-            return json.loads((self.run.dir / "report.json").read_text(encoding="utf-8"))["steps"] == step
-        except (OSError, ValueError, KeyError, TypeError):
-            return False
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._reported = True
@@ -179,9 +172,7 @@ class Evaluation(Callback):
             self._evaluate_and_offer(trainer, pl_module)
         best = self.run.checkpoints / "best.ckpt"
         if best.exists():
-            # What this training's own configuration names is its user's program.
-            model = load_model(best, str(pl_module.device), named_modules(pl_module))
-            step = read_checkpoint(best)["global_step"]
+            model, step = load_like(pl_module, best), read_checkpoint(best)["global_step"]
             self.report(trainer, model, best.name, step)
         else:
             self.report(trainer, pl_module, "last.ckpt", trainer.global_step)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import secrets
 import sys
 import time
@@ -44,6 +45,13 @@ class Run:
     @property
     def checkpoints(self) -> Path:
         return self.dir / "checkpoints"
+
+    def reported_step(self) -> int | None:
+        """The generator step that `report.json` is of; None when there is none."""
+        try:
+            return json.loads((self.dir / "report.json").read_text(encoding="utf-8"))["steps"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
 
     def check_new(self) -> None:
         """Whether a new training may begin in the folder: it is empty, or holds a run that never came to a checkpoint.
