@@ -82,7 +82,7 @@ class Evaluation(Callback):
         self.run, self.options, self.checkpoints = run, options, checkpoints
         self.split = options.reference
         self.spent: Spent | None = None
-        self._evaluated, self._reported = -1, False
+        self._evaluated = -1
         self._evaluator: Evaluator | None = None
         self._real: Tensor | None = None
 
@@ -159,15 +159,7 @@ class Evaluation(Callback):
         names = [m.name for m in self._training_metrics]
         return f"lowest {names[0]}" + (" x max(motion, 1/motion)" if "motion" in names else "")
 
-    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        # A resumed run with nothing left to train never came to `on_train_end`: what a kill took is made up for.
-        if self.run.resumed and not self._reported and self.run.reported_step() != trainer.global_step:
-            self._evaluated = trainer.global_step
-            pl_module.to(trainer.strategy.root_device)  # the trainer has put it away
-            self.on_train_end(trainer, pl_module)
-
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._reported = True
         if trainer.global_step != self._evaluated:  # stopped by a budget or by hand
             self._evaluate_and_offer(trainer, pl_module)
         best = self.run.checkpoints / "best.ckpt"

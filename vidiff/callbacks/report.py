@@ -1,4 +1,4 @@
-"""The final table of a run, for people."""
+"""The final table of a run, for people; and that a run which was killed before it still gets it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,31 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from lightning.pytorch import Callback, LightningModule, Trainer
 from rich.console import Console
 from rich.table import Table
 
+from vidiff.callbacks.run import Run
 from vidiff.metrics.controls import LEAD, standing
+
+
+class LateReport(Callback):
+    """A resumed run with nothing left to train never comes to `on_train_end`: what a kill took from it is made up for.
+
+    Args:
+        run: the run folder.
+        evaluation: whose `on_train_end` writes the report.
+    """
+
+    def __init__(self, run: Run, evaluation: Callback):
+        self.run, self.evaluation = run, evaluation
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        missing = self.run.resumed and self.run.reported_step() != trainer.global_step
+        if trainer.strategy.broadcast(missing):
+            pl_module.to(trainer.strategy.root_device)  # the trainer has put it away
+            self.evaluation.on_train_start(trainer, pl_module)
+            self.evaluation.on_train_end(trainer, pl_module)
 
 
 def number(value: float | None) -> str:

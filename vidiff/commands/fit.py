@@ -24,6 +24,7 @@ from vidiff.callbacks.evaluation import Evaluation, EvaluationOptions
 from vidiff.callbacks.metrics_csv import MetricsCSV
 from vidiff.callbacks.players import Players
 from vidiff.callbacks.progress import GameProgress
+from vidiff.callbacks.report import LateReport
 from vidiff.callbacks.run import Run, RunFolder, last_checkpoint, new_run_dir, newest_run
 from vidiff.callbacks.training_log import Spent, TrainingLog
 from vidiff.callbacks.translation import TranslationEvaluation
@@ -186,7 +187,7 @@ class TrainingCLI(LightningCLI):
         checkpoints = Checkpoints(run, config.checkpoints.every_n_steps)
         self.evaluation.checkpoints = checkpoints
         spent = self.evaluation.spent = Spent(config.budget_cpu_s)
-        forced = [RunFolder(run), TrainingLog(), spent, self.evaluation, checkpoints]
+        forced = [RunFolder(run), TrainingLog(), spent, self.evaluation, checkpoints, LateReport(run, self.evaluation)]
         if config.trainer.get("enable_progress_bar") is not False:
             forced += [GameProgress(), Players()]
         loggers = [MetricsCSV(run), *dashboards(config.logger, run, yaml.safe_load(run.config))]
