@@ -26,11 +26,15 @@ class LateReport(Callback):
         self.run, self.evaluation = run, evaluation
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        missing = self.run.resumed and self.run.reported_step() != trainer.global_step
-        if trainer.strategy.broadcast(missing):
+        late = self.run.resumed and self.run.reported_step() != trainer.global_step
+        unsaved = self.run.resumed and not (self.run.checkpoints / "last.ckpt").is_file()
+        late, unsaved = trainer.strategy.broadcast((late, unsaved))
+        if late:
             pl_module.to(trainer.strategy.root_device)  # the trainer has put it away
             self.evaluation.on_train_start(trainer, pl_module)
             self.evaluation.on_train_end(trainer, pl_module)
+        if unsaved and self.evaluation.checkpoints is not None:
+            self.evaluation.checkpoints.save(trainer, "last.ckpt")
 
 
 def number(value: float | None) -> str:
