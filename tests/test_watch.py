@@ -92,7 +92,7 @@ def test_exit_codes_in_words():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("victim", [1, 0])
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP])
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP], ids=lambda s: s.name)
 def test_two_processes_end_together(tmp_path, how, victim):
     env = {k: v for k, v in os.environ.items() if k not in ("VIDIFF_RUN_DIR", "LOCAL_RANK", "MASTER_PORT")}
     env |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": f"{HERE.parent}:{HERE}"}
