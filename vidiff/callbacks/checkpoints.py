@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,9 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from vidiff.callbacks.run import Run
-from vidiff.checkpoint import read_checkpoint
+from vidiff.checkpoint import first_line, read_checkpoint
 from vidiff.errors import RunError, UsageError
+from vidiff.files import replacing
 
 
 class CheckpointFiles(TorchCheckpointIO):
@@ -28,17 +28,12 @@ class CheckpointFiles(TorchCheckpointIO):
         self.run = run
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        path = Path(path)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            torch.save(checkpoint, temporary)
-            os.replace(temporary, path)
+            with replacing(Path(path)) as temporary:
+                torch.save(checkpoint, temporary)
         except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
-            reason = getattr(error, "strerror", None) or "is the disk full?"
+            reason = getattr(error, "strerror", None) or f"is the disk full? ({first_line(error)})"
             raise RunError(f"{path} cannot be written: {reason}") from error
-        finally:
-            temporary.unlink(missing_ok=True)
 
     def load_checkpoint(self, path: str | Path, map_location: Any = None, weights_only: Any = None) -> dict[str, Any]:
         content = read_to_continue(Path(path))
