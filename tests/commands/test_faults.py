@@ -124,7 +124,15 @@ def test_damaged_checkpoints_in_training_verbs(fit, capsys):
 
 
 def test_sweeping_takes_only_old_temporary_files(tmp_path):
-    for name in (".a.csv.12.tmp", "x.part", ".index-abc", ".final-k3.png", "keep.png", ".gitignore", "a.tmp.csv"):
+    for name in (
+        ".a.csv.12.tmp",
+        "x.part",
+        ".index-abc",
+        ".vidiff-host-12-k3.part.png",
+        "keep.png",
+        ".gitignore",
+        "a.tmp.csv",
+    ):
         (tmp_path / name).write_text("x")
     sweep(tmp_path, older_s=1000)
     assert len(list(tmp_path.iterdir())) == 7
