@@ -85,6 +85,14 @@ def test_without_its_store_process_0_is_gone():
     assert verdict.said == ["process 0 of 2 (counted from 0) has ended; the others end"]
 
 
+def test_after_a_broken_connection_who_is_silent_is_gone_sooner():
+    verdict = Verdict()
+    w = Watch(2, patience=10_000.0, end=verdict)
+    w.begin(dist.HashStore(), 0)
+    w.verdict()
+    assert verdict.came.wait(60) and "process 1 of 2" in verdict.said[0]
+
+
 def test_exit_codes_in_words():
     assert how_it_ended(-9) == "was killed (SIGKILL)" and how_it_ended(2) == "has ended with exit code 2"
     assert how_it_ended(-15) == how_it_ended(143) == "was terminated (SIGTERM)"
@@ -102,7 +110,7 @@ def test_two_processes_end_together(tmp_path, how, victim):
         main = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=err)
         files, pids = [tmp_path / f"out.pid{k}" for k in range(2)], []
         try:
-            deadline = time.monotonic() + 300
+            deadline = time.monotonic() + 900
             while not all(f.exists() for f in files) and main.poll() is None and time.monotonic() < deadline:
                 time.sleep(0.1)
             pids = [int(f.read_text()) for f in files]

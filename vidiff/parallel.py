@@ -20,7 +20,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 from torch import Tensor, nn
 
-from vidiff.watch import GRACE_S, PATIENCE_S, Watch
+from vidiff.watch import PATIENCE_S, Watch
 
 
 def world_size() -> int:
@@ -137,7 +137,7 @@ class GameStrategy(DDPStrategy):
     def on_exception(self, exception: BaseException) -> None:
         if self.watch is not None:
             if re.search("gloo|nccl|connection|timed? ?out|store", str(exception), re.I):
-                self.watch.verdict(2 * GRACE_S)
+                self.watch.verdict()
             self.watch.stop()
         super().on_exception(exception)
 
