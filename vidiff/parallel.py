@@ -7,6 +7,7 @@ about to step: as exact, half the traffic, and indifferent to how often each pla
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import threading
@@ -98,6 +99,7 @@ class _Launcher(_SubprocessScriptLauncher):
     def launch(self, function, *args, trainer=None, **kwargs) -> Any:
         self.cluster_environment.validate_settings(num_devices=self.num_processes, num_nodes=self.num_nodes)
         if not self.cluster_environment.creates_processes_externally:
+            os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # else the store's stack is shown when it is gone
             self._call_children_scripts()
         _set_num_threads_if_needed(num_processes=self.num_processes)
         self.watch = Watch(self.num_processes * self.num_nodes, self.procs, self.patience)
