@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch.distributed as dist
+from helpers import child_environment
 
 from vidiff import watch
 from vidiff.watch import Watch, how_it_ended
@@ -102,12 +103,10 @@ def test_exit_codes_in_words():
 @pytest.mark.parametrize("victim", [1, 0])
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP], ids=lambda s: s.name)
 def test_two_processes_end_together(tmp_path, how, victim):
-    env = {k: v for k, v in os.environ.items() if k not in ("VIDIFF_RUN_DIR", "LOCAL_RANK")}
-    env |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": f"{HERE.parent}:{HERE}"}
     command = [sys.executable, str(HERE / "parallel_worker.py"), "DCGAN", str(tmp_path / "out"), "--world", "2"]
     command += ["--steps", "1000000", "--patience", "10", "--pids"]
     with (tmp_path / "err").open("w") as err:
-        main = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=err)
+        main = subprocess.Popen(command, env=child_environment(), stdout=subprocess.DEVNULL, stderr=err)
         files, pids = [tmp_path / f"out.pid{k}" for k in range(2)], []
         try:
             while not all(f.exists() for f in files) and main.poll() is None:
