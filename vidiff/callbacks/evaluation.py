@@ -99,8 +99,8 @@ class Evaluation(Callback):
             if size.num_frames < least[0] or size.resolution < least[1]:
                 raise UsageError(
                     f"evaluation: {m.name} needs clips of at least {least[0]} frames and {least[1]} pixels, these have "
-                    f"{size.num_frames} and {size.resolution}: set data.num_frames and data.resolution, or leave it out "
-                    "of evaluation.metrics and evaluation.metrics_in_training"
+                    f"{size.num_frames} and {size.resolution}: set data.num_frames and data.resolution, or leave it "
+                    "out of evaluation.metrics and evaluation.metrics_in_training"
                 )
         if not self._training_metrics or self._training_metrics[0].spec.score not in ("frechet", "kernel"):
             raise UsageError(
