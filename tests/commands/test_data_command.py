@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -112,6 +113,42 @@ def test_check_tells_photographs_from_films(tmp_path, capsys):
     assert vidiff_data("check", tmp_path / "photos", "--stills") == 0
     out = capsys.readouterr().out
     assert "1 each" in out and "stills: true" in out
+
+
+def test_photos_of_two_domains_get_a_config_for_photos(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    for name, count in (("trainA", 10), ("trainB", 12), ("testA", 3), ("testB", 3)):
+        (tmp_path / name).mkdir()
+        for i in range(count):
+            Image.fromarray(rng.integers(0, 256, (32, 32, 3)).astype(np.uint8)).save(tmp_path / name / f"{i:04d}.png")
+    assert vidiff_data("check", tmp_path, "--json") == 0
+    report = json.loads(capsys.readouterr().out)
+    section = report["config"]["data"]
+    assert section["class_path"] == "PairDataModule" and report["given_splits"] == {"test": 6, "train": 22}
+    assert section["init_args"]["num_frames"] == 1 and section["init_args"]["stills"] is True
+    assert vidiff_data("info", tmp_path, "--json") == 0
+    assert len(json.loads(capsys.readouterr().out)["split_paths"]["test"]) == 6
+    assert vidiff_data("check", tmp_path, "--no-stills", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["videos"] == 4
+
+
+def test_names_that_a_terminal_cannot_show(tmp_path):
+    name = os.fsdecode(b"caf\xe9.txt")
+    (tmp_path / name).write_text("x")
+    strip(tmp_path / "s.png")
+    command_line = [sys.executable, "-m", "vidiff", "data", "check", str(tmp_path)]
+    for encoding in ("utf-8", "ascii"):
+        environment = os.environ | {"PYTHONIOENCODING": f"{encoding}:strict"}
+        done = subprocess.run(command_line, capture_output=True, text=True, env=environment)
+        assert done.returncode == 0 and "caf" in done.stdout and not done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("folder", ["", "  "])
+def test_an_empty_path_is_not_the_current_folder(folder, capsys):
+    for verb in ("check", "info"):
+        with pytest.raises(SystemExit):
+            vidiff_data(verb, folder)
+        assert "the path is empty" in capsys.readouterr().err
 
 
 def test_short_videos_do_not_decide_alone(tmp_path, capsys):

@@ -112,7 +112,9 @@ def _full_size(dataset: ClipDataset, slot: int, video: int) -> Tensor:
 
     entry, size = dataset.entries[video], dataset.resolution
     start = keyed.key(dataset.seed, dataset.purpose, "start", slot, 0) % (entry.num_frames - dataset.span + 1)
-    frames = open_reader(dataset.path(video), entry.kind).read(range(start, start + dataset.span))
+    frames = open_reader(dataset.path(video), entry.kind, files=entry.files, white=entry.white).read(
+        range(start, start + dataset.span)
+    )
     side = min(entry.width, entry.height)
     left, top = (entry.width - side) // 2, (entry.height - side) // 2
     box, to = (left, top, left + side, top + side), (size, size)

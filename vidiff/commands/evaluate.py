@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vidiff.errors import UsageError
+from vidiff.files import given_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--real", type=Path, required=True, help="folder of real videos")
-    add("--fake", type=Path, required=True, help="folder of generated videos; one clip is taken from each")
+    add("--real", type=given_path, required=True, help="folder of real videos")
+    add("--fake", type=given_path, required=True, help="folder of generated videos; one clip is taken from each")
     add("--metrics", default="auto", help="comma-separated names, or auto (default)")
     add("--num_clips", type=int, default=None, help="clips on each side (default: the number of generated videos)")
     add("--num_frames", type=int, default=16, help="frames of a clip (default 16)")
