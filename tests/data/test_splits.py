@@ -43,6 +43,16 @@ def test_seed_changes_the_split_and_names_do_not():
     assert make_splits(a) == make_splits(renamed)
 
 
+def test_a_rendered_set_is_divided_alike_whatever_an_encoder_makes_of_it(tmp_path):
+    here = index_of(entry(f"{i}.mp4", sha=f"one machine {i}") for i in range(50))
+    there = index_of(entry(f"{i}.mp4", sha=f"another {i}") for i in range(50))
+    assert make_splits(here) != make_splits(there)
+    (tmp_path / "shapes.json").write_text("{}")
+    here, there = (Index(tmp_path, "test", index.entries, ()) for index in (here, there))
+    assert make_splits(here) == make_splits(there)
+    assert make_splits(here, Split(seed=1)) != make_splits(here)
+
+
 def test_too_few_videos_validate_on_train_and_say_so():
     for count in (1, 2):
         with pytest.warns(UserWarning, match="too few"):

@@ -46,7 +46,7 @@ def make_splits(index: Index, split: Split | None = None, every_domain: bool = F
     """Positions in `index.entries` for `train`, `val` and `test`, each in order.
 
     Given splits are kept; what they lack is taken from `train`. Otherwise the groups are shuffled by a hash of the
-    seed and the group, evenly over the classes; every class stays in `train`, and from three groups on `val` and
+    seed and the group (what a video holds, not its name, unless it is rendered), evenly over the classes; every class stays in `train`, and from three groups on `val` and
     `test` get at least one each. With fewer, `val` and `test` are the training videos, with a warning.
 
     With `every_domain`, `val` and `test` hold videos of each domain; a domain that can spare none lends its training
@@ -54,10 +54,13 @@ def make_splits(index: Index, split: Split | None = None, every_domain: bool = F
     """
     split = split or Split()
     entries = index.entries
+    # An encoder's bytes are not the same on every machine; the scenes of a rendered set are, and so are their names.
+    rendered = split.group_by == "video" and (index.root / "shapes.json").is_file()
+    group_by = "name:(.+)" if rendered else split.group_by
     parts = _given(entries)
     pool = [i for i, e in enumerate(entries) if e.split in (None, "train")]
     groups = defaultdict(list)
-    for i, group in zip(pool, group_keys([entries[i] for i in pool], split.group_by)):
+    for i, group in zip(pool, group_keys([entries[i] for i in pool], group_by)):
         groups[group].append(i)
     lacking = {name: share for name, share in (("val", split.val), ("test", split.test)) if share and not parts[name]}
     aside = _set_aside(entries, groups, lacking, split.seed, every_domain)
