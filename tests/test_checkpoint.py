@@ -15,7 +15,7 @@ import pytest
 import torch
 from helpers import TINY
 
-from vidiff.checkpoint import load_like, load_model, read_checkpoint
+from vidiff.checkpoint import load_like, load_model
 from vidiff.cli import main
 from vidiff.errors import RunError, UsageError
 from vidiff.models.cyclegan import CycleGAN
@@ -277,6 +277,12 @@ def test_absurd_records_are_refused_before_anything_large_is_made(good, tmp_path
     assert "\n" not in str(refused.value)
 
 
+def test_domains_that_are_none_are_refused(translator, tmp_path):
+    bad = translator | {"vidiff": translator["vidiff"] | {"data": {"domains": {"train": 0}}}}
+    with pytest.raises(RunError, match="does not make a model"):
+        load_model(saved(bad, tmp_path / "a.ckpt"))
+
+
 def test_a_folder_is_told_which_file_to_take(good, tmp_path, capsys):
     assert main(["sample", "--ckpt", str(tmp_path)]) == 2 and "holds no checkpoint" in one_line(capsys)
     (tmp_path / "checkpoints").mkdir()
@@ -329,9 +335,6 @@ def test_mutations_load_or_are_refused_in_one_line(good, translator, guarded):
     assert refused > 20 and not guarded()
 
 
-# ---- statistics -----------------------------------------------------------------------------------------------------
-
-
 def test_a_checkpoint_brings_its_measured_statistics(tmp_path, monkeypatch):
     """Sampling one clip makes one clip; only old files measure BatchNorm, and come to the same."""
     content = content_of(DCGAN(**TINY))
@@ -342,8 +345,3 @@ def test_a_checkpoint_brings_its_measured_statistics(tmp_path, monkeypatch):
     assert not calls  # one clip, and nothing before it
     assert torch.equal(load_model(saved(old(content), tmp_path / "b.ckpt")).sample(1, batch_size=1), new)
     assert calls
-
-
-def test_reading_leaves_the_file_as_it_is(good, tmp_path):
-    path = saved(good, tmp_path / "a.ckpt")
-    assert read_checkpoint(path)["vidiff"] == good["vidiff"]

@@ -141,11 +141,13 @@ def load_model(path: str | Path, device: str = "cpu", trust: Sequence[str] = (),
             model = build(cls, {**record["init_args"], **overrides}, trust)
         _check_same(model.state_dict(), state)
         model.load_state_dict(state)
+        model.data_record = record["data"]
+        if not all(isinstance(name, str) for name in getattr(model, "domains", [])):
+            raise RunError("its record is damaged: its domains have no names")
     except (UsageError, RunError) as error:
         raise type(error)(f"{path} cannot be used: {error}") from error
     except Exception as error:
         raise RunError(f"{path} cannot be used: its record does not make a model ({first_line(error)})") from error
-    model.data_record = record["data"]
     if record.get("statistics") == "measured":
         model.generator_ema.stale = False
     return model.to(device).eval().requires_grad_(False)
