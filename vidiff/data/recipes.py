@@ -15,10 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vidiff.data.arrays import open_videos
 from vidiff.data.images import VIDEO_SUFFIXES, ReadError, list_images, natural
-from vidiff.data.layouts import discover
-from vidiff.data.manifest import COLUMNS
 from vidiff.errors import UsageError
 
 DEPTH = 4  # folders below --source that are looked into for the archive's own folders
@@ -125,6 +122,8 @@ def moving_mnist(source: Path) -> Prepared:
 
     mnist_test_seq.npy: uint8 (20 frames, 10000 videos, 64, 64), read in place. No labels, no official split.
     """
+    from vidiff.data.arrays import open_videos  # here, because the help comes through this file without numpy
+
     path = _find(source, "mnist_test_seq.npy")
     try:
         videos = open_videos(path)
@@ -188,6 +187,8 @@ def ab(source: Path) -> Prepared:
     trainA/ trainB/ testA/ testB/, or A/ B/, with photos (videos of one frame: num_frames 1), videos or folders of
     frames. Domain: A or B; split: train and test. https://efrosgans.eecs.berkeley.edu/cyclegan/datasets/
     """
+    from vidiff.data.layouts import discover
+
     names = ("trainA", "trainB") if next(_named(source, "trainA"), None) else ("A", "B")
     top = _find(source, names[0], "or A").parent
     if not (top / names[1]).is_dir():
@@ -235,6 +236,8 @@ def prepare(name: str, source: Path | str, out: Path | str | None = None) -> tup
 
 def _csv(rows: list[Row], folder: Path) -> str:
     """The manifest's text: paths relative to its folder, and the columns that are filled."""
+    from vidiff.data.manifest import COLUMNS
+
     columns = [c for c in COLUMNS if c == "path" or any(getattr(row, c) is not None for row in rows)]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

@@ -46,8 +46,9 @@ def make_splits(index: Index, split: Split | None = None, every_domain: bool = F
     """Positions in `index.entries` for `train`, `val` and `test`, each in order.
 
     Given splits are kept; what they lack is taken from `train`. Otherwise the groups are shuffled by a hash of the
-    seed and the group (what a video holds, not its name, unless it is rendered), evenly over the classes; every class stays in `train`, and from three groups on `val` and
-    `test` get at least one each. With fewer, `val` and `test` are the training videos, with a warning.
+    seed and the group (what a video holds, not its name, unless it is a rendered one), evenly over the classes; every
+    class stays in `train`, and from three groups on `val` and `test` get at least one each. With fewer, `val` and
+    `test` are the training videos, with a warning.
 
     With `every_domain`, `val` and `test` hold videos of each domain; a domain that can spare none lends its training
     videos, with a warning.
