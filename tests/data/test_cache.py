@@ -9,6 +9,7 @@ import sys
 import textwrap
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,11 +17,13 @@ import torch
 
 from vidiff.data import cache as cache_module
 from vidiff.data import dataset as dataset_module
-from vidiff.data.cache import DiskCache, RamCache, Video, within
+from vidiff.data import patience
+from vidiff.data.cache import DiskCache, RamCache, Video
 from vidiff.data.datamodule import ClipDataModule
 from vidiff.data.dataset import BadFiles, ClipDataset
 from vidiff.data.index import build_index
 from vidiff.data.loader import ClipLoader
+from vidiff.data.patience import within
 
 GB = 10**9
 SHAPE = (3, 300, 4, 4)
@@ -322,6 +325,22 @@ def test_within():
         within(600, lambda: {}["x"])
     with pytest.raises(TimeoutError):
         within(0.05, threading.Event().wait)
+
+
+def test_waiting_for_a_core_does_not_count(monkeypatch):
+    """A decoder that takes 1000 s of the clock, all of them in the queue for a core, is not given up after 0.01 s."""
+    assert patience.queued() >= 0
+    done, looks = threading.Event(), []
+
+    def queued() -> float:
+        looks.append(100.0)
+        if len(looks) == 10:
+            done.set()
+        return sum(looks)
+
+    monkeypatch.setattr(patience, "queued", queued)
+    monkeypatch.setattr(patience, "time", SimpleNamespace(monotonic=lambda: sum(looks)))
+    assert within(0.01, lambda: done.wait() and 1) == 1 and len(looks) >= 10
 
 
 def test_old_last_use_is_noted_again(tmp_path):

@@ -12,7 +12,6 @@ import io
 import math
 import os
 import shutil
-import threading
 import time
 import uuid
 import warnings
@@ -310,32 +309,3 @@ def _store(path: Path, frames: np.ndarray) -> bool:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-
-
-def within(seconds: float, work: Callable[[], np.ndarray]) -> np.ndarray:
-    """The result of `work`, or TimeoutError when it is not done after `seconds` (0: wait for ever).
-
-    A decoder that hangs cannot be stopped from outside; its thread is left behind and ends with the process.
-    """
-    if not seconds:
-        return work()
-    result: list = []
-
-    def run() -> None:
-        try:
-            result.append((work(), None))
-        except BaseException as error:
-            result.append((None, error))
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if not result:
-        raise TimeoutError
-    value, error = result.pop()  # popped: an error that knows its frame would keep itself and the decoder alive
-    if error is None:
-        return value
-    try:
-        raise error
-    finally:
-        del error

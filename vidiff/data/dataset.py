@@ -19,8 +19,9 @@ from torch.utils.data import Dataset
 
 from vidiff import keyed
 from vidiff.clip import thwc_to_clip
-from vidiff.data.cache import FrameCache, Video, within
+from vidiff.data.cache import FrameCache, Video
 from vidiff.data.index import Entry
+from vidiff.data.patience import within
 from vidiff.data.reader import FITS, RESIZE_RULE, ReadError, open_reader, read_square
 from vidiff.data.sampling import clip_indices, clip_span, video_at
 from vidiff.data.shapes import rendered_here, sprite_speed
@@ -46,7 +47,8 @@ class ClipDataset(Dataset):
             says so; `raise`: ReadError.
         random_start: False takes the centred clip of each video.
         cache: where decoded frames are kept; the clips are the same with and without.
-        patience: seconds for decoding 64 frames before a file counts as unreadable (0: for ever).
+        patience: seconds for decoding 64 frames before a file counts as unreadable (0: for ever); those in which other
+            programs had the cores do not count.
     """
 
     def __init__(
