@@ -189,7 +189,7 @@ def sources(make, root):
     """One video of every kind; the long one takes two pieces."""
     make.video(root / "a.mp4", frames=40)
     make.video(root / "long.avi", codec="mpeg4", frames=300)
-    make.strip(root / "strip.png", frames=20)
+    make.strip(root / "strips" / "strip.png", frames=20)  # a picture beside videos is passed over
     make.frames(root / "folder", frames=12)
     return build_index(root)
 

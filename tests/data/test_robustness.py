@@ -24,7 +24,7 @@ def mixed(make, tmp_path_factory):
         make.video(root / f"h264-{n}.mp4", frames=30 + n)
         make.video(root / f"mpeg4-{n}.avi", codec="mpeg4", frames=30)
         make.video(root / f"other-{n}.mkv", frames=30, size=(96, 64))
-        make.strip(root / f"strip-{n}.png", frames=20, offset=n)
+        make.strip(root / "strips" / f"{n}.png", frames=20, offset=n)
         make.frames(root / f"folder-{n}", frames=12)
     make.damage(make.noise(root / "hole.mp4"))
     make.broken(root / "broken")
