@@ -104,6 +104,7 @@ def _make(args: argparse.Namespace) -> int:
 def _index(args: argparse.Namespace):
     """The index of a folder, and whether its pictures were taken for photos without being asked."""
     from vidiff.data.index import build_index
+    from vidiff.data.stills import looks_like_photos
 
     index = build_index(args.dir, args.backend, bool(args.stills))
     # Two domains of one folder of pictures each: photos for CycleGAN, or one film each.
@@ -111,7 +112,7 @@ def _index(args: argparse.Namespace):
         count == 1 for count in Counter((e.split, e.domain) for e in index.entries).values()
     )
     if args.stills is None and index.domains == ["A", "B"] and one_each:
-        if _unrelated(index):
+        if looks_like_photos(index):
             return build_index(args.dir, args.backend, stills=True), True
     return index, False
 
@@ -203,6 +204,7 @@ def summary(index, root: Path) -> dict[str, Any]:
 def suggest_config(index, args: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     """A config whose `data:` section works with these videos, and remarks for the person."""
     from vidiff.data.splits import group_keys
+    from vidiff.data.stills import looks_like_photos
 
     entries, notes = index.entries, []
     lengths = sorted(e.num_frames for e in entries)
@@ -250,7 +252,7 @@ def suggest_config(index, args: argparse.Namespace) -> tuple[dict[str, Any], lis
     copies = len(entries) - len({e.sha256 for e in entries})
     if copies:
         notes.append(f"{copies} videos are byte-identical copies of others; copies stay in one split")
-    if not args.stills and _unrelated(index):
+    if not args.stills and looks_like_photos(index):
         notes.append("the pictures of a folder look unrelated: if they are photos and not a film, use --stills")
     if whites := Counter(f"{e.white:g}" for e in entries if e.white is not None):
         levels = ", ".join(f"{white} in {count} video(s)" for white, count in whites.items())
@@ -258,12 +260,6 @@ def suggest_config(index, args: argparse.Namespace) -> tuple[dict[str, Any], lis
     if pair:
         notes.append("two domains: PairDataModule is for translation; ClipDataModule takes all videos as one set")
     return {"data": {"class_path": "PairDataModule" if pair else "ClipDataModule", "init_args": config}}, notes
-
-
-def _unrelated(index) -> bool:
-    from vidiff.data.stills import looks_like_photos
-
-    return looks_like_photos(index.root, [(e.path, e.files) for e in index.entries if e.kind == "frames"])
 
 
 def _print_summary(index, report: dict[str, Any]) -> None:

@@ -99,9 +99,7 @@ class ClipDataModule(LightningDataModule):
                 f"cache must be none, ram or disk, its limit not negative, got {cache!r}, {cache_limit_gb}"
             )
         if root is not None and not str(root).strip():
-            raise UsageError(
-                "data.root is empty (an unset variable?): name a folder, or leave it out for the embedded set"
-            )
+            raise UsageError("data.root is empty (an unset variable?): name a folder, or omit it for the embedded set")
         self.root = Path(root).expanduser() if root is not None else self.embedded_root
         self.embedded = root is None
         self.num_frames, self.resolution, self.frame_stride = num_frames, resolution, frame_stride
@@ -120,12 +118,9 @@ class ClipDataModule(LightningDataModule):
         """Render the embedded set if it is asked for, and measure the files once for all processes."""
         self._ensure_root()
         index = build_index(self.root, self.backend, self.stills)
-        films = [(e.path, e.files) for e in index.entries if e.kind == "frames"]
-        if looks_like_photos(index.root, films):
+        if looks_like_photos(index):
             warnings.warn(
-                f"{self.root}: the pictures of a folder look unrelated; if they are photos and not a film, set "
-                "data.stills: true and num_frames: 1",
-                stacklevel=2,
+                f"{self.root}: unrelated pictures; if photos, set data.stills: true, num_frames: 1", stacklevel=2
             )
 
     def setup(self, stage: str | None = None) -> None:

@@ -14,17 +14,14 @@ from vidiff.data.pictures import header, open_frames, open_rgb, seconds
 from vidiff.data.pyav import Info, Reader, _check_indices
 
 
-def looks_like_photos(root: Path, films: Sequence[tuple[str, Sequence[str]]]) -> bool:
-    """Whether folders of pictures are photos rather than films: neighbours differ nearly as much as distant pictures.
+def looks_like_photos(index) -> bool:
+    """Whether folders of pictures are photos rather than films: neighbours differ nearly as much as distant ones.
 
     Films gave ratios of 0.01 to 0.5 (periodic motion), sorted photographs 0.78 to 0.91. Judged on the four longest.
-
-    Args:
-        root: what the folders are relative to.
-        films: (folder, names of its pictures).
     """
-    longest = sorted((film for film in films if len(film[1]) >= 8), key=lambda film: -len(film[1]))[:4]
-    votes = [_unrelated(FramesReader(root / folder, names)) for folder, names in longest]
+    films = [e for e in index.entries if e.kind == "frames" and e.num_frames >= 8]
+    longest = sorted(films, key=lambda e: -e.num_frames)[:4]
+    votes = [_unrelated(FramesReader(index.root / e.path, e.files)) for e in longest]
     return 2 * sum(votes) > len(votes)
 
 
