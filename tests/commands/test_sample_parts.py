@@ -67,13 +67,13 @@ def test_parts_of_each_clip(tmp_path):
         expected = parts["cutout"][i].permute(1, 2, 3, 0).numpy()
         assert np.abs(cutout - expected).max() <= 1  # float32 rounding of another batch size
         shown = frames(tmp_path / "s" / f"0000{i}-background.mp4", "rgb24").astype(int)
-        assert np.abs(shown - shown[:1]).max() <= 3  # it stands still, up to H.264
+        assert np.abs(shown - shown[:1]).max() <= 6  # it stands still, up to H.264
 
 
 def test_parts_by_id_and_length():
     model = VideoGAN(temporal="lstm", **TINY).eval()
-    whole, later = model.parts(4, seed=1), model.parts([2, 3], seed=1, ema=False)
-    assert all((whole[k][2:].int() - later[k].int()).abs().max() <= 1 for k in whole)  # untrained: the same weights
+    whole, later = model.parts(4, seed=1), model.parts([2, 3], seed=1)
+    assert all((whole[k][2:].int() - later[k].int()).abs().max() <= 1 for k in whole)
     assert model.parts([0], num_frames=9)["mask"].shape[2] == 9
     with pytest.raises(ValueError, match="exactly 4 frames"):
         VideoGAN(**TINY).parts(1, num_frames=9)

@@ -12,6 +12,10 @@ import numpy as np
 
 from vidiff.data.images import ReadError
 
+# Long strips are large pictures, and damaged EXIF is left alone. Once for all: `catch_warnings` in several threads at a
+# time can leave every warning of the process silenced.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+
 _ORIENTATION = 0x0112  # of EXIF
 _WHITES = (1.0, 255.0, 1023.0, 4095.0, 16383.0, 65535.0)  # floats and masks, 8, 10, 12, 14 and 16 bits
 _UNREADABLE = {"OpenEXR": b"v/1\x01", "HEIC": b"ftyphe", "HEIF": b"ftypm"}
@@ -144,10 +148,8 @@ def _opened(path: Path, wrong: str) -> Iterator:
     from PIL import Image
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # long strips are large pictures; damaged EXIF is left alone
-            with Image.open(path) as image:
-                yield image
+        with Image.open(path) as image:
+            yield image
     except (OSError, ValueError, SyntaxError, EOFError, IndexError, Image.DecompressionBombError) as error:
         raise ReadError(path, _reason(path, error, wrong)) from None
 

@@ -91,9 +91,9 @@ class MoCoGAN(AdversarialModule):
     def window(self, network: nn.Module, slots: Sequence[int], *parts: int | str) -> Tensor:
         """`motion_noise` of a training clip: half of them begin their path, half up to `max_start` steps later."""
         frames = self.spec.num_frames
+        if not self.max_start or not hasattr(network, "advanced"):  # a network of one's own: from the beginning
+            return self.motion_noise(slots, frames, *parts)
         noise = self.motion_noise(slots, self.max_start + frames, *parts)
-        if not self.max_start:
-            return noise
         start = keyed.integers(slots, self.max_start + 1, self.seed, "start", *parts)
         late = keyed.integers(slots, 2, self.seed, "late", *parts)
         return network.advanced(noise, (late * start).to(noise.device), frames)
