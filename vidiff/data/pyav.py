@@ -93,81 +93,87 @@ class PyAVReader(Reader):
     from the decoder, frames are counted from the start instead: slower, never wrong.
     """
 
-    def check(self) -> None:
-        """Raise ReadError if the file has no video frames at all; decodes no more than the first."""
-        with self._open() as (container, stream):
-            self._timestamps(container, stream)
-
     def timestamps(self) -> tuple[list, bool]:
         """Presentation timestamps of all frames to be shown, sorted, and whether they can be relied on."""
         with self._open() as (container, stream):
-            return self._timestamps(container, stream)
+            return self._times(container, stream)
 
     def measure(self) -> Info:
         with self._open() as (container, stream):
             fps = float(stream.average_rate or stream.guessed_rate or 0) or None
-            pts, _ = self._timestamps(container, stream)
-        try:
-            height, width = self.read([len(pts) - 1]).shape[1:3]
-            count = len(pts)
-        except ReadError:
+            times = self._times(container, stream)
+            count = len(times[0])
+            found = self._find(container, stream, times, [count - 1])
+        if not found:
             # The packets promise more than can be decoded: count what can, from the start.
-            count = 0
             with self._open() as (container, stream):
-                picture = Picture(stream)
+                picture, count = Picture(stream), 0
                 for frame in _frames(container, stream):
-                    count, (height, width) = count + 1, picture(frame).shape[:2]
+                    count, found = count + 1, {0: picture(frame)}
             if count == 0:
-                raise ReadError(self.path, "no frame can be decoded") from None
+                raise ReadError(self.path, "no frame can be decoded")
+        height, width = next(iter(found.values())).shape[:2]
         return Info(count, fps, width, height)
 
     def read(self, indices: Sequence[int], height: int | None = None, width: int | None = None) -> np.ndarray:
-        wanted = sorted({int(i) for i in indices})
         with self._open() as (container, stream):
-            pts, timed = self._timestamps(container, stream)
-        _check_indices(self.path, indices, len(pts))
-        found = self._by_time(wanted, pts, True, height, width) if timed else None
-        if timed and found is not None and len(found) < len(wanted):
-            found = self._by_time(wanted, pts, False, height, width)
-        if found is None:
-            found = self._by_count(wanted, height, width)
+            times = self._times(container, stream)
+            _check_indices(self.path, indices, len(times[0]))
+            wanted = sorted({int(i) for i in indices})
+            found = self._find(container, stream, times, wanted, height, width)
         if len(found) < len(wanted):
             missing = next(i for i in wanted if i not in found)
-            raise ReadError(self.path, f"damaged (frame {missing} of {len(pts)} cannot be decoded)")
+            raise ReadError(self.path, f"damaged (frame {missing} of {len(times[0])} cannot be decoded)")
         return np.stack([found[int(i)] for i in indices])
 
-    def _by_time(self, wanted: list[int], pts: list, seek: bool, height: int | None, width: int | None) -> dict | None:
-        """Frames known by their timestamps, from the keyframe before them or from the start; as far as they decode.
-
-        None where the timestamps that come back are not those of the packets, in order.
-        """
-        number, places, last = {p: i for i, p in enumerate(pts)}, set(wanted), wanted[-1]
-        found, before = {}, -math.inf
+    def times(self) -> list[float] | None:
+        """Seconds at which the frames are shown; None where the file's own times cannot be relied on."""
         with self._open() as (container, stream):
+            pts, sure = self._times(container, stream)
+            return [float(p * stream.time_base) for p in pts] if sure else None
+
+    def _find(self, container, stream, times: tuple, wanted: list[int], *size: int | None) -> dict[int, np.ndarray]:
+        """Pictures of the frames wanted (increasing), as far as they can be decoded."""
+        pts, sure = times
+        found = None
+        if sure:
             try:
-                if seek:
-                    container.seek(pts[wanted[0]], stream=stream, backward=True)
+                container.seek(pts[wanted[0]], stream=stream, backward=True)
+                found = self._by_time(container, stream, pts, wanted, *size, sought=True)
             except av_errors():
-                return {}
-            picture = Picture(stream)
-            for frame in _frames(container, stream):
-                i, time = number.get(frame.pts), frame.pts
-                if time is None or (i is None and time > pts[0]) or time <= before:
-                    return None
-                before = time
-                if i in places and not (seek and frame.is_corrupt):
-                    found[i] = picture(frame, height, width)
-                if i is not None and i >= last:
-                    break
+                found = {}
+        if found is not None and len(found) < len(wanted):  # the keyframe was none, or is damaged: from the start
+            with self._open() as (container, stream):
+                found = self._by_time(container, stream, pts, wanted, *size)
+        return self._by_count(wanted, *size) if found is None else found
+
+    def _by_time(self, container, stream, pts: list, wanted: list[int], *size, sought: bool = False) -> dict | None:
+        """Frames known by their timestamps, from where the file stands; as far as they decode.
+
+        None where the timestamps that come back are not those of the packets, in order. After a seek a frame may lack
+        those that it is made from: such a corrupt one does not count.
+        """
+        number, places, found, before = {p: i for i, p in enumerate(pts)}, set(wanted), {}, -math.inf
+        picture = Picture(stream)
+        for frame in _frames(container, stream):
+            i = number.get(frame.pts)
+            if frame.pts is None or frame.pts <= before or (i is None and frame.pts > pts[0]):
+                return None
+            before = frame.pts
+            if i in places and not (sought and frame.is_corrupt):
+                found[i] = picture(frame, *size)
+            if i is not None and i >= wanted[-1]:
+                break
         return found
 
-    def _by_count(self, wanted: list[int], height: int | None, width: int | None) -> dict:
+    def _by_count(self, wanted: list[int], *size: int | None) -> dict[int, np.ndarray]:
+        """Frames known by their number, counted from the start."""
         found, places = {}, set(wanted)
         with self._open() as (container, stream):
             picture = Picture(stream)
             for i, frame in enumerate(_frames(container, stream)):
                 if i in places:
-                    found[i] = picture(frame, height, width)
+                    found[i] = picture(frame, *size)
                 if i >= wanted[-1]:
                     break
         return found
@@ -183,7 +189,7 @@ class PyAVReader(Reader):
         with container:
             yield container, film(container, self.path)
 
-    def _timestamps(self, container, stream) -> tuple[list, bool]:
+    def _times(self, container, stream) -> tuple[list, bool]:
         """Presentation timestamps of all frames to be shown, sorted, and whether they can be relied on.
 
         No more than the first frame is decoded.
@@ -193,7 +199,7 @@ class PyAVReader(Reader):
             for packet in container.demux(stream):
                 if packet.size and not packet.is_discard:
                     pts.append(packet.pts)
-                if not first:
+                if not first and packet.size:
                     first = _decoded(stream, packet)
         except av_errors():
             pass  # cut off: what was read until here is what there is
@@ -202,9 +208,8 @@ class PyAVReader(Reader):
         if None in pts or not first or first[0].pts is None:
             return pts, False
         # AVI, and ASF by some programs, have decoding times only: in order where the frames are not.
-        in_order = sorted(pts)
-        name, reordered = container.format.name, stream.codec_context.has_b_frames
-        wrong = name == "avi" or (name == "asf" and reordered and in_order == pts)
+        in_order, reordered = sorted(pts), stream.codec_context.has_b_frames
+        wrong = container.format.name in ("avi", "asf") and reordered and in_order == pts
         # A recording that starts between two keyframes has packets that nobody can decode.
         shown = [p for p in in_order if p >= first[0].pts]
         return shown, not wrong and len(set(shown)) == len(shown)

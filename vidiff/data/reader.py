@@ -59,7 +59,7 @@ class DecordReader(Reader):
 
     def measure(self) -> Info:
         # PyAV says what is wrong with a file in fewer words, and decord writes to stderr when it cannot open one.
-        PyAVReader(self.path).check()
+        PyAVReader(self.path).times()
         reader = self._open(None, None)
         count, fps = len(reader), float(reader.get_avg_fps())
         del reader
