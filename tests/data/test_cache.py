@@ -185,18 +185,20 @@ def test_a_disk_that_fails_costs_nothing_but_time(tmp_path, monkeypatch, strips)
         assert next(iter(data.train_dataloader()))["clip"].shape[0] == 16
 
 
-def sources(make, root):
+def sources(make, root, backend="pyav"):
     """One video of every kind; the long one takes two pieces."""
     make.video(root / "a.mp4", frames=40)
     make.video(root / "long.avi", codec="mpeg4", frames=300)
     make.strip(root / "strips" / "strip.png", frames=20)  # a picture beside videos is passed over
     make.frames(root / "folder", frames=12)
-    return build_index(root)
+    return build_index(root, backend)
 
 
-@pytest.mark.parametrize("geometry", [{}, dict(fit="stretch"), dict(channels=1), dict(backend="pyav", frame_stride=3)])
-def test_cached_clips_are_equal_to_the_bit(make, tmp_path, geometry):
-    index = sources(make, tmp_path / "set")
+@pytest.mark.parametrize("backend", ["pyav", "decord"])
+@pytest.mark.parametrize("geometry", [{}, dict(fit="stretch"), dict(channels=1, frame_stride=3)])
+def test_cached_clips_are_equal_to_the_bit(make, tmp_path, geometry, backend):
+    index = sources(make, tmp_path / "set", backend)
+    assert [e.decoder for e in index.entries] == [backend, "", backend, ""]
     options = dict(num_frames=4, resolution=16, on_error="raise") | geometry
     long = [e.path for e in index.entries].index("long.avi")
     plain = ClipDataset(index.root, index.entries, **options)
@@ -224,11 +226,10 @@ def test_real_clips_are_equal_to_the_bit(make, tmp_path):
 
 def test_each_way_of_decoding_has_files_of_its_own(make, tmp_path):
     make.video(tmp_path / "set" / "a.mp4")
-    index = build_index(tmp_path / "set")
-    for n, options in enumerate(
-        [{}, dict(resolution=20), dict(fit="stretch"), dict(channels=1), dict(backend="pyav"), dict(seed=3)]
-    ):
+    ways = [{}, dict(resolution=20), dict(fit="stretch"), dict(channels=1), dict(backend="decord"), dict(seed=3)]
+    for n, options in enumerate(ways):
         options = dict(resolution=16) | options
+        index = build_index(tmp_path / "set", options.pop("backend", "pyav"))
         ClipDataset(index.root, index.entries, 4, cache=DiskCache(GB, tmp_path / "f"), **options)[(0, 0)]
         assert len(files(tmp_path / "f")) == min(n + 1, 5)  # the seed changes no pixel
 

@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             action=argparse.BooleanOptionalAction,
             help="every image is a video of one frame (default: trainA/ trainB/ of unrelated pictures only)",
         )
-        verb.add_argument("--backend", choices=("decord", "pyav"), default="decord")
+        verb.add_argument("--backend", choices=("pyav", "auto", "decord"), default="pyav")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -222,7 +222,7 @@ def suggest_config(index, args: argparse.Namespace) -> tuple[dict[str, Any], lis
     pair = index.domains == ["A", "B"] and set(index.classes) <= {"A", "B"}
     if index.classes and not pair:
         config["num_classes"] = "auto"
-    if args.backend != "decord":
+    if args.backend != "pyav":
         config["backend"] = args.backend
     stills = all(e.kind == "image" for e in entries)
     if stills:

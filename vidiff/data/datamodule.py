@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -46,7 +47,8 @@ class ClipDataModule(LightningDataModule):
         augment: `none | light | standard | strong`, or a list of augmentation modules.
         split: shares, grouping and seed of the division into train, val and test where the folders do not give one.
         fit: non-square videos: `crop` (shorter side resized, centre cut out) or `stretch`.
-        backend: `decord` or `pyav`.
+        backend: `pyav` reads every video; `auto`: decord for files on which it was proven exact when they were indexed;
+            `decord`: only those.
         on_error: an unreadable clip: `skip` (another one takes its place, counted and listed) or `raise`.
         max_bad_fraction: share of unreadable files above which the run stops.
         clips_per_epoch: None: the smallest multiple of the number of training videos >= 1000; in whole batches.
@@ -77,7 +79,7 @@ class ClipDataModule(LightningDataModule):
         augment: str | list[nn.Module] = "light",
         split: Split = Split(),
         fit: Literal["crop", "stretch"] = "crop",
-        backend: Literal["decord", "pyav"] = "decord",
+        backend: Literal["pyav", "auto", "decord"] = "pyav",
         on_error: Literal["skip", "raise"] = "skip",
         max_bad_fraction: float = 0.1,
         clips_per_epoch: int | None = None,
@@ -214,7 +216,7 @@ class ClipDataModule(LightningDataModule):
             "fps": self.index.fps,
             "fit": self.fit,
             "resize": {kind: RESIZE_RULE[kind] for kind in kinds},
-            "backend": self.backend,
+            "decoders": dict(Counter(e.decoder for e in self.index.entries if e.decoder)),
         }
 
     # ---- loading
@@ -241,7 +243,7 @@ class ClipDataModule(LightningDataModule):
         geometry = self.num_frames, self.resolution, self.frame_stride, self.channels, classes
         key = self.seed if seed is None else seed, purpose
         decoding = dict(cache=self.frame_cache, patience=self.loading["timeout"] / 8) | options
-        return kind(self.index.root, entries, *geometry, *key, self.fit, self.backend, self.on_error, **decoding)
+        return kind(self.index.root, entries, *geometry, *key, self.fit, self.on_error, **decoding)
 
     @cached_property
     def frame_cache(self) -> FrameCache | None:

@@ -42,7 +42,6 @@ class ClipDataset(Dataset):
         classes: class names; the label of a video is its class's position (0 without classes).
         seed, purpose: key of the random starts, together with the slot.
         fit: `crop | stretch`.
-        backend: `decord | pyav`.
         on_error: `skip`: an unreadable clip is replaced by another one, keyed by (seed, slot, attempt), and the item
             says so; `raise`: ReadError.
         random_start: False takes the centred clip of each video.
@@ -63,7 +62,6 @@ class ClipDataset(Dataset):
         seed: int = 0,
         purpose: str = "train",
         fit: str = "crop",
-        backend: str = "decord",
         on_error: str = "skip",
         random_start: bool = True,
         cache: FrameCache | None = None,
@@ -82,7 +80,7 @@ class ClipDataset(Dataset):
         self.span = clip_span(num_frames, frame_stride)
         self.resolution, self.channels = resolution, channels
         self.labels = [classes.index(e.label) if e.label is not None else 0 for e in entries]
-        self.seed, self.purpose, self.fit, self.backend = seed, purpose, fit, backend
+        self.seed, self.purpose, self.fit = seed, purpose, fit
         self.on_error, self.random_start = on_error, random_start
         self.patience = patience
         self.late: dict[int, int] = {}  # video -> times that it took too long
@@ -159,7 +157,7 @@ class ClipDataset(Dataset):
             ReadError: naming the video, whichever of its files is at fault.
         """
         entry, path = self.entries[video], self.path(video)
-        reader = open_reader(path, entry.kind, self.backend, entry.files, entry.white)
+        reader = open_reader(path, entry.kind, entry.decoder, entry.files, entry.white)
         size = (entry.width, entry.height)
         if self.late.get(video, 0) >= 2:  # once may be the machine's fault
             raise ReadError(path, "took too long twice")
@@ -179,7 +177,7 @@ class ClipDataset(Dataset):
     def _video(self, video: int) -> Video:
         """How the cache knows a video: by its content and by all that decides on the pixels."""
         e = self.entries[video]
-        decoding = (DECODED_VERSION, RESIZE_RULE[e.kind], self.backend, self.resolution, self.fit, self.channels)
+        decoding = (DECODED_VERSION, RESIZE_RULE[e.kind], e.decoder, self.resolution, self.fit, self.channels)
         what = (e.sha256, e.kind, e.num_frames, e.width, e.height, e.white, decoding, _libraries())
         key = hashlib.sha256(repr(what).encode()).hexdigest()[:40]
         return Video(key, (self.channels, e.num_frames, self.resolution, self.resolution))
@@ -239,7 +237,7 @@ class BadFiles:
         """Write a CSV with the columns path, found, failures, reason."""
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(prefix=".bad-", dir=path.parent)
-        with os.fdopen(handle, "w", newline="", encoding="utf-8") as file:
+        with os.fdopen(handle, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
             writer = csv.writer(file)
             writer.writerow(["path", "found", "failures", "reason"])
             for name, row in sorted(self.files.items()):

@@ -19,9 +19,9 @@ from typing import Any
 from vidiff.data.images import natural
 from vidiff.data.layouts import Item, discover
 from vidiff.data.pictures import peak, white_levels
-from vidiff.data.reader import ReadError, open_reader
+from vidiff.data.reader import ReadError, choose_decoder, open_reader
 
-CACHE_VERSION = 2  # raise it when a measurement changes meaning
+CACHE_VERSION = 3  # raise it when a measurement changes meaning
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ class Entry:
         sha256: of the content (of a folder of frames: over its names and contents).
         files: names of the frames of a folder; the number of the video in an array, and the order of its axes.
         white: the value that stands for white, in pictures of more than 8 bits; None elsewhere.
+        decoder: what reads it, for ever: `pyav` or `decord` for a video, nothing for pictures.
     """
 
     path: str
@@ -56,6 +57,7 @@ class Entry:
     sha256: str
     files: tuple[str, ...] = ()
     white: float | None = None
+    decoder: str = ""
 
 
 @dataclass(frozen=True)
@@ -105,12 +107,12 @@ class Index:
         return digest.hexdigest()[:16]
 
 
-def build_index(root: Path | str, backend: str = "decord", stills: bool = False, progress: bool = True) -> Index:
+def build_index(root: Path | str, backend: str = "pyav", stills: bool = False, progress: bool = True) -> Index:
     """Find and measure every video under a root; what was measured before is taken from the cache.
 
     Args:
         root: folder, manifest or single video: see `vidiff.data.layouts`.
-        backend: `decord | pyav`.
+        backend: `pyav | auto | decord`: see `choose_decoder`; what it chose is kept with the measurement.
         stills: every image is a video of one frame.
         progress: show a progress bar on stderr when this takes longer than a second.
     Raises:
@@ -142,7 +144,9 @@ def build_index(root: Path | str, backend: str = "decord", stills: bool = False,
 
 
 def _measure(root: Path, item: Item, backend: str) -> dict[str, Any]:
-    return asdict(open_reader(root / item.path, item.kind, backend, item.files).measure())
+    path = root / item.path
+    decoder = choose_decoder(path, item.kind, backend)
+    return asdict(open_reader(path, item.kind, decoder, item.files).measure()) | {"decoder": decoder}
 
 
 def _peak(root: Path, item: Item) -> dict[str, float]:
@@ -197,7 +201,7 @@ class _Cache:
     def __init__(self, root: Path):
         self.folder = cache_dir() / "index"
         self.root = root
-        name = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:24]
+        name = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:24]
         self.memo_path = self.folder / f"v{CACHE_VERSION}-root-{name}.json"
         self.memo, self.fresh_memo = _load(self.memo_path), {}
         self.shards: dict[str, dict] = {}
@@ -211,7 +215,7 @@ class _Cache:
         digest = hashlib.sha256()
         for name in item.files:
             path = name if item.path == "." else f"{item.path}/{name}"
-            digest.update(f"{name}\0{self._file(path)}\n".encode())
+            digest.update(os.fsencode(f"{name}\0{self._file(path)}\n"))
         return digest.hexdigest()
 
     def _file(self, path: str) -> str:
@@ -231,7 +235,7 @@ class _Cache:
     def measured(self, key: str, measure: Callable[[], dict]) -> dict:
         shard = self._shard(key[:2])
         known = shard.get(key)
-        if isinstance(known, dict) and known.keys() in ({"num_frames", "fps", "width", "height"}, {"peak"}):
+        if isinstance(known, dict) and known.keys() in ({"num_frames", "fps", "width", "height", "decoder"}, {"peak"}):
             return known
         shard[key] = measure()
         self.touched.add(key[:2])

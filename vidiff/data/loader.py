@@ -112,7 +112,7 @@ class _Stream:
             if "exited unexpectedly" in str(error):
                 raise RunError(
                     "a data worker died (out of memory, or a decoder crashed) while reading a batch after or at: "
-                    f"{names}. Try fewer workers, or backend: pyav."
+                    f"{names}. Try fewer workers."
                 ) from None
             raise
         if "error" in batch:

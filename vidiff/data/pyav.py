@@ -99,14 +99,14 @@ class PyAVReader(Reader):
             return self._times(container, stream)
 
     def measure(self) -> Info:
-        with self._open() as (container, stream):
+        with self.open() as (container, stream):
             fps = float(stream.average_rate or stream.guessed_rate or 0) or None
             times = self._times(container, stream)
             count = len(times[0])
             found = self._find(container, stream, times, [count - 1])
         if not found:
             # The packets promise more than can be decoded: count what can, from the start.
-            with self._open() as (container, stream):
+            with self.open() as (container, stream):
                 picture, count = Picture(stream), 0
                 for frame in _frames(container, stream):
                     count, found = count + 1, {0: picture(frame)}
@@ -116,7 +116,7 @@ class PyAVReader(Reader):
         return Info(count, fps, width, height)
 
     def read(self, indices: Sequence[int], height: int | None = None, width: int | None = None) -> np.ndarray:
-        with self._open() as (container, stream):
+        with self.open() as (container, stream):
             times = self._times(container, stream)
             _check_indices(self.path, indices, len(times[0]))
             wanted = sorted({int(i) for i in indices})
@@ -128,7 +128,7 @@ class PyAVReader(Reader):
 
     def times(self) -> list[float] | None:
         """Seconds at which the frames are shown; None where the file's own times cannot be relied on."""
-        with self._open() as (container, stream):
+        with self.open() as (container, stream):
             pts, sure = self._times(container, stream)
             return [float(p * stream.time_base) for p in pts] if sure else None
 
@@ -143,7 +143,7 @@ class PyAVReader(Reader):
             except av_errors():
                 found = {}
         if found is not None and len(found) < len(wanted):  # the keyframe was none, or is damaged: from the start
-            with self._open() as (container, stream):
+            with self.open() as (container, stream):
                 found = self._by_time(container, stream, pts, wanted, *size)
         return self._by_count(wanted, *size) if found is None else found
 
@@ -169,7 +169,7 @@ class PyAVReader(Reader):
     def _by_count(self, wanted: list[int], *size: int | None) -> dict[int, np.ndarray]:
         """Frames known by their number, counted from the start."""
         found, places = {}, set(wanted)
-        with self._open() as (container, stream):
+        with self.open() as (container, stream):
             picture = Picture(stream)
             for i, frame in enumerate(_frames(container, stream)):
                 if i in places:
@@ -179,7 +179,8 @@ class PyAVReader(Reader):
         return found
 
     @contextmanager
-    def _open(self):
+    def open(self):
+        """The open container and the stream of its film."""
         import av
 
         try:
