@@ -100,7 +100,9 @@ def test_floor_of_the_same_number_where_there_are_videos_enough(folders, tmp_pat
         (["--metrics", "fvd2048_16f"], MetricWeightsMissing, "i3d_torchscript.pt.*vidiff weights fetch i3d"),
         (["--metrics", "fvd_randm"], UsageError, "Did you mean 'fvd_random'"),
         (["--metrics", "motion", "--num_clips", "9"], UsageError, "--num_clips 9.*holds 8"),
-        (["--metrics", "motion", "--num_clips", "0"], UsageError, "at least 1"),
+        (["--metrics", "motion", "--num_clips", "1"], UsageError, "--num_clips must be at least 2, got 1"),
+        (["--metrics", "motion", "--resolution", "5000"], UsageError, "5000 x 5000 would take about 12 GB .*at most"),
+        (["--metrics", "motion", "--device", "cuda:99"], UsageError, "--device cuda:99: "),
         (["--metrics", "motion", "--frame_stride", "3"], UsageError, "at most 12 frames; a clip needs 22"),
     ],
 )
@@ -108,6 +110,42 @@ def test_refusals(folders, flags, error, text):
     with pytest.raises(error, match=text) as info:
         run(folders, *flags)
     assert info.value.exit_code == 2
+
+
+@pytest.mark.parametrize("more", [[], ["--per_frame"]])
+def test_what_is_left_out_is_named(folders, tmp_path, capsys, more):
+    for side, cut, short in (("real", 1, 1), ("fake", 11, 0)):
+        shutil.copytree(folders / side, tmp_path / side)
+        whole = (folders / side / "000.mp4").read_bytes()
+        for n in range(cut):
+            (tmp_path / side / f"cut{n}.mp4").write_bytes(whole[: len(whole) // 2])
+        if short:
+            write_mp4(tmp_path / side / "short.mp4", torch.zeros(3, 5, 32, 32, dtype=torch.uint8))
+    file = tmp_path / "r.json"
+    assert run(tmp_path, "--metrics", "fvd_random", "--num_clips", 4, "--json", file, "--device", "cpu", *more) == 0
+    out = json.loads(file.read_text())["left_out"]
+    assert [entry["path"] for entry in out["fake"]] == [f"cut{n}.mp4" for n in range(11)]
+    assert "damaged or cut off" in out["fake"][0]["reason"]
+    said = capsys.readouterr().err
+    assert "--fake: 11 of 19 files" in said and "cut0.mp4: not a readable video" in said and "and 1 more" in said
+    if more:  # single frames of real videos
+        assert [entry["path"] for entry in out["real"]] == ["cut0.mp4"]
+    else:
+        assert {e["path"]: e["reason"] for e in out["real"]}["short.mp4"] == "5 frames, a clip needs 8"
+        assert "--real: 2 of 12 files" in said
+
+
+def test_the_protocol_names_the_decoder(folders, tmp_path):
+    found = {}
+    for backend in ("pyav", "auto"):
+        file = tmp_path / f"{backend}.json"
+        assert run(folders, "--metrics", "motion", "--num_clips", 4, "--json", file, "--backend", backend) == 0
+        found[backend] = json.loads(file.read_text())["metrics"]["motion"]["protocol"]["decode"]
+    rule = "swscale bilinear (antialiased) while decoding by {0}"
+    assert found == {
+        "pyav": f"crop; real {rule}; generated {rule}".format("pyav"),
+        "auto": f"crop; real {rule}; generated {rule}".format("decord"),
+    }
 
 
 @pytest.mark.parametrize("more", [[], ["--per_frame"]])

@@ -191,7 +191,7 @@ def test_describe_is_plain_and_complete(strips):
     about = data.describe()
     assert json.loads(json.dumps(about)) == about
     assert about["videos"] == {"train": 10, "val": 1, "test": 1} and about["resolution"] == 16
-    assert about["fingerprint"] == data.fingerprint and about["resize"] == {"strip": "Pillow bilinear (antialiased)"}
+    assert about["fingerprint"] == data.fingerprint and about["decode"] == "crop; Pillow bilinear (antialiased)"
     assert not about["split"]["val_is_train"] and str(strips.parent) not in json.dumps(about)
 
 

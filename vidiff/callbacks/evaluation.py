@@ -196,6 +196,7 @@ class Evaluation(Callback):
             "split": self.split,
             "subset": "seeded, spread over videos",
             "offset": "seeded uniform",
+            "decode": about["decode"],
             "seed": seed,
             "dataset": ":".join([data.fingerprint, *map(str, which.values())]),
         }

@@ -12,6 +12,10 @@ from pathlib import Path
 from vidiff.errors import UsageError
 from vidiff.files import given_path
 
+BYTES_A_PIXEL = 60  # of memory, where the widest extractor works at a clip's own size
+NAMED = 10  # files that are left out, on stderr
+MOST_BYTES = 5e9  # for one clip; larger ones take minutes each, if they fit at all
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
@@ -26,7 +30,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--per_frame", action="store_true", help="each frame index of long videos against single real frames")
     add("--json", type=Path, default=None, metavar="FILE", help="write values, floors and protocols")
     add("--weights", type=Path, default=None, help="file or folder with weights of official metrics")
-    add("--batch_size", type=int, default=32, help="clips at a time (default 32)")
+    add("--batch_size", type=int, default=32, help="clips at a time (default 32; fewer where they are large)")
+    add(
+        "--backend",
+        choices=("pyav", "auto", "decord"),
+        default="pyav",
+        help="what reads videos (default pyav: all, exactly)",
+    )
     add("--device", default=None, help="where features are computed (default: cuda where there is one)")
 
 
@@ -34,36 +44,33 @@ def run(args: argparse.Namespace) -> int:
     from vidiff.metrics.protocol import expand, parse_name
     from vidiff.metrics.weights import MANIFEST, require
 
-    for name in ("num_clips", "num_frames", "resolution", "frame_stride", "batch_size"):
+    for name, least in (("num_clips", 2), ("num_frames", 1), ("resolution", 1), ("frame_stride", 1), ("batch_size", 1)):
         value = getattr(args, name)
-        if value is not None and value < 1:
-            raise UsageError(f"--{name} must be at least 1, got {value}")
+        if value is not None and value < least:
+            raise UsageError(f"--{name} must be at least {least}, got {value}")
     # Unknown names and missing weights are said before torch is loaded or a video is read.
     for name in expand(args.metrics):
         if name != "auto" and (spec := parse_name(name)).official:
             require(MANIFEST["i3d" if spec.extractor == "i3d" else "inception"], name, args.weights)
 
-    import torch
     from rich.console import Console
 
-    from vidiff.data.index import build_index
     from vidiff.data.sampling import clip_span
     from vidiff.metrics.evaluation import Evaluator
     from vidiff.metrics.resolve import auto_note, resolve_metrics
 
     if args.per_frame:
         return _per_frame(args)
-    device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    reals = _long_enough(build_index(args.real), clip_span(args.num_frames, args.frame_stride))
-    fakes = _long_enough(build_index(args.fake), args.num_frames)
-    num_clips = args.num_clips or len(fakes[1])
-    if len(fakes[1]) < num_clips:
-        raise UsageError(f"--num_clips {num_clips}: {args.fake} holds {len(fakes[1])} videos of enough frames")
-    metrics = resolve_metrics(args.metrics, num_clips=num_clips, num_frames=args.num_frames, weights=args.weights)
+    device = _device(args.device)
     console = Console(stderr=True)
+    left_out = {}
+    reals = _videos(args, "real", clip_span(args.num_frames, args.frame_stride), left_out, console)
+    fakes = _videos(args, "fake", args.num_frames, left_out, console)
+    num_clips = _number(args, fakes)
+    metrics = resolve_metrics(args.metrics, num_clips=num_clips, num_frames=args.num_frames, weights=args.weights)
     if "auto" in args.metrics.split(","):
         console.print(auto_note(metrics), highlight=False)
-    resolution = args.resolution or _common_size(fakes, args.fake)
+    resolution = _size(args, fakes)
     results = {}
     for prefix in (False, True):
         group = [m for m in metrics if (m.spec.subset == "prefix") == prefix]
@@ -79,16 +86,14 @@ def run(args: argparse.Namespace) -> int:
     results = {m.name: results[m.name] for m in metrics}
     _print(results)
     if args.json:
-        _write(args.json, {"metrics": results})
+        _write(args.json, {"metrics": results, "left_out": left_out})
     return 0
 
 
 def _per_frame(args) -> int:
     """The Fréchet distance at each frame index: does a long sample keep its quality?"""
-    import torch
     from rich.console import Console
 
-    from vidiff.data.index import build_index
     from vidiff.metrics.features import lite0_available
     from vidiff.metrics.per_frame import frame_distances
     from vidiff.metrics.resolve import resolve_metrics
@@ -98,13 +103,11 @@ def _per_frame(args) -> int:
     if wrong := [m.name for m in metrics if m.spec.score != "frechet" or m.official]:
         raise UsageError(f"--per_frame takes fd_lite0 and fvd_random, not {wrong[0]}")
     console = Console(stderr=True)
-    fakes, reals = _long_enough(build_index(args.fake), args.num_frames), _long_enough(build_index(args.real), 1)
-    count = args.num_clips or len(fakes[1])
-    if len(fakes[1]) < count:
-        raise UsageError(f"--num_clips {count}: {args.fake} holds {len(fakes[1])} videos of {args.num_frames} frames")
-    size = args.resolution or _common_size(fakes, args.fake)
+    device, left_out = _device(args.device), {}
+    fakes = _videos(args, "fake", args.num_frames, left_out, console)
+    reals = _videos(args, "real", 1, left_out, console)
+    count, size = _number(args, fakes), _size(args, fakes)
     still = argparse.Namespace(**{**vars(args), "num_frames": 1, "frame_stride": 1})
-    device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
     results = frame_distances(
         {m.name: m.extractor.to(device) for m in metrics},
         _real_clips(still, reals, 2 * count, size, False, console),
@@ -116,18 +119,67 @@ def _per_frame(args) -> int:
         for start in range(0, len(r["values"]), 8):
             print(f"  {start:>4}  " + "  ".join(f"{v:8.4g}" for v in r["values"][start : start + 8]))
     if args.json:
-        _write(args.json, {"per_frame": {name: {**r, "clips": count} for name, r in results.items()}})
+        per_frame = {name: {**r, "clips": count} for name, r in results.items()}
+        _write(args.json, {"per_frame": per_frame, "left_out": left_out})
     return 0
 
 
-def _long_enough(index, span: int) -> tuple:
-    """(index, entries that a clip fits into), in natural order."""
+def _device(name: str | None) -> str:
+    import torch
+
+    if name is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(f"--device {name}: {str(error).splitlines()[0]}") from None
+    return name
+
+
+def _videos(args, side: str, span: int, left_out: dict, console) -> tuple:
+    """(index, entries that a clip fits into) of `--real` or `--fake`, in natural order; what is left out is named."""
+    from vidiff.data.index import build_index
+
+    index = build_index(getattr(args, side), args.backend)
+    short = [(e.path, f"{e.num_frames} frames, a clip needs {span}") for e in index.entries if e.num_frames < span]
+    out = [*index.bad, *short]
+    left_out[side] = [{"path": path, "reason": reason} for path, reason in out]
+    if out:
+        total = len(index.entries) + len(index.bad)
+        names = "".join(f"\n  {path}: {reason}" for path, reason in out[:NAMED])
+        more = f"\n  ... and {len(out) - NAMED} more (all of them in --json)" if len(out) > NAMED else ""
+        text = f"--{side}: {len(out)} of {total} files of {index.root} are left out:{names}{more}"
+        console.print(text.encode(errors="backslashreplace").decode(), highlight=False, markup=False, soft_wrap=True)
     entries = [e for e in index.entries if e.num_frames >= span]
     if not entries:
         longest = max((e.num_frames for e in index.entries), default=0)
         held = f"{len(index.entries)} videos of at most {longest} frames" if index.entries else "no usable video"
         raise UsageError(f"{index.root} holds {held}; a clip needs {span} frames (--num_frames, --frame_stride)")
     return index, entries
+
+
+def _number(args, fakes) -> int:
+    """Clips on each side."""
+    held = len(fakes[1])
+    count = args.num_clips or held
+    if held < max(2, count):
+        asked = f"--num_clips {count}: " if args.num_clips else "at least 2 are needed: "
+        raise UsageError(f"{asked}{args.fake} holds {held} videos of {args.num_frames} frames")
+    return count
+
+
+def _size(args, fakes) -> int:
+    """Height and width of the clips; UsageError with what it would cost where that is too much."""
+    size = args.resolution or _common_size(fakes, args.fake)
+    cost = args.num_frames * size**2 * BYTES_A_PIXEL
+    if cost > MOST_BYTES:
+        most = int((MOST_BYTES / BYTES_A_PIXEL / args.num_frames) ** 0.5)
+        raise UsageError(
+            f"--resolution {size}: to measure one clip of {args.num_frames} frames of {size} x {size} would take about "
+            f"{cost / 1e9:.0f} GB of memory; accepted are {MOST_BYTES / 1e9:.0f} GB: at most --resolution {most}"
+        )
+    args.batch_size = max(1, min(args.batch_size, int(MOST_BYTES // cost)))  # changes no value
+    return size
 
 
 def _common_size(fakes, root: Path) -> int:
@@ -138,6 +190,8 @@ def _common_size(fakes, root: Path) -> int:
 
 
 def _fields(args, reals, fakes, num_clips: int, prefix: bool) -> dict:
+    from vidiff.data.reader import decoding
+
     index, entries = reals
     videos = min(num_clips, len(entries))
     one_each = prefix or num_clips <= len(entries)
@@ -147,16 +201,10 @@ def _fields(args, reals, fakes, num_clips: int, prefix: bool) -> dict:
         "split": "all",
         "subset": "prefix" if prefix else f"seeded, {'1 clip' if one_each else 'several clips'} a video of {videos}",
         "offset": "real seeded uniform, generated 0",
-        "decode": f"centre crop; real {_decode(entries)}; generated {_decode(fakes[1])}",
+        "decode": f"crop; real {decoding(entries)}; generated {decoding(fakes[1])}",
         "seed": args.seed,
         "dataset": index.fingerprint,
     }
-
-
-def _decode(entries) -> str:
-    from vidiff.data.reader import RESIZE_RULE
-
-    return ", ".join(sorted({RESIZE_RULE[e.kind] for e in entries}))
 
 
 def _real_clips(args, reals, num_clips: int, resolution: int, prefix: bool, console, first: int = 0) -> Iterator[tuple]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import statistics
 import warnings
-from collections import Counter
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +20,7 @@ from vidiff.data.dataset import BadFiles, ClipDataset
 from vidiff.data.index import Entry, Index, build_index
 from vidiff.data.layouts import ACCEPTED
 from vidiff.data.loader import ClipLoader, ClipPass
-from vidiff.data.reader import RESIZE_RULE
+from vidiff.data.reader import decoding
 from vidiff.data.sampling import clip_span
 from vidiff.data.splits import Split, make_splits
 from vidiff.data.stills import looks_like_photos
@@ -201,7 +200,6 @@ class ClipDataModule(LightningDataModule):
 
     def describe(self) -> dict[str, Any]:
         """What a protocol record has to say about the data; plain values."""
-        kinds = sorted({e.kind for e in self.index.entries})
         return {
             "dataset": self.root.resolve().name,
             "layout": self.index.layout,
@@ -215,8 +213,7 @@ class ClipDataModule(LightningDataModule):
             "channels": self.channels,
             "fps": self.index.fps,
             "fit": self.fit,
-            "resize": {kind: RESIZE_RULE[kind] for kind in kinds},
-            "decoders": dict(Counter(e.decoder for e in self.index.entries if e.decoder)),
+            "decode": f"{self.fit}; {decoding(self.index.entries)}",
         }
 
     # ---- loading

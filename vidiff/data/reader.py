@@ -6,7 +6,7 @@ decoder opened in a parent process hangs the workers forked from it. No torch in
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +28,8 @@ RESIZE_RULE = {
 }
 BACKENDS = ("pyav", "auto", "decord")
 FITS = ("crop", "stretch")
-__all__ = ["BACKENDS", "FITS", "RESIZE_RULE", "Info", "ReadError", "Reader", "choose_decoder", "open_reader"]
-__all__ += ["read_square"]
+__all__ = ["BACKENDS", "FITS", "RESIZE_RULE", "Info", "ReadError", "Reader", "choose_decoder", "decoding"]
+__all__ += ["open_reader", "read_square"]
 
 
 def choose_decoder(path: Path | str, kind: str, backend: str = "pyav") -> str:
@@ -88,6 +88,11 @@ def open_reader(
     if decoder not in ("pyav", "decord"):
         raise UsageError(f"a video is decoded by pyav or decord, got {decoder!r}")
     return PyAVReader(path) if decoder == "pyav" else DecordReader(path)
+
+
+def decoding(entries: Iterable) -> str:
+    """How videos become frames of the training resolution, for protocol records: rules and decoders."""
+    return ", ".join(sorted({RESIZE_RULE[e.kind] + (f" by {e.decoder}" if e.decoder else "") for e in entries}))
 
 
 def read_square(
