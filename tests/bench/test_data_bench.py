@@ -38,16 +38,23 @@ def test_every_figure_is_measured_and_printed(root, capsys):
     assert torch.equal(before, torch.get_rng_state())
     assert json.loads(capsys.readouterr().out) == json.loads(json.dumps(result))
     ways = result["readers"]["ways"]
-    assert len(ways) == 5 and all(row["cpu_ms_per_clip"] > 0 and row["clips_per_s"] > 0 for row in ways.values())
+    assert len(ways) == 7 and all(row["cpu_ms_per_clip"] > 0 and row["clips_per_s"] > 0 for row in ways.values())
     # How many times: a matter of the machine.
-    assert all(ways[name]["times_decord"] > 0 for name in ("disk cache", "ram cache"))
+    assert all(ways[name]["times_pyav"] > 0 for name in ("disk cache", "ram cache"))
     cpu = result["augment"]["cpu"]
     assert cpu["dcgan_step_ms"] > 0 and set(cpu["presets"]) == {"none", "light", "standard", "strong"}
     for row in cpu["operators"].values():
         assert row["times_reference"] == pytest.approx(row["ms"] / row["reference_ms"])
         assert row["of_step"] == pytest.approx(row["ms"] / cpu["dcgan_step_ms"])
     text = command.report(result)
-    for word in ("decord, resized while decoding", "disk cache", "colour", "standard", "of a step"):
+    for word in (
+        "pyav, resized while decoding",
+        "decord, first epoch",
+        "disk cache",
+        "colour",
+        "standard",
+        "of a step",
+    ):
         assert word in text
 
 

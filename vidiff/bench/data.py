@@ -53,9 +53,9 @@ def report(result: dict[str, Any]) -> str:
     r = result["readers"]
     size = f"{result['num_frames']}x{result['resolution']}x{result['resolution']}"
     lines = [f"reading clips of {size} from {r['root']} ({r['videos']} videos, {', '.join(r['sizes'][:4])})"]
-    lines.append(f"  {'':34}{'CPU ms/clip':>12}{'clips/s':>10}{'x decord':>10}")
+    lines.append(f"  {'':34}{'CPU ms/clip':>12}{'clips/s':>10}{'x pyav':>10}")
     for name, row in r["ways"].items():
-        lines.append(f"  {name:34}{row['cpu_ms_per_clip']:12.3f}{row['clips_per_s']:10.0f}{row['times_decord']:10.1f}")
+        lines.append(f"  {name:34}{row['cpu_ms_per_clip']:12.3f}{row['clips_per_s']:10.0f}{row['times_pyav']:10.1f}")
     for device, a in result["augment"].items():
         unit = "CPU ms" if a["unit"] == "cpu_ms" else "ms"
         lines.append(f"\naugmenting {result['batch_size']} clips of {size} on {device}, {unit} a batch;")

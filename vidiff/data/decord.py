@@ -60,17 +60,18 @@ def fault(path: Path | str) -> str | None:
     if find_spec("decord") is None:
         return "decord is not installed"
     sure = PyAVReader(path)
-    count, times = sure.num_frames, sure.times()
-    if times is None:
+    count, (times, known) = sure.num_frames, sure.timestamps()
+    if not known:
         return "its times are not those of its frames"
     if reason := _unfit(sure):
         return reason
+    with sure.open() as (_, stream):
+        seconds = (np.array(times) - times[0]) * float(stream.time_base)
     try:
         own = _attempt(path, lambda r: np.array(r.get_frame_timestamp(list(range(len(r)))))[:, 0])
         if len(own) != count or len(times) != count:
             return f"decord counts {len(own)} frames, there are {count}"
-        shift = np.abs((own - own[0]) - (np.array(times) - times[0]))
-        if not (shift < 0.5 * np.diff(times).min(initial=np.inf)).all():
+        if not (np.abs(own - own[0] - seconds) < 0.5 * np.diff(seconds).min(initial=np.inf)).all():
             return "decord gives its frames other times"
         reader = DecordReader(path)
         starts = np.random.default_rng(0).permutation(np.linspace(0, max(0, count - 3), SEEKS).astype(int))

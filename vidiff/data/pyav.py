@@ -95,7 +95,7 @@ class PyAVReader(Reader):
 
     def timestamps(self) -> tuple[list, bool]:
         """Presentation timestamps of all frames to be shown, sorted, and whether they can be relied on."""
-        with self._open() as (container, stream):
+        with self.open() as (container, stream):
             return self._times(container, stream)
 
     def measure(self) -> Info:
@@ -125,12 +125,6 @@ class PyAVReader(Reader):
             missing = next(i for i in wanted if i not in found)
             raise ReadError(self.path, f"damaged (frame {missing} of {len(times[0])} cannot be decoded)")
         return np.stack([found[int(i)] for i in indices])
-
-    def times(self) -> list[float] | None:
-        """Seconds at which the frames are shown; None where the file's own times cannot be relied on."""
-        with self.open() as (container, stream):
-            pts, sure = self._times(container, stream)
-            return [float(p * stream.time_base) for p in pts] if sure else None
 
     def _find(self, container, stream, times: tuple, wanted: list[int], *size: int | None) -> dict[int, np.ndarray]:
         """Pictures of the frames wanted (increasing), as far as they can be decoded."""
