@@ -40,7 +40,7 @@ def test_backends_agree(files, which):
     assert a.info == b.info
     for size in ((None, None), (24, 32), (24, 20), (16, 16), (48, 48)):
         difference = np.abs(a.read([0, 9, 40], *size).astype(int) - b.read([0, 9, 40], *size))
-        assert difference.mean() < 1 and difference.max() <= 12
+        assert difference.mean() < 2 and difference.max() <= 12
 
 
 def test_backends_agree_on_real_files(make):

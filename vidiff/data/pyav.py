@@ -101,9 +101,9 @@ class PyAVReader(Reader):
     def measure(self) -> Info:
         with self.open() as (container, stream):
             fps = float(stream.average_rate or stream.guessed_rate or 0) or None
-            times = self._times(container, stream)
+            picture, times = Picture(stream), self._times(container, stream)
             count = len(times[0])
-            found = self._find(container, stream, times, [count - 1])
+            found = self._find(container, stream, picture, times, [count - 1])
         if not found:
             # The packets promise more than can be decoded: count what can, from the start.
             with self.open() as (container, stream):
@@ -117,39 +117,39 @@ class PyAVReader(Reader):
 
     def read(self, indices: Sequence[int], height: int | None = None, width: int | None = None) -> np.ndarray:
         with self.open() as (container, stream):
-            times = self._times(container, stream)
+            picture, times = Picture(stream), self._times(container, stream)
             _check_indices(self.path, indices, len(times[0]))
             wanted = sorted({int(i) for i in indices})
-            found = self._find(container, stream, times, wanted, height, width)
+            found = self._find(container, stream, picture, times, wanted, height, width)
         if len(found) < len(wanted):
             missing = next(i for i in wanted if i not in found)
             raise ReadError(self.path, f"damaged (frame {missing} of {len(times[0])} cannot be decoded)")
         return np.stack([found[int(i)] for i in indices])
 
-    def _find(self, container, stream, times: tuple, wanted: list[int], *size: int | None) -> dict[int, np.ndarray]:
+    def _find(self, container, stream, picture, times: tuple, wanted: list[int], *size: int | None) -> dict:
         """Pictures of the frames wanted (increasing), as far as they can be decoded."""
         pts, sure = times
         found = None
         if sure:
             try:
                 container.seek(pts[wanted[0]], stream=stream, backward=True)
-                found = self._by_time(container, stream, pts, wanted, *size, sought=True)
+                frames = _frames(container, stream)
+                found = self._by_time(frames, picture, pts, wanted, *size, sought=True)
             except av_errors():
                 found = {}
         if found is not None and len(found) < len(wanted):  # the keyframe was none, or is damaged: from the start
             with self.open() as (container, stream):
-                found = self._by_time(container, stream, pts, wanted, *size)
+                found = self._by_time(_frames(container, stream), Picture(stream), pts, wanted, *size)
         return self._by_count(wanted, *size) if found is None else found
 
-    def _by_time(self, container, stream, pts: list, wanted: list[int], *size, sought: bool = False) -> dict | None:
+    def _by_time(self, frames, picture, pts: list, wanted: list[int], *size, sought: bool = False) -> dict | None:
         """Frames known by their timestamps, from where the file stands; as far as they decode.
 
         None where the timestamps that come back are not those of the packets, in order. After a seek a frame may lack
         those that it is made from: such a corrupt one does not count.
         """
         number, places, found, before = {p: i for i, p in enumerate(pts)}, set(wanted), {}, -math.inf
-        picture = Picture(stream)
-        for frame in _frames(container, stream):
+        for frame in frames:
             i = number.get(frame.pts)
             if frame.pts is None or frame.pts <= before or (i is None and frame.pts > pts[0]):
                 return None
