@@ -23,8 +23,8 @@ class DecordReader(Reader):
     """A video file through decord: resized while decoding, one `get_batch`.
 
     It is for files that `fault` has nothing against. An error while reading is an error of the file; no other decoder
-    takes its place, whose pixels would be others. At the widths in NARROW frames are resized after decoding, which moves
-    them by up to 2 grey levels.
+    takes its place, whose pixels would be others. At the widths in NARROW frames are resized after decoding, which
+    moves them by up to 2 grey levels.
 
     A decord reader has a thread of its own. Kept alive by a traceback until after a fork, it ends the worker that
     collects it; so no error is raised from here while a reader can be reached from it.
