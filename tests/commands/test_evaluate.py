@@ -125,9 +125,8 @@ def test_what_is_left_out_is_named(folders, tmp_path, capsys, more):
     assert run(tmp_path, "--metrics", "fvd_random", "--num_clips", 4, "--json", file, "--device", "cpu", *more) == 0
     out = json.loads(file.read_text())["left_out"]
     assert [entry["path"] for entry in out["fake"]] == [f"cut{n}.mp4" for n in range(11)]
-    assert "damaged or cut off" in out["fake"][0]["reason"]
     said = capsys.readouterr().err
-    assert "--fake: 11 of 19 files" in said and "cut0.mp4: not a readable video" in said and "and 1 more" in said
+    assert "--fake: 11 of 19 files" in said and f"cut0.mp4: {out['fake'][0]['reason']}" in said and "and 1 more" in said
     if more:  # single frames of real videos
         assert [entry["path"] for entry in out["real"]] == ["cut0.mp4"]
     else:
