@@ -38,8 +38,8 @@ def choose_decoder(path: Path | str, kind: str, backend: str = "pyav") -> str:
     Args:
         path: file or folder.
         kind: as for `open_reader`.
-        backend: `pyav` reads every video exactly, a clip as fast as decord. `auto`: decord where it was proven exact for
-            the file (which takes longer than decoding it twice), else PyAV. `decord`: only files for which it was.
+        backend: `pyav` reads every video exactly, a clip as fast as decord. `auto`: decord where it was proven exact
+            for the file (which takes longer than decoding it twice), else PyAV. `decord`: only files for which it was.
 
     Raises:
         ReadError: the video cannot be read, or (`backend="decord"`) not exactly.
