@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 
 from vidiff import flow as flow_module
-from vidiff import pretrained
 from vidiff.errors import UsageError
 from vidiff.flow import flow_method, motion_back, warp
 from vidiff.losses import flow_consistency
+from vidiff.pretrained import networks as pretrained
 
 
 def texture(size: int = 64) -> torch.Tensor:

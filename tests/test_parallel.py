@@ -121,7 +121,7 @@ def fit(shapes: Path, run: Path, *more: str, experiment: str = "dcgan") -> subpr
 
 @pytest.fixture(scope="module")
 def shapes(tmp_path_factory) -> Path:
-    from vidiff.data.shapes import render_dataset
+    from vidiff.data.shapes.render import render_dataset
 
     root = tmp_path_factory.mktemp("data") / "shapes"
     render_dataset(root, videos=24, seed=0, frames=12, resolution=32)

@@ -33,12 +33,6 @@ def _commands() -> dict[str, str]:
     return out
 
 
-def experiments_dir() -> Path:
-    """The shipped experiments: beside the package in a checkout, inside it in an installed wheel."""
-    inside = Path(__file__).parent / "experiments"
-    return inside if inside.is_dir() else Path(__file__).parent.parent / "experiments"
-
-
 def _help() -> str:
     lines = [f"vidiff {__version__}: train, measure, compare and use adversarial video models", "", "verbs:"]
     verbs = {**TRAINING_VERBS, **_commands()}

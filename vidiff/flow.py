@@ -14,7 +14,7 @@ from torch import Tensor
 from vidiff import keyed
 from vidiff.clip import clip_to_frames, frames_to_clip
 from vidiff.errors import UsageError
-from vidiff.pretrained import Frozen, load_weights
+from vidiff.pretrained.networks import Frozen, load_weights
 
 FlowKind = Literal["dis", "raft"]
 FlowMethod = Callable[[Tensor, Tensor], Tensor]

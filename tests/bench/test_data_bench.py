@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from vidiff import media
 from vidiff.bench import data as command
 from vidiff.bench import data_costs as bench
 from vidiff.errors import UsageError
+from vidiff.video import write as media
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from vidiff.cli import main
 @pytest.fixture(scope="session")
 def shapes(tmp_path_factory) -> Path:
     """24 small videos of the embedded set."""
-    from vidiff.data.shapes import render_dataset
+    from vidiff.data.shapes.render import render_dataset
 
     root = tmp_path_factory.mktemp("data") / "shapes"
     render_dataset(root, videos=24, seed=0, frames=12, resolution=32)

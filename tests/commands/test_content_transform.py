@@ -10,12 +10,12 @@ import yaml
 from helpers import quiet_trainer
 
 from vidiff.augment import ContentTransform
-from vidiff.callbacks.evaluation import Evaluation
-from vidiff.checkpoint import CheckpointTranslation
 from vidiff.cli import main
 from vidiff.errors import UsageError
+from vidiff.inference.checkpoint import CheckpointTranslation
 from vidiff.models.cyclegan import CycleGAN
 from vidiff.models.dcgan import DCGAN
+from vidiff.training.evaluation import Evaluation
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,10 @@ def ckpt(tmp_path_factory) -> str:
 
 
 def augment(ckpt: str, p: float, **init_args) -> list[dict]:
-    transform = {"class_path": "vidiff.checkpoint.CheckpointTranslation", "init_args": {"ckpt": ckpt, **init_args}}
+    transform = {
+        "class_path": "vidiff.inference.checkpoint.CheckpointTranslation",
+        "init_args": {"ckpt": ckpt, **init_args},
+    }
     return [{"class_path": "vidiff.augment.ContentTransform", "init_args": {"transform": transform, "p": p}}]
 
 

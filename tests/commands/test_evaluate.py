@@ -12,9 +12,9 @@ import torch
 
 from vidiff.commands import evaluate
 from vidiff.errors import UsageError
-from vidiff.media import write_mp4
 from vidiff.metrics import MetricWeightsMissing, check_comparable
 from vidiff.metrics.protocol import expand
+from vidiff.video.write import write_mp4
 
 
 def write_videos(folder, count, seed, frames=12, size=32, speed=1.0):

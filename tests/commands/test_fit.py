@@ -18,15 +18,26 @@ from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser
 
 import vidiff
-from vidiff.callbacks import translation
-from vidiff.callbacks.run import config_hash
 from vidiff.cli import experiments_dir, main
 from vidiff.commands.fit import TrainingCLI
 from vidiff.metrics.controls import CONTROLS
 from vidiff.models import families
 from vidiff.models.base import AdversarialModule
+from vidiff.training import translation_evaluation as translation
+from vidiff.training.run import config_hash
 
-FAMILIES = ["dcgan", "wgan", "wgan_gp", "lsgan", "r3gan", "ls_gan", "videogan", "mocogan", "pggan", "multiperiod"]
+FAMILIES = [
+    "dcgan",
+    "wgan",
+    "wgan_gp",
+    "lsgan",
+    "r3gan",
+    "loss_sensitive",
+    "videogan",
+    "mocogan",
+    "pggan",
+    "multiperiod",
+]
 
 
 def test_a_run_leaves_everything_in_its_folder(fit, tmp_path, capsys):
@@ -130,7 +141,7 @@ def test_resume_is_exact(fit, experiment, workers, every):
 # Ends itself right after step 7 is written down: nobody has to watch for the moment.
 VICTIM = """
 import os, signal, sys
-from vidiff.callbacks.metrics_csv import MetricsCSV
+from vidiff.training.metrics_csv import MetricsCSV
 from vidiff.cli import main
 log = MetricsCSV.log_metrics
 def log_and_die(self, metrics, step=None):
@@ -177,7 +188,7 @@ def test_the_command_line_wins_over_the_checkpoint_and_says_so(fit, capsys):
 
 
 def test_other_data_than_the_checkpoints_is_said(fit, tmp_path, capsys):
-    from vidiff.data.shapes import render_dataset
+    from vidiff.data.shapes.render import render_dataset
 
     assert fit("--run_dir", "r", "--trainer.max_steps", 2) == 0
     other = tmp_path / "other"

@@ -8,9 +8,9 @@ import pytest
 import torch
 from helpers import TINY, Clips, quiet_trainer
 
-from vidiff.checkpoint import load_model, read_checkpoint
 from vidiff.cli import main
 from vidiff.errors import UsageError
+from vidiff.inference.checkpoint import load_model, read_checkpoint
 from vidiff.models.dcgan import DCGAN
 from vidiff.models.lsgan import LSGAN
 from vidiff.models.pggan import PGGAN

@@ -46,8 +46,8 @@ def test_a_metric_that_is_not_evaluated_is_named(fit, capsys):
 def test_ddp_by_any_name_is_the_games_own_strategy(name):
     from lightning.pytorch.strategies import SingleDeviceStrategy
 
-    from vidiff.commands._trainer import make_trainer
     from vidiff.parallel import GameStrategy
+    from vidiff.training.trainer import make_trainer
 
     common = dict(accelerator="cpu", logger=False, enable_checkpointing=False, strategy=name)
     assert type(make_trainer(common | {"devices": 1}).strategy) is SingleDeviceStrategy
@@ -59,7 +59,7 @@ def test_what_a_ddp_strategy_was_given_is_kept():
 
     from lightning.pytorch.strategies import DDPStrategy
 
-    from vidiff.commands._trainer import make_trainer
+    from vidiff.training.trainer import make_trainer
 
     given = DDPStrategy(timeout=timedelta(seconds=77), process_group_backend="gloo")
     settings = dict(accelerator="cpu", devices=2, logger=False, enable_checkpointing=False, strategy=given)

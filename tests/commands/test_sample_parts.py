@@ -10,12 +10,12 @@ import pytest
 import torch
 from helpers import TINY, Clips, quiet_trainer
 
-from vidiff.checkpoint import load_model
 from vidiff.cli import main
-from vidiff.commands._cutout import write_cutout
+from vidiff.inference.checkpoint import load_model
 from vidiff.models.dcgan import DCGAN
 from vidiff.models.pggan import PGGAN
 from vidiff.models.videogan import VideoGAN
+from vidiff.video.alpha import write_cutout
 
 
 def saved(path: Path, model) -> Path:

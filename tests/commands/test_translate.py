@@ -16,12 +16,12 @@ from helpers import SHARED, quiet_trainer
 
 from vidiff.cli import main
 from vidiff.clip import ClipSpec
-from vidiff.commands._remux import remux
-from vidiff.commands._windows import joins, plan, through_windows
 from vidiff.commands.translate import translation
 from vidiff.errors import RunError, UsageError
-from vidiff.media import write_mp4
-from vidiff.nn.translation import ResnetGenerator, time_radius
+from vidiff.inference.windows import joins, plan, through_windows
+from vidiff.nn.resnet import ResnetGenerator, time_radius
+from vidiff.video.remux import remux
+from vidiff.video.write import write_mp4
 
 TINY = dict(num_frames=4, resolution=16, width=4)
 
@@ -358,7 +358,7 @@ def test_memory_does_not_grow_with_the_length(checkpoints, tmp_path):
 @pytest.mark.parametrize("path", [p for p in REAL if p.suffix == ".mp4"][:3], ids=lambda p: p.name)
 def test_windows_of_real_videos_leave_no_seams(checkpoints, path, tmp_path):
     """Everything is kept, and the frame difference where windows meet is at most 1.2 times what the source has."""
-    from vidiff.checkpoint import load_model
+    from vidiff.inference.checkpoint import load_model
 
     command = ["translate", "--ckpt", checkpoints["cyclegan"], "--input", str(path), "--resolution", "64"]
     assert main([*command, "--output", str(tmp_path / "out.mp4")]) == 0

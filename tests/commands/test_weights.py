@@ -11,7 +11,7 @@ import pytest
 
 from vidiff.commands import weights
 from vidiff.errors import RunError, UsageError
-from vidiff.metrics.weights import MANIFEST, WeightsFile
+from vidiff.pretrained.weights import MANIFEST, WeightsFile
 
 
 @pytest.fixture

@@ -17,13 +17,13 @@ import torch
 
 from vidiff.data import cache as cache_module
 from vidiff.data import dataset as dataset_module
-from vidiff.data import patience
 from vidiff.data.cache import DiskCache, RamCache, Video
 from vidiff.data.datamodule import ClipDataModule
 from vidiff.data.dataset import BadFiles, ClipDataset
 from vidiff.data.index import build_index
 from vidiff.data.loader import ClipLoader
-from vidiff.data.patience import within
+from vidiff.video import patience
+from vidiff.video.patience import within
 
 GB = 10**9
 SHAPE = (3, 300, 4, 4)

@@ -11,8 +11,9 @@ import pytest
 from PIL import Image
 
 from vidiff.data import index as index_module
-from vidiff.data.index import build_index, cache_dir
+from vidiff.data.index import build_index
 from vidiff.errors import UsageError
+from vidiff.paths import cache_dir
 
 
 def places(index):

@@ -11,8 +11,8 @@ import torch
 from vidiff.data.dataset import BadFiles, ClipDataset
 from vidiff.data.index import build_index
 from vidiff.data.loader import ClipLoader, ClipPass
-from vidiff.data.reader import ReadError, open_reader
 from vidiff.errors import RunError, UsageError
+from vidiff.video.open import ReadError, open_reader
 
 
 @pytest.fixture

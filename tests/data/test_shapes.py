@@ -11,8 +11,8 @@ import av
 import numpy as np
 import pytest
 
-from vidiff.data import shapes
-from vidiff.data.shapes_styles import SHAPES, distance
+from vidiff.data.shapes import render as shapes
+from vidiff.data.shapes.styles import SHAPES, distance
 from vidiff.errors import UsageError
 
 SIZE = dict(frames=6, resolution=32)
@@ -28,9 +28,8 @@ def tree(root) -> dict[str, bytes]:
 
 
 def test_importing_and_rendering_does_not_need_torch():
-    code = (
-        "import sys; from vidiff.data.shapes import render_scene as r; r(0, 0, frames=2); print('torch' in sys.modules)"
-    )
+    code = "import sys; from vidiff.data.shapes.render import render_scene as r; r(0, 0, frames=2); "
+    code += "print('torch' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "False"
 

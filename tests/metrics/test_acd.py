@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from vidiff.metrics.acd import acd_shapes
-from vidiff.metrics.evaluation import Evaluator
+from vidiff.metrics.evaluator import Evaluator
 from vidiff.metrics.resolve import resolve_metrics
 
 

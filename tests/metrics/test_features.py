@@ -14,7 +14,7 @@ from vidiff.metrics import RandomConv3d
 from vidiff.metrics.controls import CONTROLS, controls
 from vidiff.metrics.features import Extractor, Lite0, evenly_spaced, lite0_available, lite0_network
 from vidiff.metrics.frechet import frechet_from_features
-from vidiff.metrics.temporal import FrameDifference, Thumbnail, mean_pair_distance
+from vidiff.metrics.pixels import FrameDifference, Thumbnail, mean_pair_distance
 
 PHOTOS = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "style_images" / "content"
 

@@ -15,7 +15,7 @@ from vidiff.keyed import forked
 from vidiff.metrics import Evaluator, MetricWeightsMissing, resolve_metrics
 from vidiff.metrics.official import I3D, Inception, fidelity_available
 from vidiff.metrics.resolve import auto_note
-from vidiff.metrics.weights import MANIFEST, WeightsFile, fetch, find, search_paths, verify
+from vidiff.pretrained.weights import MANIFEST, WeightsFile, fetch, find, search_paths, verify
 
 needs_fidelity = pytest.mark.skipif(not fidelity_available(), reason="torch-fidelity is not installed")
 

@@ -9,10 +9,10 @@ import torch
 
 from vidiff.cli import main
 from vidiff.errors import RunError
-from vidiff.media import write_mp4
 from vidiff.metrics.features import RandomConv3d
 from vidiff.metrics.frechet import frechet_from_features
 from vidiff.metrics.per_frame import frame_distances
+from vidiff.video.write import write_mp4
 
 
 def clips(n, frames, seed, size=16):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from vidiff.data.shapes import render_scene, scene_truth, sprite_positions
+from vidiff.data.shapes.render import render_scene, scene_truth, sprite_positions
 from vidiff.metrics import position
 from vidiff.metrics.classifier import DomainClassifier, remembered
 from vidiff.metrics.position import SIDE, STRIDE, PositionRegressor, peaks, position_error, wanted_heat

@@ -15,8 +15,8 @@ from lightning.pytorch import Callback
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from helpers import TINY, Clips, quiet_trainer
 
-from vidiff.models._strategies import Balance
 from vidiff.models.dcgan import DCGAN
+from vidiff.models.strategies import Balance
 from vidiff.nn.discriminators import ConvDiscriminator
 from vidiff.nn.ensemble import DiscriminatorEnsemble, GeneratorEnsemble
 from vidiff.optim import Plateau

@@ -10,8 +10,8 @@ from helpers import TINY, Clips, quiet_trainer
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from vidiff.checkpoint import load_model, read_checkpoint
 from vidiff.errors import RunError, UsageError
+from vidiff.inference.checkpoint import load_model, read_checkpoint
 from vidiff.models import families
 from vidiff.models.dcgan import DCGAN
 from vidiff.models.wgan import WGAN

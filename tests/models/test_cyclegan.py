@@ -8,13 +8,13 @@ from helpers import native_kernels, quiet_trainer
 from lightning.pytorch import LightningDataModule
 
 from vidiff import keyed, losses
-from vidiff.checkpoint import load_model
 from vidiff.errors import UsageError
+from vidiff.inference.checkpoint import load_model
 from vidiff.models.cyclegan import CycleGAN
 from vidiff.nn.multiscale import MultiScaleDiscriminator
-from vidiff.nn.translation import PatchDiscriminator, ResnetGenerator
+from vidiff.nn.resnet import PatchDiscriminator, ResnetGenerator
 from vidiff.optim import Schedule
-from vidiff.pretrained import lite0_available
+from vidiff.pretrained.networks import lite0_available
 
 TINY = dict(num_frames=4, resolution=16, width=4, pool_size=3)
 SMALL_G = dict(generator=lambda spec: ResnetGenerator(spec, blocks=1))
@@ -191,7 +191,7 @@ def test_perceptual_terms_are_the_formula_and_the_network_is_not_the_models():
 
 
 def test_frozen_helpers_are_built_before_training_and_not_to_translate(tmp_path, monkeypatch):
-    from vidiff.models import _consistency
+    from vidiff.models import consistency as _consistency
 
     built = []
     monkeypatch.setattr(_consistency, "feature_maps", lambda name: built.append(name) or (lambda clip: [clip]))

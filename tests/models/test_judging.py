@@ -9,14 +9,14 @@ from torch import nn
 from vidiff.augment import AdaptiveAugment
 from vidiff.errors import UsageError
 from vidiff.models import families
-from vidiff.models._strategies import Balance
 from vidiff.models.dcgan import DCGAN
 from vidiff.models.pggan import PGGAN
+from vidiff.models.strategies import Balance
 from vidiff.nn.blocks import mixes_clips
 from vidiff.nn.discriminators import ConvDiscriminator
 from vidiff.nn.progressive import GrowingDiscriminator
 from vidiff.nn.r3 import R3Discriminator
-from vidiff.nn.translation import StarDiscriminator
+from vidiff.nn.resnet import StarDiscriminator
 from vidiff.penalties import logits_and_penalty
 
 

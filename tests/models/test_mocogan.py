@@ -10,12 +10,12 @@ import yaml
 from helpers import TINY, Clips, quiet_trainer
 from torch import nn
 
-from vidiff.cli import experiments_dir
 from vidiff.clip import ClipSpec
 from vidiff.errors import UsageError
 from vidiff.models.mocogan import MoCoGAN
 from vidiff.nn.blocks import count_parameters
 from vidiff.nn.moco import ClipDiscriminator, MoCoDiscriminators, MoCoGenerator, Noise
+from vidiff.paths import experiments_dir
 
 
 def softplus(x: float) -> float:

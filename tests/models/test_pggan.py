@@ -8,9 +8,9 @@ import pytest
 import torch
 from helpers import TINY, Clips, quiet_trainer
 
-from vidiff.checkpoint import load_model
 from vidiff.clip import ClipSpec
 from vidiff.errors import UsageError
+from vidiff.inference.checkpoint import load_model
 from vidiff.models.pggan import PGGAN
 from vidiff.nn.progressive import Equalised, GrowingDiscriminator, GrowingGenerator, minibatch_stddev, pixel_norm
 

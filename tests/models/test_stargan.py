@@ -6,10 +6,10 @@ import pytest
 import torch
 from helpers import Clips, native_kernels, quiet_trainer
 
-from vidiff.checkpoint import load_model
 from vidiff.errors import UsageError
+from vidiff.inference.checkpoint import load_model
 from vidiff.models.stargan import StarGAN
-from vidiff.nn.translation import StarGenerator
+from vidiff.nn.resnet import StarGenerator
 from vidiff.optim import Schedule
 
 TINY = dict(num_frames=4, resolution=16, width=4, num_classes=3)

@@ -12,17 +12,17 @@ import torch
 from helpers import TINY, Clips, child_environment, quiet_trainer
 from lightning.pytorch import Callback
 
-from vidiff.callbacks.evaluation import Evaluation, EvaluationOptions
-from vidiff.callbacks.players import Players
-from vidiff.callbacks.run import Run
-from vidiff.checkpoint import load_model
 from vidiff.errors import UsageError
-from vidiff.models._strategies import Balance, Balancer
+from vidiff.inference.checkpoint import load_model
 from vidiff.models.dcgan import DCGAN
 from vidiff.models.mocogan import MoCoGAN
+from vidiff.models.strategies import Balance, Balancer
 from vidiff.nn.discriminators import ConvDiscriminator
 from vidiff.nn.ensemble import DiscriminatorEnsemble, GeneratorEnsemble
 from vidiff.optim import Plateau, RateOnPlateau
+from vidiff.training.evaluation import Evaluation, EvaluationOptions
+from vidiff.training.run import Run
+from vidiff.training.summary import Players
 
 STAGES = [{"steps": 2, "players": ["d"]}, {"steps": 2, "weights": {"adv": 0.5}}, {"players": ["g"]}]
 METRIC = {1: 5.0, 2: 4.0, 3: 4.5, 4: 4.0, 5: 3.0, 6: 3.5}
@@ -245,7 +245,7 @@ def test_players_are_compared_at_the_start(family, capsys):
 
 
 def test_flops_by_hand():
-    from vidiff.callbacks.players import count_flops
+    from vidiff.training.summary import count_flops
 
     conv = torch.nn.Conv3d(3, 5, (2, 4, 4), stride=(1, 2, 2))
     x = torch.randn(1, 3, 4, 8, 8)

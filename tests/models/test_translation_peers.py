@@ -7,9 +7,9 @@ import torch
 import yaml
 from jsonargparse import ArgumentParser
 
-from vidiff.cli import experiments_dir
 from vidiff.models import families
 from vidiff.nn.blocks import count_parameters
+from vidiff.paths import experiments_dir
 
 PUBLISHED = {
     "cyclegan2d": (None, {"g": 2 * 11_378_179, "d": 2 * 2_764_737}, 28_285_832),

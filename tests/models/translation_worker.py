@@ -17,7 +17,7 @@ from lightning.pytorch import LightningDataModule
 
 from vidiff import keyed
 from vidiff.models.cyclegan import CycleGAN
-from vidiff.nn.translation import ResnetGenerator
+from vidiff.nn.resnet import ResnetGenerator
 from vidiff.parallel import GameStrategy, rank
 
 

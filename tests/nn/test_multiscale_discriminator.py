@@ -9,7 +9,7 @@ from vidiff.clip import ClipSpec
 from vidiff.losses import least_squares_d, least_squares_g, standard_d
 from vidiff.nn.blocks import count_parameters
 from vidiff.nn.multiscale import MultiScaleDiscriminator
-from vidiff.nn.translation import PatchDiscriminator
+from vidiff.nn.resnet import PatchDiscriminator
 
 SPEC = ClipSpec(num_frames=8, resolution=64, width=4)
 

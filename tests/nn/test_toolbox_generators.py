@@ -12,13 +12,13 @@ from torch import nn
 from vidiff.clip import ClipSpec
 from vidiff.nn.attention import SelfAttention
 from vidiff.nn.branches import Branches, BranchGenerator
+from vidiff.nn.extra_layers import Equipped
 from vidiff.nn.fusion import CrossLayerGenerator, FusionGenerator
 from vidiff.nn.generators import ConvGenerator
 from vidiff.nn.moco import MoCoGenerator
-from vidiff.nn.parts import Equipped
 from vidiff.nn.progressive import GrowingGenerator
 from vidiff.nn.r3 import R3Generator, ResidualBlock
-from vidiff.nn.temporal import TemporalEncoder
+from vidiff.nn.temporal_encoders import TemporalEncoder
 
 SPEC = ClipSpec(3, 8, 32, width=4, latent_dim=4)
 ATTENTION = {over: partial(SelfAttention, over=over, heads=2) for over in ("space", "time", "both")}

@@ -6,7 +6,7 @@ from vidiff.augment.discriminator import DiffAugment
 from vidiff.augment.geometry import ResizedCrop
 from vidiff.augment.pipeline import Augment, LabelMix, build_augment
 from vidiff.augment.splice import ShuffleSegments, Splice
-from vidiff.augment.temporal import FastMotion, FrameSkip, Reversal, SlowMotion, SpeedCurve
+from vidiff.augment.time_warp import FastMotion, FrameSkip, Reversal, SlowMotion, SpeedCurve
 
 __all__ = [
     "AdaptiveAugment",

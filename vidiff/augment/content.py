@@ -21,7 +21,7 @@ class ContentTransform(GeometricAugmentationBase3D):
     Args:
         transform: function of clips float (N, C, T, H, W) in [-1, 1] to clips of the same shape and range; in a YAML
             the path of a function, or `class_path` and `init_args` of a class whose objects can be called, such as
-            `vidiff.checkpoint.CheckpointTranslation`.
+            `vidiff.inference.checkpoint.CheckpointTranslation`.
         p: probability per clip.
     Raises:
         UsageError: `transform` cannot be called, or changes the shape.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from vidiff.augment.temporal import sample_time
+from vidiff.augment.time_warp import sample_time
 from vidiff.errors import UsageError
 from vidiff.keyed import forked
 

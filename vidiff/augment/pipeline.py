@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from vidiff.augment.geometry import ResizedCrop
 from vidiff.augment.splice import Splice
-from vidiff.augment.temporal import Reversal, SpeedCurve, TimeMap
+from vidiff.augment.time_warp import Reversal, SpeedCurve, TimeMap
 from vidiff.clip import clip_to_frames, frames_to_clip
 from vidiff.errors import UsageError
 from vidiff.keyed import forked

@@ -6,7 +6,7 @@ import torch
 from kornia.augmentation import GeometricAugmentationBase3D
 from torch import Tensor
 
-from vidiff.augment.temporal import TimeMap, sample_time
+from vidiff.augment.time_warp import TimeMap, sample_time
 from vidiff.errors import UsageError
 
 

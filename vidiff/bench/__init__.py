@@ -1,0 +1,1 @@
+"""Benchmarks: a definition on disk, the runs that it asks for, the table of their reports."""

@@ -23,9 +23,9 @@ from vidiff.clip import thwc_to_clip
 from vidiff.data.cache import DiskCache, RamCache
 from vidiff.data.dataset import ClipDataset
 from vidiff.data.index import build_index
-from vidiff.data.reader import open_reader
 from vidiff.data.sampling import clip_span
 from vidiff.errors import UsageError
+from vidiff.video.open import open_reader
 
 MOST_VIDEOS = 24  # of a set; each round of the measurement reads a clip of every one
 LUMA = (0.299, 0.587, 0.114)
@@ -34,7 +34,7 @@ LUMA = (0.299, 0.587, 0.114)
 def embedded() -> Path:
     """The embedded set, rendered if need be."""
     from vidiff.data.datamodule import EMBEDDED_VIDEOS, ClipDataModule
-    from vidiff.data.shapes import render_dataset
+    from vidiff.data.shapes.render import render_dataset
 
     render_dataset(ClipDataModule.embedded_root, videos=EMBEDDED_VIDEOS)
     return ClipDataModule.embedded_root

@@ -15,9 +15,9 @@ from typing import Any
 import yaml
 
 from vidiff.bench.table import read_report
-from vidiff.callbacks.run import config_hash
 from vidiff.errors import RunError, UsageError
 from vidiff.files import read_yaml
+from vidiff.training.run import config_hash
 
 
 @dataclass

@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from vidiff.clip import signed_to_uint8
-    from vidiff.media import grid_mp4, sheet, write_png
+    from vidiff.video.write import grid_mp4, sheet, write_png
 
     if args.out.suffix.lower() != ".png":
         raise UsageError(f"--out {args.out}: must end in .png")
@@ -77,7 +77,7 @@ def datamodule(args: argparse.Namespace) -> Any:
 
 
 def _data_section(path: str) -> dict[str, Any]:
-    from vidiff.cli import experiments_dir
+    from vidiff.paths import experiments_dir
 
     file = Path(path)
     if not file.is_file():

@@ -6,7 +6,7 @@ import argparse
 import importlib.util
 from pathlib import Path
 
-from vidiff.cli import experiments_dir
+from vidiff.paths import experiments_dir
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -66,13 +66,13 @@ def run(args: argparse.Namespace) -> int:
 
 def _recipes() -> str:
     """What `prepare` knows, and what it expects to find."""
-    from vidiff.data.recipes import RECIPES
+    from vidiff.data.published import RECIPES
 
     return "recipes:\n" + "\n".join(f"  {name}: {inspect.cleandoc(r.__doc__)}\n" for name, r in RECIPES.items())
 
 
 def _prepare(args: argparse.Namespace) -> int:
-    from vidiff.data.recipes import prepare
+    from vidiff.data.published import prepare
 
     out, found = prepare(args.name, args.source, args.out)
     print(f"{out}: {len(found.rows)} lines")
@@ -88,7 +88,7 @@ def _prepare(args: argparse.Namespace) -> int:
 
 
 def _make(args: argparse.Namespace) -> int:
-    from vidiff.data.shapes import render_dataset
+    from vidiff.data.shapes.render import render_dataset
 
     record = render_dataset(args.out, args.videos, args.seed, args.frames, args.resolution, tuple(args.styles))
     print(f"{args.out}: {record['files']} videos of {record['frames']} frames, {record['resolution']} px")
@@ -104,7 +104,7 @@ def _make(args: argparse.Namespace) -> int:
 def _index(args: argparse.Namespace):
     """The index of a folder, and whether its pictures were taken for photos without being asked."""
     from vidiff.data.index import build_index
-    from vidiff.data.stills import looks_like_photos
+    from vidiff.video.stills import looks_like_photos
 
     index = build_index(args.dir, args.backend, bool(args.stills))
     # Two domains of one folder of pictures each: photos for CycleGAN, or one film each.
@@ -204,7 +204,7 @@ def summary(index, root: Path) -> dict[str, Any]:
 def suggest_config(index, args: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     """A config whose `data:` section works with these videos, and remarks for the person."""
     from vidiff.data.splits import group_keys
-    from vidiff.data.stills import looks_like_photos
+    from vidiff.video.stills import looks_like_photos
 
     entries, notes = index.entries, []
     lengths = sorted(e.num_frames for e in entries)

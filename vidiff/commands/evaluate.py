@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from vidiff.metrics.protocol import expand, parse_name
-    from vidiff.metrics.weights import MANIFEST, require
+    from vidiff.pretrained.weights import MANIFEST, require
 
     for name, least in (("num_clips", 2), ("num_frames", 1), ("resolution", 1), ("frame_stride", 1), ("batch_size", 1)):
         value = getattr(args, name)
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from vidiff.data.sampling import clip_span
-    from vidiff.metrics.evaluation import Evaluator
+    from vidiff.metrics.evaluator import Evaluator
     from vidiff.metrics.resolve import auto_note, resolve_metrics
 
     if args.per_frame:
@@ -190,7 +190,7 @@ def _common_size(fakes, root: Path) -> int:
 
 
 def _fields(args, reals, fakes, num_clips: int, prefix: bool) -> dict:
-    from vidiff.data.reader import decoding
+    from vidiff.video.open import decoding
 
     index, entries = reals
     videos = min(num_clips, len(entries))

@@ -18,26 +18,26 @@ from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from vidiff.callbacks.checkpoints import CheckpointFiles, Checkpoints, read_to_continue
-from vidiff.callbacks.dashboards import dashboards
-from vidiff.callbacks.evaluation import Evaluation, EvaluationOptions
-from vidiff.callbacks.metrics_csv import MetricsCSV
-from vidiff.callbacks.players import Players
-from vidiff.callbacks.progress import GameProgress
-from vidiff.callbacks.report import LateReport
-from vidiff.callbacks.run import Run, RunFolder, last_checkpoint, new_run_dir, newest_run
-from vidiff.callbacks.training_log import Spent, TrainingLog
-from vidiff.callbacks.translation import TranslationEvaluation
-from vidiff.checkpoint import first_line
-from vidiff.cli import experiments_dir
 from vidiff.commands._messages import constructor_message, readable
-from vidiff.commands._trainer import check_settings, make_trainer
 from vidiff.data.datamodule import ClipDataModule  # noqa: F401  (gives the class its short name)
 from vidiff.data.domains import DomainDataModule, PairDataModule  # noqa: F401
 from vidiff.errors import RunError, UsageError, memory_hint
 from vidiff.files import read_yaml
+from vidiff.inference.checkpoint import first_line
 from vidiff.models import families
 from vidiff.models.base import AdversarialModule
+from vidiff.paths import experiments_dir
+from vidiff.training.checkpoints import CheckpointFiles, Checkpoints, read_to_continue
+from vidiff.training.dashboards import dashboards
+from vidiff.training.evaluation import Evaluation, EvaluationOptions
+from vidiff.training.metrics_csv import MetricsCSV
+from vidiff.training.progress import GameProgress
+from vidiff.training.report import LateReport
+from vidiff.training.run import Run, RunFolder, last_checkpoint, new_run_dir, newest_run
+from vidiff.training.summary import Players
+from vidiff.training.trainer import check_settings, make_trainer
+from vidiff.training.training_log import Spent, TrainingLog
+from vidiff.training.translation_evaluation import TranslationEvaluation
 
 LINKED = ("num_frames", "resolution", "channels", "seed")
 RUNS = Path("runs")

@@ -31,8 +31,8 @@ def run(args: argparse.Namespace) -> int:
 
     import torch
 
-    from vidiff.checkpoint import load_model, read_checkpoint
-    from vidiff.models._record import checksum
+    from vidiff.inference.checkpoint import load_model, read_checkpoint
+    from vidiff.models.record import checksum
 
     # One after the other: memory holds the first, the present one and the sums.
     first = read_checkpoint(args.ckpts[0])

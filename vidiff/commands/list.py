@@ -7,7 +7,7 @@ import ast
 import json
 from pathlib import Path
 
-from vidiff.cli import experiments_dir
+from vidiff.paths import experiments_dir
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,17 +17,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def families() -> list[tuple[str, str]]:
     """(class name, first line of the file) of every family, read from the source: nothing heavy is imported."""
     folder = Path(__file__).resolve().parent.parent / "models"
-    found = []
-    for path in sorted(folder.glob("[a-z]*.py")):
-        if path.stem == "base":
-            continue
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        about = (ast.get_docstring(tree) or "").split("\n")[0].rstrip(".")
-        # The family of a file is its last public class.
-        classes = [n.name for n in tree.body if isinstance(n, ast.ClassDef) and not n.name.startswith("_")]
-        if classes:
-            found.append((classes[-1], about))
-    return found
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("[a-z]*.py"))]
+    classes = [(n.name, {b.id for b in n.bases if isinstance(b, ast.Name)}, t)
+               for t in trees for n in t.body if isinstance(n, ast.ClassDef)]  # fmt: skip
+    known, found = {"AdversarialModule"}, {}
+    while new := [(name, tree) for name, bases, tree in classes if bases & known and name not in known]:
+        for name, tree in new:
+            known.add(name)
+            found[name] = (ast.get_docstring(tree) or "").split("\n")[0].rstrip(".")
+    return sorted(found.items(), key=lambda row: row[0].lower())
 
 
 def experiments() -> list[tuple[str, str]]:

@@ -50,9 +50,9 @@ def run(args: argparse.Namespace) -> int:
 
     import torch
 
-    from vidiff.checkpoint import load_model
     from vidiff.commands._device import check_device
-    from vidiff.media import sheet, write_clip, write_npy, write_png
+    from vidiff.inference.checkpoint import load_model
+    from vidiff.video.write import sheet, write_clip, write_npy, write_png
 
     model = load_model(args.ckpt, check_device(args.device), args.trust)
     more = {}
@@ -94,8 +94,8 @@ def run(args: argparse.Namespace) -> int:
 def _write_parts(out: Path, ids: list[int], parts: dict, fps: float) -> None:
     """Of clip i `i-background.mp4`, `i-foreground.mp4`, `i-mask.mp4`, and `i-cutout.mov` with an alpha channel."""
     from vidiff.clip import clip_to_thwc
-    from vidiff.commands._cutout import write_cutout
-    from vidiff.media import write_mp4
+    from vidiff.video.alpha import write_cutout
+    from vidiff.video.write import write_mp4
 
     for row, i in enumerate(ids):
         for name in ("background", "foreground", "mask"):

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from vidiff.commands._jobs import Job, find_jobs
 from vidiff.commands._trust import add_trust
 from vidiff.errors import RunError, UsageError, doing, unforeseen
+from vidiff.inference.jobs import Job, find_jobs
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,8 +43,8 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("give --direction or --target, not both")
     jobs, failed = find_jobs(source, target, _say)
 
-    from vidiff.checkpoint import find_domains, load_model
     from vidiff.commands._device import check_device
+    from vidiff.inference.checkpoint import find_domains, load_model
 
     model = load_model(args.ckpt, check_device(args.device), args.trust)
     change = translation(model, *find_domains(model, args.direction, args.target), args)
@@ -72,9 +72,9 @@ def translation(model, source: int, target: int, args: argparse.Namespace) -> Ca
     import torch.nn.functional as F
 
     from vidiff.clip import clip_to_thwc, signed_to_uint8, thwc_to_clip, uint8_to_unit, unit_to_signed
-    from vidiff.commands._tiles import plan_tiles, space_radius, through_tiles
-    from vidiff.commands._windows import plan, through_windows
-    from vidiff.nn.translation import GRID
+    from vidiff.inference.tiles import plan_tiles, space_radius, through_tiles
+    from vidiff.inference.windows import plan, through_windows
+    from vidiff.nn.resnet import GRID
 
     mapping = model.mapping(source, target, ema=not args.raw)
     whole = model.generator_ema.module if not args.raw else model.generator

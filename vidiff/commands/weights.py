@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from vidiff.metrics.weights import MANIFEST, WeightsFile, default_folder, fetch, file_sha256, find, search_paths
+from vidiff.pretrained.weights import MANIFEST, WeightsFile, default_folder, fetch, file_sha256, find, search_paths
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

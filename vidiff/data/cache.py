@@ -21,8 +21,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vidiff.data.images import ReadError
-from vidiff.data.index import cache_dir, in_threads
+from vidiff.data.index import in_threads
+from vidiff.paths import cache_dir
+from vidiff.video.filetype import ReadError
 
 PIECE = 256  # frames
 SPARE = 1_000_000_000  # bytes of the disk that are never taken

@@ -20,11 +20,11 @@ from vidiff.data.dataset import BadFiles, ClipDataset
 from vidiff.data.index import Entry, Index, build_index
 from vidiff.data.layouts import ACCEPTED
 from vidiff.data.loader import ClipLoader, ClipPass
-from vidiff.data.reader import decoding
 from vidiff.data.sampling import clip_span
 from vidiff.data.splits import Split, make_splits
-from vidiff.data.stills import looks_like_photos
 from vidiff.errors import RunError, UsageError
+from vidiff.video.open import decoding
+from vidiff.video.stills import looks_like_photos
 
 EMBEDDED_VIDEOS = 240
 
@@ -130,7 +130,7 @@ class ClipDataModule(LightningDataModule):
 
     def _ensure_root(self) -> None:
         if self.embedded:
-            from vidiff.data.shapes import render_dataset
+            from vidiff.data.shapes.render import render_dataset
 
             # Whole or not at all, and left alone when it is there: safe with several processes.
             render_dataset(self.root, videos=EMBEDDED_VIDEOS)

@@ -21,11 +21,11 @@ from vidiff import keyed
 from vidiff.clip import thwc_to_clip
 from vidiff.data.cache import FrameCache, Video
 from vidiff.data.index import Entry
-from vidiff.data.patience import within
-from vidiff.data.reader import FITS, RESIZE_RULE, ReadError, open_reader, read_square
 from vidiff.data.sampling import clip_indices, clip_span, video_at
-from vidiff.data.shapes import rendered_here, sprite_speed
+from vidiff.data.shapes.render import rendered_here, sprite_speed
 from vidiff.errors import RunError, UsageError
+from vidiff.video.open import FITS, RESIZE_RULE, ReadError, open_reader, read_square
+from vidiff.video.patience import within
 
 ATTEMPTS = 10  # clips tried for one slot before giving up
 DECODED_VERSION = 2  # of the frames in the cache: raise it whenever decoding or resizing gives other pixels

@@ -53,7 +53,7 @@ class DomainDataModule(ClipDataModule):
 
     def _ensure_root(self) -> None:
         if self.embedded:
-            from vidiff.data.shapes import render_domains
+            from vidiff.data.shapes.render import render_domains
 
             render_domains(self.root, EMBEDDED_VIDEOS, styles=self.styles, test_videos=EMBEDDED_TESTS)
 
@@ -195,7 +195,7 @@ class DomainDataModule(ClipDataModule):
 
     def _positions(self, dataset: ClipDataset, batch: dict[str, Any]) -> dict[str, Tensor]:
         """What the renderer knows of a batch; nothing for videos that it did not make."""
-        from vidiff.data.shapes import rendered_here, sprite_positions
+        from vidiff.data.shapes.render import rendered_here, sprite_positions
 
         if (record := rendered_here(self.index.root)) is None:
             return {}

@@ -9,8 +9,8 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from vidiff.data.images import ReadError, strip_frames
-from vidiff.data.pictures import Header, open_rgb
+from vidiff.video.filetype import ReadError, strip_frames
+from vidiff.video.pictures import Header, open_rgb
 
 # Words in a name that say that a picture is made of another one.
 BESIDE = frozenset(

@@ -16,10 +16,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from vidiff.data.images import natural
 from vidiff.data.layouts import Item, discover
-from vidiff.data.pictures import peak, white_levels
-from vidiff.data.reader import ReadError, choose_decoder, open_reader
+from vidiff.paths import cache_dir
+from vidiff.video.filetype import natural
+from vidiff.video.open import ReadError, choose_decoder, open_reader
+from vidiff.video.pictures import peak, white_levels
 
 CACHE_VERSION = 3  # raise it when a measurement changes meaning
 
@@ -184,11 +185,6 @@ def in_threads(task: Callable, items: Sequence, title: str, progress: bool = Tru
             if bar is not None:
                 bar.stop()
     return results
-
-
-def cache_dir() -> Path:
-    """`$VIDIFF_CACHE_DIR`, or `~/.cache/vidiff`."""
-    return Path(os.environ.get("VIDIFF_CACHE_DIR") or Path.home() / ".cache" / "vidiff").expanduser()
 
 
 class _Cache:

@@ -12,12 +12,12 @@ from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
-from vidiff.data.arrays import find_order, open_videos
 from vidiff.data.films import Picture, is_beside, sort_pictures
 from vidiff.data.folders import is_preview, read_folders
-from vidiff.data.images import MEDIA_SUFFIXES, SOUND_SUFFIXES, ReadError, natural, sniff
-from vidiff.data.pictures import header
 from vidiff.errors import UsageError
+from vidiff.video.arrays import find_order, open_videos
+from vidiff.video.filetype import MEDIA_SUFFIXES, SOUND_SUFFIXES, ReadError, natural, sniff
+from vidiff.video.pictures import header
 
 ACCEPTED = """\
   a folder of videos (mp4, mkv, avi, webm, gif ...), flat or one folder a class: class/video.mp4

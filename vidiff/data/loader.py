@@ -17,9 +17,9 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from vidiff.data.dataset import BadFiles, ClipDataset
-from vidiff.data.reader import ReadError
 from vidiff.data.sampling import epoch_length
 from vidiff.errors import RunError, UsageError
+from vidiff.video.open import ReadError
 
 Requests = list[tuple]  # a batch as asked for: (slot, video), or whatever the dataset's `requests` gives
 

@@ -10,9 +10,9 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from vidiff.data.folders import SPLIT_WORDS, split_of
-from vidiff.data.images import MEDIA_SUFFIXES, natural, sniff
 from vidiff.data.layouts import Found, Item, sort_folder
 from vidiff.errors import UsageError
+from vidiff.video.filetype import MEDIA_SUFFIXES, natural, sniff
 
 COLUMNS = ("path", "label", "split", "group", "domain")
 _ACCEPTED = "path[,label][,split][,group][,domain]"

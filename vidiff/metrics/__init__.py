@@ -15,15 +15,15 @@ _HOME = {
     "RandomConv3d": "features",
     "Lite0": "features",
     "Extractor": "features",
-    "Evaluator": "evaluation",
+    "Evaluator": "evaluator",
     "gather_processes": "gather",
     "Metric": "protocol",
     "Protocol": "protocol",
     "check_comparable": "protocol",
     "parse_name": "protocol",
     "resolve_metrics": "resolve",
-    "MetricWeightsMissing": "weights",
-    "FrechetVideoDistance": "modular",
+    "MetricWeightsMissing": "vidiff.pretrained.weights",
+    "FrechetVideoDistance": "torchmetric",
 }
 __all__ = sorted(_HOME)
 
@@ -31,7 +31,8 @@ __all__ = sorted(_HOME)
 def __getattr__(name: str):
     if name not in _HOME:
         raise AttributeError(f"module 'vidiff.metrics' has no attribute {name!r}")
-    module = importlib.import_module(f"vidiff.metrics.{_HOME[name]}")
+    home = _HOME[name]
+    module = importlib.import_module(home if "." in home else f"vidiff.metrics.{home}")
     value = getattr(module, name)
     globals()[name] = value
     return value

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidiff.clip import clip_to_frames
-from vidiff.pretrained import LITE0_SHA256, lite0_available, lite0_network  # noqa: F401 (the first asks if it is here)
+from vidiff.pretrained.networks import LITE0_SHA256, lite0_available, lite0_network  # noqa: F401 (the first asks if it is here)
 
 
 def check_clips(clips: Tensor, min_size: int = 1) -> Tensor:

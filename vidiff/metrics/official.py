@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from vidiff import keyed
 from vidiff.errors import UsageError
 from vidiff.metrics.features import Extractor
-from vidiff.metrics.weights import MANIFEST, WeightsFile, require, verify
+from vidiff.pretrained.weights import MANIFEST, WeightsFile, require, verify
 
 
 def fidelity_available() -> bool:

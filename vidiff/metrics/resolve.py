@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vidiff.metrics import acd, features, official, temporal
+from vidiff.metrics import acd, features, official
+from vidiff.metrics import pixels as temporal
 from vidiff.metrics.features import Extractor
 from vidiff.metrics.protocol import Name, expand, parse_name
-from vidiff.metrics.weights import MANIFEST, WeightsFile, find
+from vidiff.pretrained.weights import MANIFEST, WeightsFile, find
 
 # I3D halves time four times; shorter clips do not pass through it.
 I3D_MIN_FRAMES = 10

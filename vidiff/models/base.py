@@ -22,14 +22,14 @@ from vidiff.augment import AdaptiveAugment, DiffAugment
 from vidiff.clip import ClipSpec
 from vidiff.ema import GeneratorEMA, decay_from_half_life
 from vidiff.errors import RunError, UsageError
-from vidiff.models._arguments import constructor_arguments
 from vidiff.models._checks import check_arguments, check_compiler, check_strategy, planned_steps
 from vidiff.models._heads import Heads, Side
 from vidiff.models._judging import Judging
 from vidiff.models._precision import check_precision
-from vidiff.models._record import Record
-from vidiff.models._sampling import Sampling
-from vidiff.models._strategies import Balance, Player, Stage, Strategies
+from vidiff.models.arguments import constructor_arguments
+from vidiff.models.record import Record
+from vidiff.models.sampler import Sampling
+from vidiff.models.strategies import Balance, Player, Stage, Strategies
 from vidiff.nn.mirror import MirrorDiscriminator
 from vidiff.optim import Plateau, Schedule
 from vidiff.parallel import (

@@ -10,7 +10,7 @@ what is written for G: A -> B holds for F: B -> A with the letters exchanged:
                    + lambda mu    E |d_t F(G(a)) - d_t a|_1                      cycle, differences of frames
                    + lambda iota  E |G(b) - b|_1                                 identity (section 5.2)
                    + tau          E |d_t G(a)| exp(-10 |d_t a|)                  still where the source is still
-                   + terms of `models/_consistency.py`                           flow, prediction, features: off
+                   + terms of `models/consistency.py`                           flow, prediction, features: off
 
 Paper -> code: lambda = 10 -> `cycle_weight`, 0.5 lambda -> `identity_weight` (iota, in units of lambda), pool of 50 ->
 `pool_size`, Adam (2e-4, 0.5, 0.999) with a rate that is constant for half of the training and falls to zero over the
@@ -30,12 +30,12 @@ from torch import Tensor, nn
 from vidiff.clip import clip_to_frames
 from vidiff.flow import FlowKind
 from vidiff.losses import least_squares_d, least_squares_g, reconstruction, still_where_still
-from vidiff.models._consistency import Consistency, predictors
-from vidiff.models._translation import Translator
 from vidiff.models.base import AdversarialModule, NetworkFactory
+from vidiff.models.consistency import Consistency, predictors
+from vidiff.models.translation import Translator
 from vidiff.nn.history import History
 from vidiff.nn.perceptual import Extractor
-from vidiff.nn.translation import PatchDiscriminator, ResnetGenerator
+from vidiff.nn.resnet import PatchDiscriminator, ResnetGenerator
 from vidiff.optim import Adam, Schedule
 from vidiff.parallel import gather_batch
 

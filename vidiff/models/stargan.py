@@ -29,9 +29,9 @@ from torch import Tensor
 from vidiff import keyed
 from vidiff.errors import UsageError
 from vidiff.losses import least_squares_d, least_squares_g, reconstruction, wasserstein_d, wasserstein_g
-from vidiff.models._translation import Translator
 from vidiff.models.base import AdversarialModule, NetworkFactory, Player
-from vidiff.nn.translation import StarDiscriminator, StarGenerator
+from vidiff.models.translation import Translator
+from vidiff.nn.resnet import StarDiscriminator, StarGenerator
 from vidiff.optim import Adam, Schedule
 from vidiff.penalties import gradient_penalty
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from vidiff.clip import ClipSpec
 from vidiff.nn.pyramid import thinned
-from vidiff.nn.translation import ClipNorm, PatchDiscriminator
+from vidiff.nn.resnet import ClipNorm, PatchDiscriminator
 
 
 class MultiScaleDiscriminator(nn.Module):

@@ -8,7 +8,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from vidiff.clip import clip_to_frames
-from vidiff.pretrained import Frozen, lite0_network, load_weights, precise
+from vidiff.pretrained.networks import Frozen, lite0_network, load_weights, precise
 
 FeatureMaps = Callable[[Tensor], list[Tensor]]
 Extractor = Literal["lite0", "vgg16", "vgg16_hed"]

@@ -1,0 +1,96 @@
+"""The two games called LS-GAN: the loss-sensitive one, and least squares with a Laplacian, against plain formulas."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from helpers import TINY, Clips, quiet_trainer
+
+from vidiff.errors import UsageError
+from vidiff.losses import laplacian, loss_sensitive_d
+from vidiff.models.loss_sensitive import LossSensitiveGAN, spread
+from vidiff.models.lsgan import LSGAN
+from vidiff.nn.discriminators import ConvDiscriminator
+
+
+def double(model):
+    model = model.double()
+    model._move = 0
+    batch = Clips().batch(0)
+    return model, {**batch, "clip": batch["clip"].double()}
+
+
+def test_loss_sensitive_terms():
+    model, batch = double(LossSensitiveGAN(margin=3.0, r1_gamma=2.0, **TINY))
+    terms = {k: float(v.detach()) for k, v in model.discriminator_losses(batch).items()}
+    # BatchNorm in training mode gives the same clips for the same latents.
+    fake, real = model.fake_clips(batch, "d").detach(), batch["clip"]
+    loss = lambda x: -model.discriminator(x)  # noqa: E731
+    values = zip(real, fake, loss(real).tolist(), loss(fake).tolist())
+    s = float(sum((x - sum(real) / 4).abs().mean() for x in real)) / 4
+    expected = [max(0.0, 3.0 * float((x - y).abs().mean()) / s + a - b) for x, y, a, b in values]
+    assert terms["margin"] == pytest.approx(sum(expected) / 4, abs=1e-6) and terms["margin"] > 0
+    x = real.clone().requires_grad_(True)
+    (gradient,) = torch.autograd.grad(loss(x).sum(), x)
+    assert terms["r1"] == pytest.approx(2.0 / 2 * float(gradient.square().sum()) / 4, abs=1e-6)
+    expected = float(loss(model.fake_clips(batch, "g")).mean().detach())
+    assert float(model.generator_losses(batch)["adv"].detach()) == pytest.approx(expected, abs=1e-6)
+
+
+def test_margin_does_not_depend_on_the_contrast_of_the_data():
+    clips = torch.rand(4, 3, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    assert float(spread(0.1 * clips - 1)) == pytest.approx(0.1 * float(spread(clips)), rel=1e-5)
+    assert float(spread(clips)) == pytest.approx(0.2, abs=0.05)  # of uniform numbers in 0..1: 1/4, of 4 of them less
+    assert float(spread(torch.ones(2, 3, 4, 8, 8))) == pytest.approx(0.01)
+
+
+def test_what_is_beyond_the_margin_costs_nothing():
+    real, fake = torch.tensor([0.0, 0.0]), torch.tensor([5.0, 1.0])
+    assert float(loss_sensitive_d(real, fake, torch.tensor([2.0, 2.0]))) == pytest.approx(0.5)
+
+
+def test_batch_norm_is_refused_where_there_is_a_penalty():
+    batch_norm = lambda spec: ConvDiscriminator(spec, norm="batch")  # noqa: E731
+    with pytest.raises(UsageError, match="BatchNorm"):
+        LossSensitiveGAN(discriminator=batch_norm, **TINY)
+    model, batch = double(LossSensitiveGAN(discriminator=batch_norm, r1_gamma=0.0, **TINY))
+    assert set(model.discriminator_losses(batch)) == {"margin"}
+
+
+def test_laplacian_by_loops():
+    x = torch.randn(2, 1, 4, 5, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    time = [float(x[b, 0, t - 1, h, w] - 2 * x[b, 0, t, h, w] + x[b, 0, t + 1, h, w]) ** 2
+            for b in range(2) for t in (1, 2) for h in range(5) for w in range(3)]  # fmt: skip
+    assert float(laplacian(x, "time")) == pytest.approx(sum(time) / len(time), rel=1e-9)
+    space = [float(x[b, 0, t, h - 1, 1] + x[b, 0, t, h + 1, 1] + x[b, 0, t, h, 0] + x[b, 0, t, h, 2]
+                   - 4 * x[b, 0, t, h, 1]) ** 2 for b in range(2) for t in range(4) for h in (1, 2, 3)]  # fmt: skip
+    assert float(laplacian(x, "space")) == pytest.approx(sum(space) / len(space), rel=1e-9)
+
+
+def test_laplacian_of_straight_lines_is_zero():
+    t = torch.arange(6.0).view(1, 1, 6, 1, 1)
+    ramp = 2.0 * t + torch.arange(8.0).view(1, 1, 1, 8, 1) - 3.0 * torch.arange(8.0)
+    assert float(laplacian(ramp, "time")) == float(laplacian(ramp, "space")) == 0.0
+    assert float(laplacian(ramp[:, :, :2], "time")) == 0.0  # too short to have a second difference
+    with pytest.raises(ValueError, match="space or time"):
+        laplacian(ramp, "width")
+
+
+def test_laplacian_is_part_of_the_least_squares_generator_only_where_weighted():
+    model, batch = double(LSGAN(laplacian_space=0.5, laplacian_time=2.0, **TINY))
+    terms = model.generator_losses(batch)
+    fake = model.fake_clips(batch, "g")
+    assert float(terms["laplacian_time"].detach()) == pytest.approx(2 * float(laplacian(fake, "time")), abs=1e-6)
+    assert float(terms["laplacian_space"].detach()) == pytest.approx(0.5 * float(laplacian(fake, "space")), abs=1e-6)
+    plain, batch = double(LSGAN(**TINY))
+    assert set(plain.generator_losses(batch)) == {"adv"}
+
+
+def test_laplacian_smooths():
+    roughness = {}
+    for weight in (0.0, 100.0):
+        model = LSGAN(laplacian_time=weight, **TINY)
+        quiet_trainer(max_steps=30).fit(model, Clips())
+        clips = model.sample(8, ema=False).float() / 127.5 - 1
+        roughness[weight] = float(laplacian(clips, "time"))
+    assert roughness[100.0] < 0.5 * roughness[0.0]

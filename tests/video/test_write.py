@@ -1,0 +1,163 @@
+"""Media writers: what is written can be read back, by size, count, rate and pixels."""
+
+from __future__ import annotations
+
+import math
+import os
+import subprocess
+import sys
+
+import av
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from vidiff.errors import UsageError
+from vidiff.video import write as media
+
+
+def ramp(t: int, h: int, w: int, c: int = 3) -> np.ndarray:
+    """A smooth moving picture (T, H, W, C) that any codec can keep."""
+    time, y, x = np.meshgrid(np.arange(t), np.arange(h), np.arange(w), indexing="ij")
+    waves = [np.sin(x / (9 + k) + time / 5 + k) + np.cos(y / (11 - k) - k) for k in range(c)]
+    return (127.5 + 55 * np.stack(waves, -1)).astype(np.uint8)
+
+
+def read(path) -> tuple[np.ndarray, av.container.InputContainer]:
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        frames = np.stack([f.to_ndarray(format="rgb24") for f in container.decode(stream)])
+        facts = {"rate": float(stream.average_rate), "codec": stream.codec_context.name, "pix": stream.pix_fmt}
+    return frames, facts
+
+
+def psnr(a: np.ndarray, b: np.ndarray) -> float:
+    return 10 * math.log10(255**2 / max(1e-9, np.mean((a.astype(float) - b.astype(float)) ** 2)))
+
+
+@pytest.mark.parametrize("fps", [8, 25, 30000 / 1001])
+def test_mp4_round_trip(tmp_path, fps):
+    frames = ramp(9, 48, 64)
+    media.write_mp4(tmp_path / "sub" / "a.mp4", frames, fps=fps)
+    back, facts = read(tmp_path / "sub" / "a.mp4")
+    assert back.shape == frames.shape
+    assert facts["rate"] == pytest.approx(fps, rel=1e-6)
+    assert (facts["codec"], facts["pix"]) == ("h264", "yuv420p")
+    assert psnr(back, frames) > 34
+    assert [p.name for p in (tmp_path / "sub").iterdir()] == ["a.mp4"]
+
+
+@pytest.mark.parametrize("side", [16, 32, 48, 64])
+def test_mp4_index_comes_first_and_bytes_repeat(tmp_path, side):
+    frames = ramp(5, side, side)
+    written = set()
+    for n in range(12):
+        media.write_mp4(tmp_path / "a.mp4", torch.from_numpy(frames).permute(3, 0, 1, 2) if n % 2 else frames)
+        written.add((tmp_path / "a.mp4").read_bytes())
+    (first,) = written
+    assert first.index(b"moov") < first.index(b"mdat")
+
+
+def test_mp4_pads_odd_sizes_and_repeats_grey(tmp_path):
+    frames = ramp(4, 31, 33, c=1)
+    media.write_mp4(tmp_path / "a.mp4", torch.from_numpy(frames).permute(3, 0, 1, 2))
+    back, _ = read(tmp_path / "a.mp4")
+    assert back.shape == (4, 32, 34, 3)
+    assert psnr(back[:, :31, :33], np.repeat(frames, 3, -1)) > 34
+    assert psnr(back[:, 31, :33], np.repeat(frames, 3, -1)[:, 30]) > 30
+
+
+def test_gif_keeps_frames_and_total_time(tmp_path):
+    frames = ramp(16, 40, 40)
+    media.write_gif(tmp_path / "a.gif", frames, fps=8)
+    with Image.open(tmp_path / "a.gif") as gif:
+        assert gif.n_frames == 16 and gif.info["loop"] == 0
+        total, back = 0, []
+        for i in range(16):
+            gif.seek(i)
+            total += gif.info["duration"]
+            back.append(np.asarray(gif.convert("RGB")))
+    assert total == pytest.approx(2000, abs=20)
+    assert psnr(np.stack(back), frames) > 25
+
+
+def test_png_and_npy_are_exact(tmp_path):
+    frames = ramp(3, 20, 30)
+    media.write_png(tmp_path / "a.png", frames[0])
+    media.write_png(tmp_path / "b.png", torch.from_numpy(frames[0]).permute(2, 0, 1))
+    media.write_npy(tmp_path / "c.npy", torch.from_numpy(frames))
+    media.write_clip(tmp_path / "strip.png", frames)
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "a.png")), frames[0])
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    assert np.array_equal(np.load(tmp_path / "c.npy", allow_pickle=False), frames)
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "strip.png"))[:, 30:60], frames[1])
+
+
+def test_unknown_suffix_names_the_accepted_ones(tmp_path):
+    frames = ramp(3, 16, 16)
+    for write in (media.write_clip, media.write_mp4):
+        with pytest.raises(UsageError, match=r"\.mp4"):
+            write(tmp_path / "a.avi", frames)
+    with pytest.raises(UsageError, match=r"\.gif"):
+        media.write_gif(tmp_path / "a.mp4", frames)
+    assert not list(tmp_path.iterdir())
+
+
+def test_failed_write_leaves_the_old_file(tmp_path):
+    path = tmp_path / "a.mp4"
+    path.write_bytes(b"old")
+    with pytest.raises(Exception):  # noqa: B017  (whatever the encoder says to a preset that does not exist)
+        media.write_mp4(path, ramp(3, 16, 16), preset="no-such-preset")
+    assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["a.mp4"]
+
+
+def test_layout_and_dtype_are_checked(tmp_path):
+    with pytest.raises(ValueError, match="uint8"):
+        media.write_mp4(tmp_path / "a.mp4", ramp(3, 16, 16).astype(np.float32))
+    with pytest.raises(ValueError, match="1 or 3 channels"):
+        media.write_mp4(tmp_path / "a.mp4", np.zeros((3, 4, 16, 16), np.uint8))
+
+
+def contains(page: np.ndarray, tile: np.ndarray) -> bool:
+    """Is `tile` somewhere in `page`, exactly?"""
+    h, w, _ = tile.shape
+    corners = np.argwhere((page[: -h + 1 or None, : -w + 1 or None] == tile[0, 0]).all(-1))
+    return any(np.array_equal(page[y : y + h, x : x + w], tile) for y, x in corners)
+
+
+def test_sheet_shows_first_and_last_frames_whole():
+    small, wide = ramp(5, 16, 16), ramp(20, 32, 80)
+    page = media.sheet(
+        [
+            ("two small clips", torch.from_numpy(np.stack([small, small[::-1]])).permute(0, 4, 1, 2, 3)),
+            ("w", wide[None]),
+        ]
+    )
+    assert page.dtype == np.uint8 and page.ndim == 3
+    for frame in small:  # 5 frames fit, all are shown, at 64 pixels
+        assert contains(page, frame.repeat(4, 0).repeat(4, 1))
+    for index in (0, 19):
+        assert contains(page, wide[index].repeat(2, 0).repeat(2, 1))
+
+
+def test_sheet_never_cuts_a_title():
+    clip = ramp(1, 64, 64)[None]
+    narrow = media.sheet([("a title of several words wraps", clip)])
+    single = media.sheet([("title", clip)])
+    assert narrow.shape[0] > single.shape[0]
+    word = media.sheet([("unbreakable" * 6, clip)])
+    assert word.shape[1] > 400 and (word[:, -8:] == media.PAPER).all()
+
+
+def test_grid_mp4_tiles_every_clip(tmp_path):
+    clips = np.stack([ramp(4, 32, 32)] * 2 + [255 - ramp(4, 32, 32)])
+    media.grid_mp4(tmp_path / "g.mp4", torch.from_numpy(clips).permute(0, 4, 1, 2, 3))
+    back, _ = read(tmp_path / "g.mp4")
+    assert back.shape == (4, 134, 134, 3)  # 2 x 2 tiles of 64 pixels, 2 pixels between and around
+    assert psnr(back[:, 68:132, 2:66], clips[2].repeat(2, 1).repeat(2, 2)) > 30
+
+
+def test_importing_media_does_not_import_torch():
+    code = "import sys; from vidiff import media; print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "False"

@@ -1,0 +1,262 @@
+"""The embedded data set `shapes`: moving sprites over drifting backgrounds, rendered from a seed to real mp4 files.
+
+Four motions are the classes; each scene can be painted in four styles with identical geometry, so unpaired training has
+paired ground truth. Importing this module does not import torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import os
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import Callable, Iterable, Iterator, Sequence
+
+import numpy as np
+
+from vidiff.data.shapes.scene import CLASSES, check_size, render_panorama, render_scene, scene_truth
+from vidiff.data.shapes.styles import STYLES
+from vidiff.errors import RunError, UsageError
+from vidiff.video import write as media
+
+__all__ = [
+    "CLASSES",
+    "FPS",
+    "STYLES",
+    "psnr",
+    "render_dataset",
+    "render_domains",
+    "render_panorama",
+    "render_scene",
+    "rendered_here",
+    "scene_truth",
+    "sprite_positions",
+    "sprite_speed",
+]
+
+FPS = 8
+VERSION = 1  # of the renderer: raise it whenever the pixels of any scene change
+MARKER = "shapes.json"
+
+
+def psnr(a: np.ndarray, b: np.ndarray) -> float:
+    """Peak signal-to-noise ratio of two uint8 clips in dB, from the mean squared error over all pixels and frames."""
+    error = np.mean((a.astype(np.float64) - b.astype(np.float64)) ** 2)
+    return float("inf") if error == 0 else float(10 * np.log10(255.0**2 / error))
+
+
+def rendered_here(root: Path) -> dict | None:
+    """The record of a folder that this version of the renderer made; None for any other folder."""
+    try:
+        record = json.loads((root / MARKER).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    made = isinstance(record, dict) and (record.get("dataset"), record.get("version")) == ("shapes", VERSION)
+    return record if made else None
+
+
+def sprite_positions(record: dict, video: str, indices: Sequence[int], resolution: int) -> np.ndarray:
+    """Where the sprites are in some frames of a video of a rendered data set.
+
+    Args:
+        record: of the data set, see `rendered_here`.
+        video: the file's path; its name is the number of the scene.
+        indices: frame numbers (T,).
+        resolution: height and width in pixels of the clip that is looked at, whatever the file's.
+
+    Returns:
+        float64 (T, 2, 2): x, y of each sprite's centre as in `scene_truth`, NaN for a second one that is not there.
+    """
+    known = scene_truth(record["seed"], int(Path(video).stem), int(max(indices)) + 1, resolution)["positions"]
+    out = np.full((len(indices), 2, 2), np.nan)
+    out[:, : known.shape[1]] = known[np.asarray(indices)]
+    return out
+
+
+def sprite_speed(record: dict, video: str, indices: Sequence[int], resolution: int) -> float:
+    """Mean |change of position| of the sprites between neighbouring frames of a clip, in pixels; see the above."""
+    steps = np.linalg.norm(np.diff(sprite_positions(record, video, indices, resolution), axis=0), axis=-1)  # (T - 1, 2)
+    return float(np.nanmean(steps)) if len(steps) else 0.0
+
+
+def _progress(items: Sequence, wanted: bool) -> Iterator:
+    """Iterate; after the first second show a bar on stderr."""
+    begin, bar, task = time.monotonic(), None, None
+    try:
+        for done, item in enumerate(items):
+            if wanted and bar is None and time.monotonic() - begin > 1.0:
+                from rich.console import Console
+                from rich.progress import Progress
+
+                bar = Progress(console=Console(stderr=True))
+                bar.start()
+                task = bar.add_task("rendering shapes", total=len(items))
+            if bar is not None:
+                bar.update(task, completed=done)
+            yield item
+        if bar is not None:
+            bar.update(task, completed=len(items))
+    finally:
+        if bar is not None:
+            bar.stop()
+
+
+def _stored(out: Path, request: dict) -> dict | None:
+    """The record of `out` if it holds exactly what is asked for, None if there is nothing, an error otherwise."""
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return None
+    try:
+        record = json.loads((out / MARKER).read_text(encoding="utf-8"))
+        held = {key: record.get(key) for key in request}
+    except (OSError, ValueError, AttributeError):
+        raise UsageError(f"{out} exists and is not a shapes data set; choose another folder or remove it") from None
+    if held != request:
+        changed = ", ".join(f"{k}: {held[k]} there, {request[k]} asked" for k in request if held[k] != request[k])
+        raise UsageError(f"{out} holds another shapes data set ({changed}); choose another folder or remove it")
+    found = sum(1 for _ in out.rglob("*.mp4"))
+    if found != record.get("files"):
+        raise UsageError(f"{out} is damaged: {found} videos of {record.get('files')}; remove it and render again")
+    return record
+
+
+def _write(out: Path, request: dict, jobs: Sequence[tuple[str, int, str]], progress: bool, finish: Callable) -> dict:
+    """Render jobs (file, scene, style) into a temporary sibling of `out` and put it in place when all is done."""
+    stored = _stored(out, request)
+    if stored is not None:
+        return stored
+    temporary = None
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+        temporary.chmod(0o755)
+        digest = hashlib.sha256()
+        for name, scene, style in _progress(jobs, progress):
+            clip = render_scene(request["seed"], scene, style, request["frames"], request["resolution"])
+            digest.update(name.encode() + clip.tobytes())
+            media.write_mp4(temporary / name, clip, fps=FPS, crf=14)
+        record = {**request, "files": len(jobs), "sha256": digest.hexdigest(), **finish()}
+        (temporary / MARKER).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        try:
+            if out.exists():
+                out.rmdir()  # empty, or this fails and nothing is lost
+            os.rename(temporary, out)
+        except OSError:
+            # Somebody else was faster; fine if they made the same.
+            stored = _stored(out, request)
+            if stored is None:
+                raise
+            return stored
+        return record
+    except OSError as error:
+        raise RunError(f"{out}: could not write the data set ({error})") from error
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _request(layout: str, videos: int, seed: int, frames: int, resolution: int, styles: Sequence[str]) -> dict:
+    for style in styles:
+        check_size(style, frames, resolution)
+    if len(set(styles)) != len(styles) or not styles:
+        raise UsageError(f"styles must be different from each other, got {', '.join(styles) or 'none'}")
+    if videos < 1 or seed < 0:
+        raise UsageError(f"videos must be at least 1 and seed not negative, got {videos} and {seed}")
+    sizes = {"videos": videos, "frames": frames, "resolution": resolution, "fps": FPS}
+    return {"dataset": "shapes", "version": VERSION, "layout": layout, "seed": seed, **sizes, "styles": list(styles)}
+
+
+def render_dataset(
+    out: str | Path,
+    videos: int = 240,
+    seed: int = 0,
+    frames: int = 32,
+    resolution: int = 64,
+    styles: Iterable[str] = ("plain",),
+    progress: bool = True,
+) -> dict:
+    """Render the labelled data set: `out/<class>/<scene>.mp4`, scenes 0 .. videos - 1, and the record `shapes.json`.
+
+    It appears whole or not at all. If `out` already holds the same it is left as it is. More than one style makes
+    an unpaired data set: see `render_domains`.
+
+    Args:
+        out: folder to make.
+        videos: number of videos, spread evenly over the four classes.
+        seed, frames, resolution: see `render_scene`.
+        styles: one style (or several: `render_domains`).
+        progress: show a bar on stderr when it takes longer than a second.
+
+    Returns:
+        The record: `dataset, version, layout, seed, videos, frames, resolution, fps, styles, files, sha256` (over the
+        raw pixels, before encoding), `classes` (name -> number of videos).
+
+    Raises:
+        UsageError: bad values, or `out` holds something else (which is never touched).
+        RunError: it could not be written.
+    """
+    styles = tuple(styles)
+    if len(styles) > 1:
+        return render_domains(out, videos, seed, styles, frames, resolution, progress=progress)
+    request = _request("classes", videos, seed, frames, resolution, styles)
+    motions = [CLASSES[scene % len(CLASSES)] for scene in range(videos)]
+    jobs = [(f"{motion}/{scene:05d}.mp4", scene, styles[0]) for scene, motion in enumerate(motions)]
+    return _write(Path(out), request, jobs, progress, lambda: {"classes": {c: motions.count(c) for c in CLASSES}})
+
+
+def render_domains(
+    out: str | Path,
+    videos: int = 240,
+    seed: int = 0,
+    styles: Iterable[str] = ("plain", "night"),
+    frames: int = 32,
+    resolution: int = 64,
+    test_videos: int | None = None,
+    progress: bool = True,
+) -> dict:
+    """Render an unpaired data set: a training set for each style, no scene in two of them, and paired test sets.
+
+    Two styles: `trainA trainB testA testB`. More: `train/<style>/`, `test/<style>/`. Files are `<scene>.mp4`; equal
+    names in the test folders are the same scene. The motion of a scene is CLASSES[scene % 4].
+
+    Args:
+        out, seed, frames, resolution, progress: see `render_dataset`.
+        videos: training videos of each style.
+        styles: two or more of STYLES, A first.
+        test_videos: test scenes, each in every style; default a sixth of `videos`, at least 4.
+
+    Returns:
+        The record of `render_dataset` and `test_videos`, `folders` (folder -> style) and `identity_psnr`
+        ({"plain-night": dB}): mean over test scenes of the PSNR of the untranslated clip, which a translation has to
+        beat.
+
+    Raises:
+        UsageError, RunError: as `render_dataset`.
+    """
+    styles = tuple(styles)
+    if len(styles) < 2:
+        raise UsageError(f"an unpaired data set needs two styles or more, got {', '.join(styles) or 'none'}")
+    request = _request("domains", videos, seed, frames, resolution, styles)
+    request["test_videos"] = max(4, videos // 6) if test_videos is None else test_videos
+    if request["test_videos"] < 1:
+        raise UsageError(f"test_videos must be at least 1, got {test_videos}")
+    names = dict(zip(styles, "AB")) if len(styles) == 2 else {style: f"/{style}" for style in styles}
+    jobs, folders = [], {}
+    tests = range(len(styles) * videos, len(styles) * videos + request["test_videos"])
+    for k, style in enumerate(styles):
+        for part, scenes in (("train", range(k * videos, (k + 1) * videos)), ("test", tests)):
+            folders[part + names[style]] = style
+            jobs += [(f"{part}{names[style]}/{scene:05d}.mp4", scene, style) for scene in scenes]
+
+    def finish() -> dict:
+        values: dict[str, list[float]] = {f"{a}-{b}": [] for a, b in itertools.combinations(styles, 2)}
+        for scene in tests:
+            clips = {style: render_scene(seed, scene, style, frames, resolution) for style in styles}
+            for a, b in itertools.combinations(styles, 2):
+                values[f"{a}-{b}"].append(psnr(clips[a], clips[b]))
+        return {"folders": folders, "identity_psnr": {pair: round(float(np.mean(v)), 3) for pair, v in values.items()}}
+
+    return _write(Path(out), request, jobs, progress, finish)

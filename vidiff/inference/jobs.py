@@ -1,0 +1,153 @@
+"""What `translate` has to do: which videos an input holds, and where each translation goes. No torch in here."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from vidiff.data.index import Entry, Index, build_index
+from vidiff.errors import RunError, UsageError
+from vidiff.video.filetype import sniff
+from vidiff.video.open import open_reader
+from vidiff.video.pyav import av_errors, film, local
+from vidiff.video.remux import MARK, SUFFIXES, UNTIMED_FPS, Change, check_output, identities, record, remux
+
+
+@dataclass(frozen=True)
+class Job:
+    """A video and where its translation goes; `entry` is None for a film that was named itself."""
+
+    source: Path
+    target: Path
+    entry: Entry | None = None
+
+    def run(self, change: Change, say: Callable[[str], None]) -> int:
+        """Translate; the number of frames.
+
+        Raises:
+            RunError: the source cannot be read. UsageError: the output cannot be written.
+        """
+        if self.entry is None or self.entry.kind == "video":
+            return remux(self.source, self.target, change, say)
+        reader = open_reader(self.source, self.entry.kind, "pyav", self.entry.files, self.entry.white)
+        return record(reader, self.target, change)
+
+    @property
+    def num_frames(self) -> int | None:
+        """For the progress bar: as measured, or as the header has it, or from the length."""
+        import av
+
+        if self.entry is not None:
+            return self.entry.num_frames
+        try:
+            with av.open(local(self.source), metadata_errors="replace") as container:
+                stream = film(container, self.source)
+                if stream.frames or not container.duration or not stream.average_rate:
+                    return stream.frames or None
+                return round(container.duration / av.time_base * stream.average_rate)
+        except (*av_errors(), RunError):
+            return None
+
+
+def find_jobs(source: Path, target: Path, say: Callable[[str], None]) -> tuple[list[Job], list[str]]:
+    """The videos of an input, as `data check` counts them, and what is named as unusable.
+
+    Args:
+        source: a video; a folder, manifest, strip or array of videos.
+        target: a file; a folder, where the source may hold several videos.
+        say: is told what is passed over.
+
+    Raises:
+        UsageError: there is no video, or a translation cannot be written where it would go. Nothing is written before.
+    """
+    if source.is_file() and sniff(source) not in ("image", "array") and source.suffix.lower() != ".csv":
+        written = target / f"{source.stem}.mp4" if target.is_dir() else target
+        _check([Job(source, written)])
+        return [Job(source, written)], []
+    if target.exists() and source.is_dir() and target.samefile(source):
+        raise UsageError(f"--output {target} is the input folder: name another, it may lie inside")
+    index = build_index(source, "pyav")
+    failed = [f"{index.root / path}: {reason}" for path, reason in index.bad]
+    for reason, count in Counter(reason for _, reason in index.passed).items():
+        first = next(path for path, why in index.passed if why == reason)
+        say(f"{index.root / first}{f' and {count - 1} more' * (count > 1)}: passed over ({reason})")
+    videos = _not_own(index, target, say)
+    if not videos:
+        listed = "".join(f"\n  {f}" for f in failed)
+        raise UsageError(f"--input {source} holds no video to translate{':' if failed else ''}{listed}")
+    if untimed := sum(not e.fps and e.kind != "video" for e in videos):
+        say(f"pictures and arrays ({untimed} of {len(videos)} videos) have no times: {UNTIMED_FPS} frames a second")
+    if len(videos) == 1 and source.is_file() and not target.is_dir():
+        jobs = [Job(index.root / videos[0].path, target, videos[0])]
+    else:
+        if target.is_file() or target.suffix.lower() in SUFFIXES:
+            raise UsageError(f"--output {target}: the input holds several videos, so the output has to be a folder")
+        names = _names(videos, source)
+        jobs = [Job(index.root / e.path, target / name, e) for e, name in zip(videos, names)]
+    _check(jobs)
+    return jobs, failed
+
+
+def _check(jobs: list[Job]) -> None:
+    """Refuse to replace an input, whatever it is called, and places that cannot be written."""
+    sources = identities(job.source for job in jobs)
+    for job in jobs:
+        check_output(job.target, sources)
+
+
+def _not_own(index: Index, target: Path, say: Callable[[str], None]) -> list[Entry]:
+    """The videos to translate: no pictures, nothing below the output, no translation among originals."""
+    output, root = target.resolve(), index.root.resolve()
+    inside = root in output.parents  # otherwise nothing of the input lies in the output folder, or all of it does
+    out, translated, counts = [], [], Counter()
+    for entry in index.entries:
+        path = index.root / entry.path
+        if entry.kind == "image":
+            counts["a single picture, no video"] += 1
+        elif inside and output in path.resolve().parents:
+            counts["in the output folder"] += 1
+        else:
+            (translated if entry.kind == "video" and _is_translation(path) else out).append(entry)
+    if out:
+        counts["a translation of this suite"] += len(translated)
+    for reason, count in counts.items():
+        if count:
+            say(f"{count} passed over ({reason})")
+    return out or translated  # a folder of nothing but translations was meant
+
+
+def _is_translation(path: Path) -> bool:
+    import av
+
+    try:
+        with av.open(local(path), metadata_errors="replace") as container:
+            return any(MARK in value for key, value in container.metadata.items() if key.lower() == "comment")
+    except av_errors():
+        return False
+
+
+def _names(videos: list[Entry], source: Path) -> list[str]:
+    """Names of the outputs, relative to their folder: each once."""
+    in_folder = Counter(e.path for e in videos)
+    plain, full = [], []
+    for e in videos:
+        path = Path(source.name if e.path == "." else e.path)
+        if e.kind == "array":
+            path = path.with_name(f"{path.stem}-{e.files[0]}")
+        elif e.kind == "frames" and in_folder[e.path] > 1:
+            path = path / Path(e.files[0]).stem
+        bare = path if e.kind in ("array", "frames") else path.with_suffix("")
+        plain.append(f"{bare}.mp4")
+        full.append(f"{path}.mp4")
+    # Two that differ in the suffix alone keep it, so that neither overwrites the other.
+    names, taken, counts = [], set(), Counter(plain)
+    for short, long in zip(plain, full):
+        name = base = long if counts[short] > 1 else short
+        number = 2
+        while name in taken:
+            name, number = f"{base[:-4]}-{number}.mp4", number + 1
+        taken.add(name)
+        names.append(name)
+    return names

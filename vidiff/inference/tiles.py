@@ -1,0 +1,117 @@
+"""A frame larger than memory allows through a network: overlapping tiles in space, cross-faded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from vidiff.errors import UsageError
+from vidiff.nn.clip_layers import ClipConv, Double, ResidualBlock
+from vidiff.nn.resnet import GRID, ResnetGenerator, StarGenerator
+
+RUN_IN_ORDER = (nn.Sequential, ResidualBlock, ResnetGenerator, StarGenerator, nn.ModuleList)
+POINTWISE = (nn.Identity, nn.ReLU, nn.LeakyReLU, nn.Tanh)
+
+
+def space_radius(network: nn.Module) -> int | None:
+    """Pixels on either side that a pixel of a generator's output depends on; None: there is no bound, or no known one.
+
+    With cell i of a layer at pixel i * j (j: product of the strides before), a convolution reaches p j back and
+    (k - 1 - p) j ahead, a transposed one (k - 1 - p) j' back and p j' ahead at its output's j' = j / stride.
+    """
+    back = ahead = 0
+    jump = 1.0
+    for layer in _layers(network):
+        if isinstance(layer, ClipConv):
+            kernel, pad = layer.space.kernel_size[1], layer.side + layer.space.padding[1]
+            back, ahead = back + pad * jump, ahead + (kernel - 1 - pad) * jump
+            jump *= layer.space.stride[1]
+        elif isinstance(layer, nn.ConvTranspose3d):
+            kernel, pad = layer.kernel_size[1], layer.padding[1]
+            jump /= layer.stride[1]
+            back, ahead = back + (kernel - 1 - pad) * jump, ahead + pad * jump
+        elif isinstance(layer, Double):
+            back, ahead, jump = back + jump, ahead + jump / 2, jump / 2
+        elif isinstance(layer, nn.Conv3d) and layer.kernel_size[1:] == layer.stride[1:] == (1, 1):
+            continue  # also one that runs beside the others
+        elif not isinstance(layer, POINTWISE):
+            return None  # a norm over the frame, attention, or something that cannot be seen through
+    return int(max(back, ahead))
+
+
+def _layers(network: nn.Module) -> list[nn.Module]:
+    """The layers in the order they run in; what is not known to run its parts one after another is a layer itself."""
+    if not isinstance(network, RUN_IN_ORDER):
+        return [network]
+    return [layer for child in network.children() for layer in _layers(child)]
+
+
+def plan_tiles(network: nn.Module, tile: int) -> tuple[int, int, int]:
+    """(tile, trim, fade) in pixels, all multiples of GRID, for tiles of about `tile` pixels with their overlap.
+
+    As with windows in time: a network with a finite radius is exact away from a tile's sides, where `trim` pixels are
+    dropped and the fade only hides rounding; any other is faded over half a tile.
+
+    Raises:
+        UsageError: the tile is too small to leave anything.
+    """
+    radius = space_radius(network)
+    tile -= tile % GRID
+    if radius is None:
+        if tile < 4 * GRID:
+            raise UsageError(f"--tile {tile}: at least {4 * GRID} pixels are needed")
+        return tile, 0, tile // 2 - tile // 2 % GRID
+    trim, fade = -(-radius // GRID) * GRID, GRID
+    if tile <= 2 * trim + fade:
+        raise UsageError(
+            f"--tile {tile}: this generator looks {radius} pixels to either side, so tiles need more than "
+            f"{2 * trim + fade} pixels"
+        )
+    return tile, trim, fade
+
+
+def through_tiles(clip: Tensor, network: Callable[[Tensor], Tensor], tile: int, trim: int, fade: int) -> Tensor:
+    """A clip (C, T, H, W), sides multiples of GRID, through `network` in tiles -> float (C', T, H, W).
+
+    Every pixel is the weighted mean of the tiles that cover it: 0 over the outer `trim` pixels, rising evenly over
+    `fade`, then 1; sides on the border of the frame have weight 1.
+
+    Args:
+        network: clip (C, T, h, w) with h, w <= `tile` -> float clip (C', T, h, w).
+        tile, trim, fade: pixels; tile > 2 * trim + fade.
+    """
+    rows, columns = (_spans(side, tile, trim, fade) for side in clip.shape[2:])
+    if len(rows) == len(columns) == 1:
+        return network(clip)
+    total = weights = None
+    for top, down in rows:
+        for left, across in columns:
+            out = network(clip[:, :, top : top + len(down), left : left + len(across)])
+            if total is None:
+                total = out.new_zeros(out.shape[0], out.shape[1], *clip.shape[2:])
+                weights = out.new_zeros(clip.shape[2:])
+            weight = (down[:, None] * across).to(out)  # (h, w)
+            part = slice(top, top + len(down)), slice(left, left + len(across))
+            total[(..., *part)] += out * weight
+            weights[part] += weight
+    return total.div_(weights)
+
+
+def _spans(length: int, tile: int, trim: int, fade: int) -> list[tuple[int, Tensor]]:
+    """(first pixel, weight of each pixel) of the tiles along one side; the last reaches further back instead."""
+    tile = min(tile, length)
+    step = tile - 2 * trim - fade
+    starts = [0] if tile == length else [*range(0, length - tile, step), length - tile]
+    spans = []
+    for start in starts:
+        place = torch.arange(tile, dtype=torch.float32)
+        rise = ((place - trim + 1) / (fade + 1)).clamp(0, 1)  # 0 before `trim`, 1 after `trim + fade`
+        weight = torch.ones(tile)
+        if start > 0:
+            weight = weight * rise
+        if start + tile < length:
+            weight = weight * rise.flip(0)
+        spans.append((start, weight))
+    return spans

@@ -1,0 +1,77 @@
+"""A video of any length through a network that takes clips: overlapping windows in time, cross-faded."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+
+import torch
+from torch import Tensor
+
+from vidiff.errors import UsageError
+from vidiff.nn.resnet import has_clip_statistics, time_radius
+
+
+def plan(network: torch.nn.Module, num_frames: int, window: int | None) -> tuple[int, int, int]:
+    """(window, trim, fade) in frames for a generator trained on clips of `num_frames`.
+
+    A network without statistics over the clip is exact away from a window's ends: `trim` frames, its receptive field in
+    time, are dropped there, and the fade only hides rounding. Else, and where a frame may depend on all others, no
+    frame is exact, and half a window is faded.
+    """
+    if num_frames == 1:
+        return 1, 0, 0
+    trim, fade = time_radius(network), 2
+    if has_clip_statistics(network) or trim is None or math.isinf(trim):
+        window = window or max(16, num_frames)
+        return window, 0, window // 2
+    window = window or max(num_frames, 4 * trim + 2 * fade)
+    if window <= 2 * trim + fade:
+        raise UsageError(
+            f"--window {window}: this generator looks {trim} frames to either side, so windows need more than "
+            f"{2 * trim + fade} frames"
+        )
+    return window, trim, fade
+
+
+def through_windows(
+    frames: Iterable[Tensor], network: Callable[[Tensor], Tensor], window: int, trim: int, fade: int
+) -> Iterator[Tensor]:
+    """As many frames as come in, in order; never more than a window and a step of them are held.
+
+    Where two windows meet, `trim` frames of each are dropped and the next `fade` are mixed with weights that rise
+    evenly. The last window is as long as the others and reaches further back instead.
+
+    Args:
+        frames: (C, H, W), any dtype.
+        network: clip (C, T, H, W) of T <= `window` frames -> float clip (C, T, H, W).
+        window, trim, fade: frames; window > 2 * trim + fade.
+    """
+    step, hold = window - 2 * trim - fade, trim + fade
+    assert step > 0 and trim >= 0 and fade >= 0
+    source = iter(frames)
+    kept: list[Tensor] = []
+    held: Tensor | None = None  # the last `hold` frames that came out of the window before
+    new = list(islice(source, window))
+    while new:
+        kept = (kept + new)[-window:]
+        out = network(torch.stack(kept, dim=1))
+        if held is not None:
+            out = out[:, len(kept) - len(new) - hold :]
+            if fade:
+                weight = torch.arange(1, fade + 1, dtype=out.dtype, device=out.device) / (fade + 1)
+                mixed = torch.lerp(held[:, :fade], out[:, :fade], weight[:, None, None])
+                out = torch.cat([mixed, out[:, fade:]], dim=1)
+        new = list(islice(source, step))
+        ready = out.shape[1] - hold if new else out.shape[1]
+        yield from out[:, :ready].unbind(1)
+        held = out[:, ready:]
+
+
+def joins(count: int, window: int, trim: int, fade: int) -> list[int]:
+    """Frames of a video of `count` frames where the windows that it is made of change: t means from t - 1 to t."""
+    step, out = window - 2 * trim - fade, set()
+    for start in range(step, count - 2 * trim - fade, step):  # a window is begun when there are new frames for it
+        out |= {start + trim, start + trim + fade}
+    return sorted(t for t in out if 0 < t < count)

@@ -1,0 +1,100 @@
+"""Optional terms of a translation between two domains: through optical flow, prediction and frozen features.
+
+For G: A -> B with its way back F, each off at weight 0:
+
+    flow_weight         E |M_t (G(a)_t - warp(G(a)_{t-1}, flow_t))|         G(a) moves as a does
+    recycle_weight      E |F(P_B(G(a)))_t - a_t| + E |P_A(a)_t - a_t|       a's future, foretold in B, comes back
+    perceptual_weight   mean_l E (f_l(F(G(a))) - f_l(a))^2                  the cycle in features
+
+Flow: the source's, from frame t to frame t-1, with the mask M of pixels that were to be seen there
+(`vidiff.flow.motion_back`; Lai et al. 2018, 1808.00449, mask by brightness instead). Recycle-GAN (Bansal et al. 2018,
+1808.05174, weights 10): predictors P of frame t from t-2 and t-1, one a domain, train together with G and F; distances
+are those of the cycle (the paper's equations square them, `cycle_loss: mse`). Features: the cycle in the maps f_l of a
+frozen network (Johnson et al. 2016, 1603.08155; on the cycle: Engin et al. 2018, 1805.05308).
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from torch import Tensor, nn
+
+from vidiff.clip import ClipSpec
+from vidiff.errors import UsageError
+from vidiff.flow import FlowKind, FlowMethod, flow_method, motion_back
+from vidiff.losses import feature_distance, flow_consistency, reconstruction
+from vidiff.nn.perceptual import Extractor, FeatureMaps, feature_maps
+from vidiff.nn.resnet import NextFrame
+
+
+def predictors(spec: ClipSpec) -> dict[str, nn.Module]:
+    """The networks P of both domains, to stand beside the generators and train with them.
+
+    Raises:
+        UsageError: clips are too short to foretell anything.
+    """
+    if spec.num_frames < 3:
+        raise UsageError(f"model.recycle_weight needs clips of 3 frames or more, got num_frames={spec.num_frames}")
+    return {f"next_{d}": NextFrame(spec) for d in "ab"}
+
+
+class Consistency:
+    """Mixin of a family with domains `a` and `b`, whose `generator` holds `next_a` and `next_b` where they are needed.
+
+    The settings are attributes that the family's constructor sets.
+
+    Args:
+        flow_weight: of consistency along the source's optical flow.
+        flow: where that comes from: `dis` or `raft`, see `vidiff.flow.flow_method`.
+        recycle_weight: of prediction and recycling; adds the predictors.
+        perceptual_weight: of the cycle in features.
+        perceptual: whose: `lite0`, `vgg16` or `vgg16_hed`, see `vidiff.nn.perceptual.feature_maps`.
+    """
+
+    flow_weight: float
+    flow: FlowKind
+    recycle_weight: float
+    perceptual_weight: float
+    perceptual: Extractor
+    cycle_loss: str
+
+    # Built when first needed, so that a checkpoint translates where OpenCV or the weights of features are missing.
+    @cached_property
+    def flow_of(self) -> FlowMethod:
+        return flow_method(self.flow)
+
+    @cached_property
+    def maps_of(self) -> FeatureMaps:
+        return feature_maps(self.perceptual)
+
+    def setup(self, stage: str) -> None:
+        super().setup(stage)
+        # What is missing is said before the training starts.
+        if stage == "fit" and self.flow_weight:
+            _ = self.flow_of
+        if stage == "fit" and self.perceptual_weight:
+            _ = self.maps_of
+
+    def consistency(
+        self, back: nn.Module, x: Tensor, fake: Tensor, rec: Tensor, source: str, target: str
+    ) -> dict[str, Tensor]:
+        """The terms of one direction.
+
+        Args:
+            back: the generator target -> source.
+            x, fake, rec: a clip of the source domain, its translation, and its return (B, C, T, H, W).
+            source, target: letters of the domains.
+        """
+        terms = {}
+        if self.flow_weight and x.shape[2] > 1:
+            terms[f"flow_{target}"] = self.flow_weight * flow_consistency(fake, *motion_back(x, self.flow_of))
+        if self.recycle_weight:
+            # P's last prediction lies beyond the clip.
+            future, foretold = x[:, :, 2:], self.generator[f"next_{target}"](fake)[:, :, :-1]
+            own = self.generator[f"next_{source}"](x)[:, :, :-1]
+            terms[f"recycle_{source}"] = self.recycle_weight * reconstruction(back(foretold), future, self.cycle_loss)
+            terms[f"predict_{source}"] = self.recycle_weight * reconstruction(own, future, self.cycle_loss)
+        if self.perceptual_weight:
+            distance = feature_distance(self.maps_of(rec), self.maps_of(x))
+            terms[f"perceptual_{source}"] = self.perceptual_weight * distance
+        return terms

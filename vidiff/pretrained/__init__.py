@@ -1,0 +1,1 @@
+"""Networks that are used but never trained here, and the files that their weights come in."""

@@ -1,0 +1,1 @@
+"""What stands around a training: its run folder, evaluation, reports, progress and logs."""

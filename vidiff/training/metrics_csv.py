@@ -1,0 +1,113 @@
+"""`metrics.csv`: one row a generator step, the source of truth for tables and for resumed curves."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.loggers.logger import Logger
+from lightning.pytorch.utilities import rank_zero_only
+
+from vidiff.errors import doing
+from vidiff.files import write_text
+from vidiff.training.run import Run
+
+# What depends on the machine and the hour, kept apart so that metrics.csv of two equal runs is equal.
+TIMING_PREFIX = "time/"
+
+
+class _Table:
+    """Rows by step; appended to the file, rewritten whole only when a new column appears."""
+
+    def __init__(self, path: Path):
+        self.path, self.columns, self.rows = path, ["step"], {}
+
+    def load(self, last_step: int) -> None:
+        """Take up an existing file, without rows after `last_step`: a killed run wrote those past its checkpoint."""
+        if self.path.exists():
+            with self.path.open(newline="") as f:
+                reader = csv.DictReader(f)
+                self.columns = list(reader.fieldnames or ["step"])
+                kept = [row for row in reader if row["step"] and int(row["step"]) <= last_step]
+            self.rows = {int(row["step"]): {k: v for k, v in row.items() if v} for row in kept}
+            self.write()
+
+    def add(self, step: int, values: dict[str, float]) -> None:
+        new = [k for k in values if k not in self.columns]
+        appended = step not in self.rows and (not self.rows or step > max(self.rows))
+        row = self.rows.setdefault(step, {"step": str(step)})
+        row.update({k: repr(float(v)) for k, v in values.items()})
+        with doing(f"writing {self.path}"):
+            self._store(row, new, appended)
+
+    def _store(self, row: dict[str, str], new: list[str], appended: bool) -> None:
+        if new:
+            self.columns = ["step", *sorted([*self.columns[1:], *new], key=lambda c: (c.split("/")[0] != "train", c))]
+        if new or not appended or not self.path.exists():
+            self.write()
+        else:
+            with self.path.open("a", newline="") as f:
+                csv.DictWriter(f, self.columns, lineterminator="\n").writerow(row)
+
+    def write(self) -> None:
+        out = io.StringIO()
+        writer = csv.DictWriter(out, self.columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows[s] for s in sorted(self.rows))
+        write_text(self.path, out.getvalue())
+
+
+class MetricsCSV(Logger):
+    """Writes `metrics.csv` (and `timing.csv` for keys under `time/`) into the run folder.
+
+    Args:
+        run: the run folder; its path is read late, because process 0 names it.
+    """
+
+    def __init__(self, run: Run):
+        super().__init__()
+        self._run = run
+        self._tables: dict[str, _Table] = {}
+        self.last_step: int | None = None  # set on resume: rows after it are dropped
+
+    # Lightning joins folder, name and version to a place for what callbacks write: here that is the run folder.
+    @property
+    def name(self) -> str:
+        return ""
+
+    @property
+    def version(self) -> str:
+        return ""
+
+    @property
+    def save_dir(self) -> str:
+        return str(self._run.dir)
+
+    def _table(self, name: str) -> _Table:
+        if name not in self._tables:
+            self._tables[name] = _Table(self._run.dir / name)
+            if self._run.resumed:
+                self._tables[name].load(self.last_step if self.last_step is not None else 2**62)
+        return self._tables[name]
+
+    @rank_zero_only
+    def resume_at(self, step: int) -> None:
+        """Drop what an interrupted run wrote after its checkpoint at `step`."""
+        self.last_step = step
+        for name in ("metrics.csv", "timing.csv"):
+            self._table(name)
+
+    @rank_zero_only
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        metrics = {k: v for k, v in metrics.items() if k.split("/")[0] in ("train", "val", "test", "time", "data")}
+        timing = {k: v for k, v in metrics.items() if k.startswith(TIMING_PREFIX)}
+        rest = {k: v for k, v in metrics.items() if k not in timing}
+        if rest:
+            self._table("metrics.csv").add(int(step or 0), rest)
+        if timing:
+            self._table("timing.csv").add(int(step or 0), timing)
+
+    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
+        pass  # config.yaml holds them

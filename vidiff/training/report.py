@@ -1,0 +1,124 @@
+"""The final table of a run, for people; and that a run which was killed before it still gets it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from rich.console import Console
+from rich.table import Table
+
+from vidiff.metrics.controls import LEAD, standing
+from vidiff.training.run import Run
+
+
+class LateReport(Callback):
+    """A resumed run with nothing left to train never comes to `on_train_end`: what a kill took from it is made up for.
+
+    Args:
+        run: the run folder.
+        evaluation: whose `on_train_end` writes the report.
+    """
+
+    def __init__(self, run: Run, evaluation: Callback):
+        self.run, self.evaluation = run, evaluation
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        late = self.run.resumed and self.run.reported_step() != trainer.global_step
+        unsaved = self.run.resumed and not (self.run.checkpoints / "last.ckpt").is_file()
+        late, unsaved = trainer.strategy.broadcast((late, unsaved))
+        if late:
+            pl_module.to(trainer.strategy.root_device)  # the trainer has put it away
+            self.evaluation.on_train_start(trainer, pl_module)
+            self.evaluation.on_train_end(trainer, pl_module)
+        if unsaved and self.evaluation.checkpoints is not None:
+            self.evaluation.checkpoints.save(trainer, "last.ckpt")
+
+
+def number(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:.4g}"
+
+
+def _title(report: dict[str, Any]) -> str:
+    """A checkpoint of step 250 after 1,000 steps is not one of 1,000 steps."""
+    of = f"{report['checkpoint']} of step {report['checkpoint_step']}"
+    return f"{report['model']}: {of}, {report['steps']} generator steps"
+
+
+def print_report(report: dict[str, Any], path: Path, files: dict[str, Path]) -> None:
+    """Metrics with floors, controls beside them, and where everything lies."""
+    console = Console()
+    metrics, controls = report["metrics"], report["controls"]
+    table = Table(title=_title(report))
+    table.add_column("clips")
+    for metric in metrics:
+        table.add_column(metric, justify="right")
+    table.add_row("generated", *[number(r["value"]) for r in metrics.values()], style="bold")
+    table.add_row("real against real (floor)", *[number(r["floor"]) for r in metrics.values()], end_section=True)
+    for name, values in controls.items():
+        table.add_row(name.replace("_", " "), *[number(values[m]) if m in values else "" for m in metrics])
+    console.print(table)
+    if LEAD in metrics:
+        for line in _verdict(metrics[LEAD]["value"], {name: values.get(LEAD) for name, values in controls.items()}):
+            console.print(line)
+    console.print(f"The best checkpoint has the {report['selection']}.")
+    console.print("motion and diversity are ratios to real clips (1 is right); fvd_random is no FVD.")
+    _print_places(console, path, files)
+
+
+def _verdict(value: float | None, controls: dict[str, float | None]) -> list[str]:
+    """Which controls a model is ahead of and which it is behind, in words; what it must not be behind is said first."""
+    ahead, behind = standing([(value, controls)])
+    names = [", ".join(c.label for c in side) or "none" for side in (ahead, behind)]
+    lines = [f"By {LEAD} ahead of: {names[0]}; behind: {names[1]}."]
+    if rubbish := [c.label for c in behind if c.shows == "rubbish"]:
+        lines.insert(0, f"NOT ahead of {', '.join(rubbish)}: by {LEAD} this model has learnt nothing yet.")
+    return lines
+
+
+def _print_places(console: Console, path: Path, files: dict[str, Path]) -> None:
+    console.print(f"report   {path}", soft_wrap=True)
+    for suffix, file in files.items():
+        console.print(f"{'sheet' if suffix == 'png' else suffix:<8} {file}", soft_wrap=True)
+
+
+def print_translation_report(report: dict[str, Any], path: Path, files: dict[str, Path]) -> None:
+    """A row for each direction, the copy and the oracle beside it, and where everything lies."""
+    console = Console(width=None if sys.stdout.isatty() else 140)  # a file has no width: no cell is cut
+    table = Table(title=_title(report))
+    columns = ("direction", "fvd_random", "psnr", "ssim", "cycle psnr", "flicker - source's", "grid", "position error")
+    columns += ("taken for the target",)
+    keys = ("psnr", "ssim", "cycle_psnr", "flicker_difference", "nyquist_ratio", "position_error")
+    for column in columns:
+        table.add_column(column, justify="left" if column == "direction" else "right")
+    for name, d in report["directions"].items():
+        fvd = report["metrics"].get(f"fvd_random_{name}", {})
+        accuracy = d.get("target_accuracy")
+        table.add_row(
+            f"{name}: {' '.join(d['sources'])} to {d['target']}",
+            number(fvd.get("value")),
+            *[number(d.get(k)) for k in keys],
+            "n/a" if accuracy is None else f"{accuracy:.0%}",
+            style="bold",
+        )
+        if "psnr_gain" in d:
+            table.add_row("  gain over identity", "", f"{d['psnr_gain']:+.2f} dB", f"{d['ssim_gain']:+.3f}")
+        for control, label in (("identity", "untranslated"), ("oracle", "true counterpart, re-encoded")):
+            if control in d["controls"]:
+                paired = [number(d.get(f"{control}_{k}")) for k in ("psnr", "ssim")]
+                place = number(d.get(f"{control}_position_error"))
+                table.add_row(f"  {label}", number(d["controls"][control].get("fvd_random")), *paired, "", "", place)
+        table.add_row("  real against real (floor)", number(fvd.get("floor")), end_section=True)
+    console.print(table)
+    real = ", ".join(f"{k} {v:.0%}" for k, v in report["classifier"]["accuracy_on_real"].items())
+    console.print(f"The classifier is right on real {report['classifier']['split']} clips: {real}.")
+    if (position := report["position_regressor"]) is not None:
+        errors = ", ".join(f"{k} {v:.2f}" for k, v in position["error_on_real"].items())
+        console.print(
+            f"The position error is in pixels of the clip; the regressor's own on real {position['split']} clips: "
+            f"{errors}."
+        )
+    console.print(f"The best checkpoint has the {report['selection']}.")
+    _print_places(console, path, files)

@@ -1,0 +1,182 @@
+"""The run folder: where everything of a run goes, named once, never overwritten."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from vidiff.errors import UsageError
+from vidiff.files import TEMPORARY, sweep, write_text
+from vidiff.paths import cache_dir
+
+# What a run writes before its first checkpoint.
+EARLY = ("config.yaml", "metrics.csv", "timing.csv", "bad_files.csv", "samples", "checkpoints", "wandb", "tensorboard")
+ABANDONED_S = 3600.0  # an older temporary file in a cache that all runs share belongs to nobody
+
+
+def config_hash(text: str) -> str:
+    """Names a resolved configuration: first 16 hex digits of its sha256."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass
+class Run:
+    """A run folder and whether it is continued.
+
+    Args:
+        dir: the folder; `config.yaml`, `metrics.csv`, `timing.csv`, `checkpoints/`, `samples/`, `report.json`.
+        resumed: True when training continues in a folder that already holds a run.
+        config: the fully resolved configuration as YAML text.
+        restoring: the checkpoint whose states are being restored just now.
+    """
+
+    dir: Path
+    resumed: bool = False
+    config: str = ""
+    restoring: str = ""
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.dir / "checkpoints"
+
+    def reported_step(self) -> int | None:
+        """The generator step that `report.json` is of; None when there is none."""
+        try:
+            return json.loads((self.dir / "report.json").read_text(encoding="utf-8"))["steps"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def check_new(self) -> None:
+        """Whether a new training may begin in the folder: it is empty, or holds a run that never came to a checkpoint.
+
+        Raises:
+            UsageError: it holds a run that can be continued, or files of somebody else.
+        """
+        if any((self.checkpoints / name).is_file() for name in ("last.ckpt", "best.ckpt")):
+            way = how_to_continue(self.dir)
+            raise UsageError(f"--run_dir {self.dir} already holds a run: choose another, or add {way} to continue")
+        names = sorted(p.name for p in self.dir.iterdir()) if self.dir.is_dir() else []
+        known = (*EARLY, "unfinished-")
+        if others := [n for n in names if not n.startswith(known) and not TEMPORARY.fullmatch(n)]:
+            raise UsageError(
+                f"--run_dir {self.dir} already holds other files ({', '.join(others[:3])}): choose another"
+            )
+
+    def clear(self) -> None:
+        """Put what a run left that was killed before its first checkpoint into a folder of its own."""
+        left = [self.dir / name for name in EARLY[:6] if (self.dir / name).exists()]
+        if left:
+            aside = self.dir / f"unfinished-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+            aside.mkdir()
+            for path in left:
+                path.rename(aside / path.name)
+            print(
+                f"vidiff: {self.dir} begins anew: it held no checkpoint; its left-overs are in {aside}", file=sys.stderr
+            )
+
+    def sweep(self) -> None:
+        """Remove the temporary files of killed runs."""
+        for folder in (self.dir, self.checkpoints, self.dir / "samples"):
+            sweep(folder)
+        caches = [cache_dir(), *cache_dir().glob("*/")]
+        for folder in caches:
+            sweep(folder, ABANDONED_S)
+
+
+def how_to_continue(folder: Path) -> str:
+    """The option that continues the run of a folder; empty when it has no checkpoint."""
+    if (folder / "checkpoints" / "last.ckpt").is_file():
+        return "--ckpt_path last"
+    best = folder / "checkpoints" / "best.ckpt"
+    return f"--ckpt_path {best}" if best.is_file() else ""
+
+
+def last_checkpoint(folder: Path) -> Path:
+    """The `last.ckpt` of a run.
+
+    Raises:
+        UsageError: there is none; the message says which command works.
+    """
+    path = folder / "checkpoints" / "last.ckpt"
+    if path.is_file():
+        return path
+    if not folder.is_dir():
+        raise UsageError(f"--ckpt_path last: there is no run in {folder}")
+    way = how_to_continue(folder)
+    way = f"{way} continues from it" if way else "leave --ckpt_path out, and the run begins anew in the same folder"
+    raise UsageError(f"--ckpt_path last: {path} does not exist; {way}")
+
+
+def new_run_dir(root: Path, experiment: str) -> Path:
+    """`<root>/<experiment>/<time>-<id>`: sorted by time, unique across processes that start together."""
+    return root / experiment / f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+
+
+def newest_run(root: Path, experiment: str) -> Path:
+    """The newest run of an experiment that has a `last.ckpt`.
+
+    Raises:
+        UsageError: there is none.
+    """
+    runs = [p.parent.parent for p in (root / experiment).glob("*/checkpoints/last.ckpt")]
+    if not runs:
+        raise UsageError(
+            f"--ckpt_path last: no run of {experiment!r} with a checkpoint under {root / experiment}; without "
+            "--ckpt_path a new one begins"
+        )
+    return max(runs, key=lambda p: (p / "checkpoints" / "last.ckpt").stat().st_mtime)
+
+
+class RunFolder(Callback):
+    """Creates the folder before training: process 0 names it, the others learn the name."""
+
+    def __init__(self, run: Run):
+        self.run = run
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self.run.dir = Path(trainer.strategy.broadcast(str(self.run.dir)))
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # Not in `setup`: whatever is refused there leaves no folder behind.
+        if not trainer.is_global_zero:
+            return
+        self.run.sweep()
+        if not self.run.resumed:
+            self.run.check_new()
+            self.run.clear()
+        name = "config.yaml"
+        if self.run.resumed and (self.run.dir / name).exists():
+            if (self.run.dir / name).read_text() == self.run.config:
+                return
+            name = f"config-resumed-{time.strftime('%Y%m%d-%H%M%S')}.yaml"
+        write_text(self.run.dir / name, self.run.config)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.run.restoring = ""
+        pl_module.data_record = trainer.datamodule.describe()
+        before, now = pl_module.restored_data.get("fingerprint"), pl_module.data_record["fingerprint"]
+        if before is not None and before != now:
+            raise UsageError(
+                f"--data.root {trainer.datamodule.root} is not what the checkpoint was trained on: its fingerprint is "
+                f"{now[:12]}, the checkpoint's {before[:12]}. Start a new run for other videos."
+            )
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.run.restoring = ""
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.run.restoring = ""
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.run.restoring = ""
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if trainer.is_global_zero and self.run.dir.exists():
+            trainer.datamodule.write_bad_files(self.run.dir)

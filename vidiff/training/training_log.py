@@ -1,0 +1,131 @@
+"""Hands what the step noted (losses, logits, gradient norms) to every logger, x-axis = generator steps."""
+
+from __future__ import annotations
+
+import os
+import time
+import warnings
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from vidiff.errors import UsageError
+from vidiff.parallel import mean_over_processes, world_size
+from vidiff.training.metrics_csv import MetricsCSV
+
+MUCH_WAITING = 0.3  # share of the wall time
+LONG_ENOUGH = 5.0  # seconds that a share is taken over: the first batch of all always waits
+
+
+def cpu_seconds() -> float:
+    """CPU time of this process and of its loader workers that have ended."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
+class Spent(Callback):
+    """Counts the CPU seconds and clips of a run, over resumes too, and stops it at a budget.
+
+    Args:
+        budget_cpu_s: CPU seconds of process 0 after which training ends; None = no limit.
+    """
+
+    def __init__(self, budget_cpu_s: float | None = None):
+        if budget_cpu_s is not None and not budget_cpu_s > 0:
+            raise UsageError(f"budget_cpu_s must be above 0, got {budget_cpu_s}")
+        self.budget_cpu_s = budget_cpu_s
+        self.cpu_s, self.clips, self._since = 0.0, 0, None
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"cpu_s": self.total(), "clips": self.clips}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.cpu_s, self.clips = float(state_dict["cpu_s"]), int(state_dict["clips"])
+
+    def total(self) -> float:
+        return self.cpu_s + (cpu_seconds() - self._since if self._since is not None else 0.0)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._since = cpu_seconds()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self.clips += len(batch["slot"]) * world_size()
+        if self.budget_cpu_s is not None:
+            over = self.total() > self.budget_cpu_s
+            trainer.should_stop = trainer.should_stop or trainer.strategy.broadcast(over)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.cpu_s, self._since = self.total(), None
+
+
+class TrainingLog(Callback):
+    """Logs `module.terms` every `trainer.log_every_n_steps` generator steps, and how fast training goes."""
+
+    def __init__(self) -> None:
+        self._logged = 0
+        self._clips = 0
+        self._wait = 0.0
+        self._waiting_said = False
+        self._first_epoch = 0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._logged, self._first_epoch = trainer.global_step, trainer.current_epoch
+        for logger in trainer.loggers:
+            if isinstance(logger, MetricsCSV) and trainer.global_step:
+                logger.resume_at(trainer.global_step)
+        self._restart_clock()
+
+    def _restart_clock(self) -> None:
+        self._since, self._cpu, self._clips, self._wait = time.perf_counter(), time.process_time(), 0, 0.0
+        self._batch_end = self._since
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        self._wait += time.perf_counter() - self._batch_end
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self._clips += len(batch["slot"]) * world_size()
+        self._batch_end = time.perf_counter()
+        step = trainer.global_step
+        every = trainer.log_every_n_steps  # 0: never
+        due = every > 0 and (step % every == 0 or step == trainer.max_steps)
+        if step == self._logged or not due:
+            return
+        self._logged = step
+        terms = {k: torch.as_tensor(v, device=pl_module.device) for k, v in sorted(pl_module.terms.items())}
+        values = mean_over_processes(terms)
+        wall = time.perf_counter() - self._since
+        values |= {
+            "time/clips_per_s": self._clips / wall,
+            "time/cpu_s_per_clip": (time.process_time() - self._cpu) / self._clips,
+            "time/data_wait_frac": self._wait / wall,
+        }
+        for logger in trainer.loggers:
+            logger.log_metrics(values, step=step)
+        self._warn_of_waiting(trainer, self._wait / wall, wall)
+        self._restart_clock()
+
+    def _warn_of_waiting(self, trainer: Trainer, share: float, wall: float) -> None:
+        """Say once what to do about a data path that starves the model.
+
+        The first epoch decodes what the later ones find in the cache: its waiting is normal.
+        """
+        data = trainer.datamodule
+        workers, cache = getattr(data, "loading", {}).get("num_workers"), getattr(data, "cache", None)
+        filling = cache in ("disk", "ram") and trainer.current_epoch == self._first_epoch
+        if self._waiting_said or share <= MUCH_WAITING or wall < LONG_ENOUGH or filling or not trainer.is_global_zero:
+            return
+        self._waiting_said = True
+        advice = []
+        if cache == "none":
+            advice.append("keep decoded frames with --data.cache disk (or ram)")
+        elif cache == "disk":
+            advice.append("keep decoded frames in memory with --data.cache ram")
+        if workers is not None and workers < (os.cpu_count() or 1):
+            advice.append(f"decode in more processes: --data.num_workers {max(2, 2 * workers)}")
+        advice.append("or store the videos at a smaller size")
+        warnings.warn(f"{share:.0%} of the time goes into waiting for data: {'; '.join(advice)}", stacklevel=2)

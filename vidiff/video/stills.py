@@ -1,0 +1,172 @@
+"""Videos that are pictures or arrays: folders of frames, strips, images, animations, `.npy`. No torch in here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from vidiff.video.arrays import open_videos
+from vidiff.video.filetype import ReadError, list_images, strip_frames
+from vidiff.video.pictures import header, open_frames, open_rgb, seconds
+from vidiff.video.pyav import Info, Reader, _check_indices
+
+
+def looks_like_photos(index) -> bool:
+    """Whether folders of pictures are photos rather than films: neighbours differ nearly as much as distant ones.
+
+    Films gave ratios of 0.01 to 0.5 (periodic motion), sorted photographs 0.78 to 0.91. Judged on the four longest.
+    """
+    films = [e for e in index.entries if e.kind == "frames" and e.num_frames >= 8]
+    longest = sorted(films, key=lambda e: -e.num_frames)[:4]
+    votes = [_unrelated(FramesReader(index.root / e.path, e.files)) for e in longest]
+    return 2 * sum(votes) > len(votes)
+
+
+def _unrelated(reader: FramesReader) -> bool:
+    picks = np.linspace(0, len(reader.files) - 2, 8).astype(int)
+    try:
+        near, after = (reader.read(picks + i, 32, 32).astype(float) for i in (0, 1))
+    except ReadError:
+        return False
+    neighbours = np.abs(near - after).mean()
+    return bool(neighbours > 0.65 * np.abs(near - np.roll(near, 3, axis=0)).mean())
+
+
+class FramesReader(Reader):
+    """A folder of images of one size, one image a frame, in natural order.
+
+    Args:
+        path: the folder.
+        files: the names of the images in order; None: every image in the folder.
+        white: the value that stands for white in pictures of more than 8 bits; None: each picture's own.
+    """
+
+    def __init__(self, path: Path | str, files: Sequence[str] | None = None, white: float | None = None):
+        super().__init__(path)
+        self._files, self.white = tuple(files) if files else None, white
+
+    @cached_property
+    def files(self) -> tuple[str, ...]:
+        if self._files:
+            return self._files
+        return list_images(self.path)
+
+    def measure(self) -> Info:
+        if not self.files:
+            raise ReadError(self.path, "the folder holds no images")
+        image = open_rgb(self.path / self.files[-1], self.white)
+        return Info(len(self.files), None, image.width, image.height)
+
+    def read(self, indices: Sequence[int], height: int | None = None, width: int | None = None) -> np.ndarray:
+        _check_indices(self.path, indices, len(self.files))
+        names = {int(i): self.path / self.files[i] for i in indices}
+        images = {i: _resized(open_rgb(path, self.white), height, width) for i, path in names.items()}
+        if len({image.shape for image in images.values()}) > 1:
+            raise ReadError(self.path, "the images of this folder are not all of one size")
+        return np.stack([images[int(i)] for i in indices])
+
+
+class ImageReader(FramesReader):
+    """A single image: a video of one frame."""
+
+    def __init__(self, path: Path | str, white: float | None = None):
+        path = Path(path)
+        super().__init__(path.parent, (path.name,), white)
+
+
+class AnimationReader(Reader):
+    """One file of many pictures: animated WebP, PNG or AVIF, or a stack of TIFF pages.
+
+    Args:
+        path: the file.
+        white: as in FramesReader.
+    """
+
+    def __init__(self, path: Path | str, white: float | None = None):
+        super().__init__(path)
+        self.white = white
+
+    def measure(self) -> Info:
+        count = header(self.path).frames
+        image = open_rgb(self.path, self.white, count - 1)
+        length = seconds(self.path)
+        return Info(count, count / length if length else None, image.width, image.height)
+
+    def read(self, indices: Sequence[int], height: int | None = None, width: int | None = None) -> np.ndarray:
+        _check_indices(self.path, indices, header(self.path).frames)
+        wanted = sorted({int(i) for i in indices})  # forward: going back means to begin anew
+        images = open_frames(self.path, wanted, self.white)
+        frames = {i: _resized(image, height, width) for i, image in zip(wanted, images)}
+        return np.stack([frames[int(i)] for i in indices])
+
+
+class StripReader(Reader):
+    """One image that holds a whole video: square frames side by side, or one below the other.
+
+    Args:
+        path: the image.
+        white: as in FramesReader.
+    """
+
+    def __init__(self, path: Path | str, white: float | None = None):
+        super().__init__(path)
+        self.white = white
+
+    def measure(self) -> Info:
+        image = open_rgb(self.path, self.white)
+        side = min(image.size)
+        return Info(strip_frames(*image.size) or 1, None, side, side)
+
+    def read(self, indices: Sequence[int], height: int | None = None, width: int | None = None) -> np.ndarray:
+        image = open_rgb(self.path, self.white)
+        side = min(image.size)
+        _check_indices(self.path, indices, max(image.size) // side)
+        down = image.height > image.width
+        frames = []
+        for i in map(int, indices):
+            x, y = (0, i * side) if down else (i * side, 0)
+            frames.append(_resized(image.crop((x, y, x + side, y + side)), height, width))
+        return np.stack(frames)
+
+
+class ArrayReader(Reader):
+    """One video of a .npy file; see `open_videos`.
+
+    Args:
+        path: the file.
+        number: which of its videos.
+        order: of its axes, as `find_order` told it.
+    """
+
+    def __init__(self, path: Path | str, number: int, order: str | None = None):
+        super().__init__(path)
+        self.number, self.order = number, order
+
+    def measure(self) -> Info:
+        frames, height, width, _ = self._video().shape
+        return Info(frames, None, width, height)
+
+    def _video(self) -> np.ndarray:
+        videos = open_videos(self.path, self.order)
+        if self.number >= len(videos):
+            raise ReadError(self.path, f"not an array of videos with number {self.number} in it")
+        return videos[self.number]
+
+    def read(self, indices: Sequence[int], height: int | None = None, width: int | None = None) -> np.ndarray:
+        from PIL import Image
+
+        video = self._video()  # (T, H, W, C)
+        _check_indices(self.path, indices, len(video))
+        frames = (np.broadcast_to(video[int(i)], (*video.shape[1:3], 3)) for i in indices)
+        return np.stack([_resized(Image.fromarray(np.ascontiguousarray(f)), height, width) for f in frames])
+
+
+def _resized(image, height: int | None, width: int | None) -> np.ndarray:
+    if height and width and image.size != (width, height):
+        from PIL import Image
+
+        image = image.resize((width, height), Image.Resampling.BILINEAR)
+    return np.asarray(image)
