@@ -93,7 +93,7 @@ def _of_batch(
         for start in range(0, len(ids), size):
             uses = iter(known)
 
-            def normalise(norm: nn.Module, x: Tensor, uses=uses, inputs=inputs) -> Tensor:
+            def normalize(norm: nn.Module, x: Tensor, uses=uses, inputs=inputs) -> Tensor:
                 if (use := next(uses, None)) is None:
                     dims = [d for d in range(x.ndim) if d != 1]
                     wide = x.double()
@@ -103,7 +103,7 @@ def _of_batch(
                 return F.batch_norm(x, mean, var * (count - 1) / count, norm.weight, norm.bias, eps=norm.eps)
 
             for norm in norms:
-                norm.forward = functools.partial(normalise, norm)
+                norm.forward = functools.partial(normalize, norm)
             try:
                 forward(ids[start : start + size])
             except _Reached:

@@ -13,20 +13,23 @@ MODULES = {  # what a class path begins with -> where that is now
     "vidiff.augment.temporal": "vidiff.augment.time_warp",
     "vidiff.checkpoint": "vidiff.inference.checkpoint",
 }
+CLASSES: dict[str, str] = {}  # a class path, its module under the present name -> where that class is now
+VALUES = {"conv": {"factorised": "factorized"}}  # an argument -> its older values and what they are now
 
 
 def today(path: str) -> str:
     """The present name of a class that may have been written under an older one."""
     for old, new in MODULES.items():
         if path.startswith(f"{old}."):
-            return new + path[len(old) :]
-    return path
+            path = new + path[len(old) :]
+            break
+    return CLASSES.get(path, path)
 
 
 def renamed(value: Any) -> Any:
-    """Nested dicts and lists with every `class_path` under its present name."""
+    """Nested dicts and lists with every `class_path`, and every value of `VALUES`, under its present name."""
     if isinstance(value, dict):
-        named = {k: renamed(v) for k, v in value.items()}
+        named = {k: VALUES[k].get(v, v) if k in VALUES and isinstance(v, str) else renamed(v) for k, v in value.items()}
         if isinstance(path := named.get("class_path"), str):
             named["class_path"] = today(path)
         return named

@@ -44,7 +44,7 @@ def test_every_frame_comes_out_once_in_order(window, trim, fade, count):
     assert all(s == min(window, count) for s in sizes)  # the last window is as long as the others
 
 
-@pytest.mark.parametrize("conv", ["full", "factorised"])
+@pytest.mark.parametrize("conv", ["full", "factorized"])
 @pytest.mark.parametrize("norm", ["none", "frame"])
 def test_windows_equal_the_whole(conv, norm):
     spec = ClipSpec(num_frames=4, resolution=16, width=4)

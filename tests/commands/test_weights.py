@@ -59,7 +59,7 @@ def test_failures_are_one_message(manifest, tmp_path):
 
 def test_manifest_is_complete():
     for key, entry in MANIFEST.items():
-        assert entry.key == key and entry.url.startswith("https://") and entry.licence and entry.enables
+        assert entry.key == key and entry.url.startswith("https://") and entry.license and entry.enables
         assert entry.sha256 is None or len(entry.sha256) == 64
 
 

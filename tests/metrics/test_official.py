@@ -220,7 +220,7 @@ def test_inception_rules(tmp_path, monkeypatch):
 
 def entry_for(source, **changes):
     values = dict(
-        key="x", file="x.bin", url=source.as_uri(), sha256=digest(source), size=None, licence="none", enables="nothing"
+        key="x", file="x.bin", url=source.as_uri(), sha256=digest(source), size=None, license="none", enables="nothing"
     )
     return WeightsFile(**{**values, **changes})
 

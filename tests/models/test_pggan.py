@@ -12,7 +12,7 @@ from vidiff.clip import ClipSpec
 from vidiff.errors import UsageError
 from vidiff.inference.checkpoint import load_model
 from vidiff.models.pggan import PGGAN
-from vidiff.nn.progressive import Equalised, GrowingDiscriminator, GrowingGenerator, minibatch_stddev, pixel_norm
+from vidiff.nn.progressive import Equalized, GrowingDiscriminator, GrowingGenerator, minibatch_stddev, pixel_norm
 
 SPEC = ClipSpec(3, 8, 32, width=8, latent_dim=6, num_classes=2)
 
@@ -134,7 +134,7 @@ def test_parts_of_the_paper():
         expected = x[group].numpy().std(axis=0).mean()
         assert torch.allclose(shown[group], torch.tensor(expected), atol=1e-5)
     assert torch.allclose(minibatch_stddev(x)[4:], minibatch_stddev(x[4:]), atol=1e-6)  # as on two processes
-    layer = Equalised(torch.nn.Linear(64, 4000), 64)
+    layer = Equalized(torch.nn.Linear(64, 4000), 64)
     assert float(layer(torch.randn(64, 64)).std()) == pytest.approx(math.sqrt(2), rel=0.1)
 
 

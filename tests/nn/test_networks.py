@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from vidiff.clip import ClipSpec
-from vidiff.nn.blocks import count_parameters, initialise, mixes_clips, norm_layer
+from vidiff.nn.blocks import count_parameters, initialize, mixes_clips, norm_layer
 from vidiff.nn.discriminators import ConvDiscriminator
 from vidiff.nn.generators import ConvGenerator
 
@@ -59,14 +59,14 @@ def test_labels_change_the_output_and_are_required():
 def test_initial_spread(init, std):
     torch.manual_seed(0)
     layer = nn.Linear(256, 128)
-    initialise(layer, init)
+    initialize(layer, init)
     assert float(layer.weight.detach().std()) == pytest.approx(std, rel=0.02)
     assert float(layer.bias.detach().abs().max()) == 0
 
 
 def test_orthogonal():
     layer = nn.Linear(32, 16)
-    initialise(layer, "orthogonal")
+    initialize(layer, "orthogonal")
     torch.testing.assert_close(layer.weight @ layer.weight.T, torch.eye(16), rtol=0, atol=1e-5)
 
 

@@ -23,7 +23,7 @@ from vidiff.nn.resnet import (
 SMALL = ClipSpec(num_frames=8, resolution=16, width=4, num_classes=3)
 
 
-@pytest.mark.parametrize("conv", ["full", "factorised"])
+@pytest.mark.parametrize("conv", ["full", "factorized"])
 @pytest.mark.parametrize("padding", ["replicate", "reflect", "zeros"])
 @pytest.mark.parametrize("frames, height, width", [(8, 16, 16), (5, 24, 12), (1, 16, 32)])
 def test_generators_keep_the_shape_of_any_clip(conv, padding, frames, height, width):
@@ -34,15 +34,15 @@ def test_generators_keep_the_shape_of_any_clip(conv, padding, frames, height, wi
         assert out.shape == clip.shape and float(out.detach().abs().max()) <= 1.0
 
 
-def test_a_new_factorised_generator_works_frame_by_frame():
+def test_a_new_factorized_generator_works_frame_by_frame():
     """Its temporal kernels begin as the identity: the same weights give each frame's own translation."""
-    network = ResnetGenerator(SMALL, 2, "factorised", norm="frame").double()
+    network = ResnetGenerator(SMALL, 2, "factorized", norm="frame").double()
     clip = torch.randn(1, 3, 4, 16, 16, dtype=torch.float64)
     alone = torch.cat([network(clip[:, :, i : i + 1]) for i in range(4)], dim=2)
     torch.testing.assert_close(network(clip), alone, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("conv", ["full", "factorised"])
+@pytest.mark.parametrize("conv", ["full", "factorized"])
 @pytest.mark.parametrize("blocks", [1, 2])
 def test_a_frame_depends_on_its_time_radius_and_no_more(conv, blocks):
     spec = ClipSpec(num_frames=8, resolution=8, width=2)

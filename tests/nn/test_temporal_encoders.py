@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vidiff.nn.blocks import add_spectral_norm, initialise
+from vidiff.nn.blocks import add_spectral_norm, initialize
 from vidiff.nn.temporal_encoders import ConvLSTM, TemporalEncoder
 
 KINDS = ["lstm", "gru", "convlstm", "conv"]
@@ -25,7 +25,7 @@ def clip(*shape: int) -> torch.Tensor:
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_any_clip_keeps_its_shape_and_a_new_encoder_is_the_identity(kind, bidirectional):
     encoder = TemporalEncoder(4, kind, bidirectional)
-    initialise(encoder, "dcgan")
+    initialize(encoder, "dcgan")
     add_spectral_norm(encoder)
     for shape in [(2, 4, 5, 6, 3), (1, 4, 1, 1, 1), (1, 4, 17, 2, 2)]:
         x = torch.randn(shape)

@@ -161,7 +161,7 @@ def test_any_network_can_be_equipped():
     growing = Equipped(SPEC, GrowingGenerator, part, ["blocks.-1"])
     growing.level.fill_(growing.last)
     assert growing(torch.randn(2, 4)).shape == (2, 3, 8, 32, 32)
-    assert [type(m).__name__ for m in growing.blocks[-1]] == ["Equalised", "TemporalEncoder"]
+    assert [type(m).__name__ for m in growing.blocks[-1]] == ["Equalized", "TemporalEncoder"]
 
 
 @pytest.mark.parametrize("path, said", [("layer.-1", "layers"), ("layers.-12", "accepted: 0, 1"), ("layers.x", "10")])

@@ -32,7 +32,7 @@ def run(args: argparse.Namespace, manifest: Mapping[str, WeightsFile] = MANIFEST
     if here.is_file() and entry.sha256 and file_sha256(here) == entry.sha256:
         print(f"{here}: already here, sha256 as expected")
         return 0
-    print(f"{entry.file}: {_size(entry.size)}, licence: {entry.licence}\nfrom {entry.url}")
+    print(f"{entry.file}: {_size(entry.size)}, license: {entry.license}\nfrom {entry.url}")
     path = fetch(entry, args.to, _progress if sys.stderr.isatty() else None)
     known = "as expected" if entry.sha256 else "unknown before, recorded now"
     print(f"{path}: done; sha256 {file_sha256(path)} ({known})")
@@ -52,7 +52,7 @@ def _list(manifest: Mapping[str, WeightsFile]) -> int:
             state = f"{path}: WRONG sha256, will be refused"
         print(f"{entry.key}: {entry.file} ({_size(entry.size)})")
         print(f"  for:     {entry.enables}")
-        print(f"  licence: {entry.licence}")
+        print(f"  license: {entry.license}")
         print(f"  from:    {entry.url}")
         print(f"  sha256:  {entry.sha256 or 'unknown'}{f' ({entry.note})' if entry.note else ''}")
         print(f"  here:    {state}")

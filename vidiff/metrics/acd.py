@@ -40,10 +40,10 @@ def acd_shapes(clips: Tensor) -> Tensor:
     return distances.sum((1, 2)) / (t * (t - 1))
 
 
-class ShapeColours(Extractor):
+class ShapeColors(Extractor):
     """`acd_shapes` of a clip (D = 1)."""
 
-    name = "shape_colours"
+    name = "shape_colours"  # as in the protocols that are recorded
     dim = 1
     min_frames = 2
     sha256 = hashlib.sha256(f"pairwise L2 of mean colours, any channel > {THRESHOLD}".encode()).hexdigest()

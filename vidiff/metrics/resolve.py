@@ -67,7 +67,7 @@ def resolve_metrics(
         "lite0": features.Lite0,
         "frame_difference": temporal.FrameDifference,
         "pixels": temporal.Thumbnail,
-        "shape_colours": acd.ShapeColours,
+        "shape_colours": acd.ShapeColors,
     }
     made: dict[str, Extractor] = {}
     for spec in specs:

@@ -64,7 +64,7 @@ class CycleGAN(Consistency, Translator, AdversarialModule):
 
     def __init__(
         self,
-        generator: NetworkFactory = lambda spec: ResnetGenerator(spec, conv="factorised"),
+        generator: NetworkFactory = lambda spec: ResnetGenerator(spec, conv="factorized"),
         discriminator: NetworkFactory = lambda spec: PatchDiscriminator(spec, layers=3),
         frame_discriminator: NetworkFactory | None = None,
         optimizer_g: OptimizerCallable = lambda p: Adam(p, lr=2e-4, beta1=0.5, beta2=0.999),

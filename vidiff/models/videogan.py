@@ -26,7 +26,7 @@ from vidiff.clip import ClipSpec, signed_to_uint8
 from vidiff.errors import UsageError
 from vidiff.losses import standard_d, standard_g
 from vidiff.models.base import AdversarialModule, NetworkFactory
-from vidiff.nn.blocks import ClassEmbedding, initialise, time_doublings
+from vidiff.nn.blocks import ClassEmbedding, initialize, time_doublings
 from vidiff.nn.discriminators import ConvDiscriminator
 from vidiff.nn.frames import LSTMPath, frame_decoder, frame_head
 from vidiff.nn.generators import ConvGenerator
@@ -61,8 +61,8 @@ class TwoStreamGenerator(nn.Module):
             self.foreground, self.mask = (
                 nn.ConvTranspose3d(spec.width, c, (kernel_t, 4, 4), (stride_t, 2, 2), 1) for c in (spec.channels, 1)
             )
-            initialise(self.foreground, "dcgan")
-            initialise(self.mask, "dcgan")
+            initialize(self.foreground, "dcgan")
+            initialize(self.mask, "dcgan")
 
     def parts(self, z: Tensor, label: Tensor | None = None, num_frames: int | None = None) -> tuple[Tensor, ...]:
         """z (B, Z) -> background (B, C, 1, H, W) and foreground (B, C, T, H, W) in [-1, 1], mask (B, 1, T, H, W) in

@@ -42,7 +42,7 @@ def mixes_clips(module: nn.Module) -> list[str]:
     return ["BatchNorm"] * batch_norm + ["minibatch standard deviation"] * minibatch_std
 
 
-def initialise(module: nn.Module, init: Init) -> None:
+def initialize(module: nn.Module, init: Init) -> None:
     """Initialise all convolutions, linear layers and norms of `module` in place.
 
     `dcgan`: weights N(0, 0.02), norm scales N(1, 0.02) (Radford et al. 2016, 1511.06434); `xavier`: Glorot and Bengio

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vidiff.clip import ClipSpec
-from vidiff.nn.blocks import Init, Norm, initialise
+from vidiff.nn.blocks import Init, Norm, initialize
 from vidiff.nn.discriminators import ConvDiscriminator
 from vidiff.nn.generators import ConvGenerator
 
@@ -81,7 +81,7 @@ def _branched(layers: nn.Sequential, branches: int, over: Literal["time", "space
     if not any(isinstance(m, nn.modules.conv._ConvNd) for m in layers):
         raise ValueError("this resolution leaves no stage for branches: 16 pixels or more are needed")
     made = Branches(layers, branches, over)
-    initialise(made.layers, init)
+    initialize(made.layers, init)
     return made
 
 

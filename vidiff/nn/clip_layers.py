@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-Conv = Literal["full", "factorised"]
+Conv = Literal["full", "factorized"]
 Padding = Literal["replicate", "reflect", "zeros"]
 ClipNorm = Literal["instance", "frame", "none"]
 Up = Literal["transposed", "resize"]
@@ -17,7 +17,7 @@ Up = Literal["transposed", "resize"]
 class ClipConv(nn.Module):
     """A convolution over space and, with `time` 3, over time; keeps T, and H and W up to the stride.
 
-    `full` has kernels time x k x k; `factorised` a spatial 1 x k x k followed by a temporal time x 1 x 1 (Tran et al.
+    `full` has kernels time x k x k; `factorized` a spatial 1 x k x k followed by a temporal time x 1 x 1 (Tran et al.
     2018, 1711.11248, without the activation between) that begins as the identity, so that a new network works frame by
     frame. In time the clip's first and last frame are repeated, whatever the padding in space.
 
@@ -26,7 +26,7 @@ class ClipConv(nn.Module):
         kernel: k; odd for stride 1.
         stride: in space.
         time: length of the kernel in time, 1 or 3.
-        conv: `full` or `factorised`.
+        conv: `full` or `factorized`.
         padding: in space; strided convolutions have zeros, as published.
     """
 
@@ -37,14 +37,14 @@ class ClipConv(nn.Module):
         kernel: int,
         stride: int = 1,
         time: int = 3,
-        conv: Conv = "factorised",
+        conv: Conv = "factorized",
         padding: Padding = "replicate",
         bias: bool = True,
     ):
         super().__init__()
-        if conv not in ("full", "factorised"):
-            raise ValueError(f"conv must be full or factorised, got {conv!r}")
-        self.radius, split = time // 2, conv == "factorised" and time > 1
+        if conv not in ("full", "factorized"):
+            raise ValueError(f"conv must be full or factorized, got {conv!r}")
+        self.radius, split = time // 2, conv == "factorized" and time > 1
         side = (kernel - 1) // 2
         own = side if stride > 1 or padding == "zeros" else 0  # padding that the convolution does by itself
         self.side, self.mode = side - own, padding

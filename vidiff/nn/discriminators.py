@@ -13,7 +13,7 @@ from vidiff.nn.blocks import (
     Norm,
     add_spectral_norm,
     check_frames,
-    initialise,
+    initialize,
     norm_layer,
     spatial_stages,
     time_doublings,
@@ -31,7 +31,7 @@ class ConvDiscriminator(nn.Module):
     Args:
         spec: sizes; `width` is the number of channels after the first layer.
         norm: `batch` as in the paper, or `layer`, `instance`, `none`.
-        init: initialisation, see `vidiff.nn.blocks.initialise`.
+        init: initialisation, see `vidiff.nn.blocks.initialize`.
         spectral: spectral normalisation of every layer.
         head: `conv`: one convolution over what is left, a linear map; `fc`: a hidden layer of fully connected units
             before the logit.
@@ -78,7 +78,7 @@ class ConvDiscriminator(nn.Module):
         else:
             raise ValueError(f"head must be conv or fc, got {head!r}")
         self.embed = ClassEmbedding(spec.num_classes, channels[-1]) if spec.num_classes else None
-        initialise(self, init)
+        initialize(self, init)
         if spectral:
             add_spectral_norm(self)
 

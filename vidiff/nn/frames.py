@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vidiff.clip import ClipSpec
-from vidiff.nn.blocks import Init, initialise, spatial_stages
+from vidiff.nn.blocks import Init, initialize, spatial_stages
 from vidiff.nn.generators import MAX_MULTIPLIER
 
 
@@ -26,7 +26,7 @@ def frame_decoder(inputs: int, spec: ClipSpec, init: Init | None = "dcgan") -> n
         layers += [nn.ConvTranspose3d(a, b, (1, 4, 4), (1, 2, 2), (0, 1, 1), bias=False), nn.BatchNorm3d(b), nn.ReLU()]
     decoder = nn.Sequential(*layers)
     if init is not None:
-        initialise(decoder, init)
+        initialize(decoder, init)
     return decoder
 
 
@@ -34,7 +34,7 @@ def frame_head(width: int, channels: int, bias: bool = True, init: Init | None =
     """Features (B, width, T, R/2, R/2) -> (B, channels, T, R, R), before the tanh or sigmoid."""
     head = nn.ConvTranspose3d(width, channels, (1, 4, 4), (1, 2, 2), (0, 1, 1), bias=bias)
     if init is not None:
-        initialise(head, init)
+        initialize(head, init)
     return head
 
 

@@ -11,7 +11,7 @@ from vidiff.nn.blocks import (
     Init,
     Norm,
     check_frames,
-    initialise,
+    initialize,
     norm_layer,
     spatial_stages,
     time_doublings,
@@ -30,7 +30,7 @@ class ConvGenerator(nn.Module):
     Args:
         spec: sizes; `width` is the number of channels before the last layer.
         norm: `batch` as in the paper, or `layer`, `instance`, `none`.
-        init: initialisation, see `vidiff.nn.blocks.initialise`.
+        init: initialisation, see `vidiff.nn.blocks.initialize`.
     """
 
     def __init__(self, spec: ClipSpec, norm: Norm = "batch", init: Init = "dcgan"):
@@ -58,7 +58,7 @@ class ConvGenerator(nn.Module):
             if not last:
                 layers += [norm_layer(norm, c_out), nn.ReLU()]
         self.layers = nn.Sequential(*layers, nn.Tanh())
-        initialise(self, init)
+        initialize(self, init)
 
     def conditioned(self, z: Tensor, label: Tensor | None) -> Tensor:
         """z (B, Z), label (B,) or None -> what the first layer takes, (B, Z, 1, 1, 1) or (B, 2 Z, 1, 1, 1)."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 from torch import Tensor, nn
 
 from vidiff.clip import ClipSpec
-from vidiff.nn.blocks import Init, Norm, add_spectral_norm, initialise
+from vidiff.nn.blocks import Init, Norm, add_spectral_norm, initialize
 from vidiff.nn.discriminators import ConvDiscriminator
 
 
@@ -43,7 +43,7 @@ class HeadedDiscriminator(ConvDiscriminator):
         if not outputs:
             raise ValueError("a discriminator with heads needs at least one: classes, or numbers such as [speed]")
         self.heads = nn.ModuleDict({name: nn.Conv3d(self.channels, n, self.grid) for name, n in outputs.items()})
-        initialise(self.heads, init)
+        initialize(self.heads, init)
         if spectral:
             add_spectral_norm(self.heads)
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vidiff.clip import ClipSpec
-from vidiff.nn.blocks import ClassEmbedding, Init, NetworkFactory, Norm, initialise, norm_layer
+from vidiff.nn.blocks import ClassEmbedding, Init, NetworkFactory, Norm, initialize, norm_layer
 
 
 class MirrorDiscriminator(nn.Module):
@@ -51,12 +51,12 @@ class MirrorDiscriminator(nn.Module):
             sizes = (up.kernel_size, up.stride, up.padding)
             conv = nn.Conv3d(up.out_channels, up.in_channels, *sizes, bias=not normed)
             stage = [conv, norm_layer(norm, up.in_channels), nn.LeakyReLU(0.2)] if normed else [conv, nn.LeakyReLU(0.2)]
-            initialise(nn.ModuleList(stage), init)  # the parts bring their initialisation along
+            initialize(nn.ModuleList(stage), init)  # the parts bring their initialisation along
             layers += [*stage, *map(copy.deepcopy, reversed(beside))]
         self.layers = nn.Sequential(*layers)
         self.head = nn.Conv3d(chain[0].out_channels, 1, chain[0].kernel_size)
         self.embed = ClassEmbedding(spec.num_classes, chain[0].out_channels) if spec.num_classes else None
-        initialise(self.head, init)
+        initialize(self.head, init)
         t = chain[0].kernel_size[0]
         for up in chain[1:]:
             t = (t - 1) * up.stride[0] - 2 * up.padding[0] + up.kernel_size[0]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vidiff.clip import ClipSpec
-from vidiff.nn.blocks import ClassEmbedding, initialise, spatial_stages
+from vidiff.nn.blocks import ClassEmbedding, initialize, spatial_stages
 from vidiff.nn.discriminators import ConvDiscriminator
 from vidiff.nn.generators import MAX_MULTIPLIER, ConvGenerator
 
@@ -49,7 +49,7 @@ class KeyGenerator(nn.Module):
         for a, b in zip(channels, channels[1:]):
             layers += [nn.Conv3d(a, b, (1, 4, 4), (1, 2, 2), (0, 1, 1)), nn.LeakyReLU(0.2)]
         self.memory = nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels[-1] * 16, spec.latent_dim))
-        initialise(self.memory, "kaiming")
+        initialize(self.memory, "kaiming")
         # Beside z: what is remembered of the given frame, and whether there is one.
         # One channel more than a picture has: the mask.
         self.frames = ConvGenerator(replace(spec, latent_dim=2 * spec.latent_dim + 1, channels=spec.channels + 1))
@@ -89,7 +89,7 @@ class BetweenGenerator(nn.Module):
             nn.ConvTranspose3d(2 * w, w, (1, 4, 4), **up, bias=False), nn.BatchNorm3d(w), nn.ReLU()
         )
         self.up2 = nn.ConvTranspose3d(2 * w, c + 1, (1, 4, 4), **up)
-        initialise(self, "kaiming")
+        initialize(self, "kaiming")
         nn.init.constant_(self.up2.bias[c:], -1.0)
 
     def forward(self, frames: Tensor, z: Tensor, label: Tensor | None) -> Tensor:

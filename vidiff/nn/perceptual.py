@@ -45,7 +45,7 @@ def feature_maps(name: Extractor) -> FeatureMaps:
     raise ValueError(f"perceptual must be lite0, vgg16 or vgg16_hed, got {name!r}")
 
 
-def _colour_frames(clip: Tensor) -> Tensor:
+def _color_frames(clip: Tensor) -> Tensor:
     """(B, 1 or 3, T, H, W) -> (B*T, 3, H, W)."""
     return clip_to_frames(precise(clip)).expand(-1, 3, -1, -1)
 
@@ -55,7 +55,7 @@ class _Lite0(Frozen):
         super().__init__(lite0_network("perceptual `lite0`"))
 
     def __call__(self, clip: Tensor) -> list[Tensor]:
-        frames = _colour_frames(clip)  # its input is (x/255 - 0.5)/0.5, which is [-1, 1]
+        frames = _color_frames(clip)  # its input is (x/255 - 0.5)/0.5, which is [-1, 1]
         return self.beside(frames).forward_intermediates(
             frames, indices=[0, 1, 2], stop_early=True, intermediates_only=True
         )
@@ -77,7 +77,7 @@ class _VGG16(Frozen):
         super().__init__(network)
 
     def __call__(self, clip: Tensor) -> list[Tensor]:
-        x = _colour_frames(clip)
+        x = _color_frames(clip)
         mean, std = (x.new_tensor(v)[:, None, None] for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
         x, maps = ((x + 1) / 2 - mean) / std, []
         for i, layer in enumerate(self.beside(x)):

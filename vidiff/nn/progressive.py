@@ -40,7 +40,7 @@ def minibatch_stddev(x: Tensor) -> Tensor:
     return torch.cat([x, shown.expand(b, 1, *x.shape[2:])], dim=1)
 
 
-class Equalised(nn.Module):
+class Equalized(nn.Module):
     """A convolution or linear layer with N(0, 1) weights that are scaled by gain / sqrt(fan_in) at each use.
 
     Adam then moves every layer at the same relative rate, whatever its size.
@@ -64,7 +64,7 @@ class Equalised(nn.Module):
 
 def _conv(a: int, b: int, kernel: int | tuple[int, int, int], gain: float = math.sqrt(2.0), padding: int = 0):
     conv = nn.Conv3d(a, b, kernel, padding=padding)
-    return Equalised(conv, a * math.prod(conv.kernel_size), gain)
+    return Equalized(conv, a * math.prod(conv.kernel_size), gain)
 
 
 class _Growing(nn.Module):
@@ -133,7 +133,7 @@ class GrowingGenerator(_Growing):
         super().__init__(spec)
         self.embed = ClassEmbedding(spec.num_classes, spec.latent_dim) if spec.num_classes else None
         inputs, c = spec.latent_dim * (2 if self.embed else 1), self.channels
-        self.start = Equalised(nn.Linear(inputs, c[0] * self.t0 * 16), inputs)
+        self.start = Equalized(nn.Linear(inputs, c[0] * self.t0 * 16), inputs)
         self.first = _conv(c[0], c[0], 3, padding=1)
         self.blocks = nn.ModuleList()
         for a, b in zip(c, c[1:]):
@@ -178,7 +178,7 @@ class GrowingDiscriminator(_Growing):
             self.blocks.append(_conv(b, a, 3, padding=1))
         self.last_conv = _conv(c[0] + 1, c[0], 3, padding=1)
         self.features = _conv(c[0], c[0], (self.t0, 4, 4))
-        self.head = Equalised(nn.Linear(c[0], 1), c[0], gain=1.0)
+        self.head = Equalized(nn.Linear(c[0], 1), c[0], gain=1.0)
         self.embed = ClassEmbedding(spec.num_classes, c[0]) if spec.num_classes else None
 
     def judge(self, clip: Tensor, label: Tensor | None, stage: int, alpha: float = 1.0) -> Tensor:

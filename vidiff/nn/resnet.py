@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from vidiff.clip import ClipSpec
 from vidiff.nn.attention import Over, SelfAttention
-from vidiff.nn.blocks import check_frames, initialise, spatial_stages, time_doublings
+from vidiff.nn.blocks import check_frames, initialize, spatial_stages, time_doublings
 from vidiff.nn.clip_layers import ClipConv, ClipNorm, Conv, Padding, ResidualBlock, Up, clip_norm, doubling
 from vidiff.nn.temporal_encoders import TemporalEncoder, TemporalKind
 
@@ -22,8 +22,8 @@ GRID = 4  # a generator halves space twice: sides of its input are multiples of 
 
 
 def _finish(network: nn.Module) -> None:
-    """N(0, 0.02) everywhere (as published), then the factorised temporal kernels as the identity."""
-    initialise(network, "dcgan")
+    """N(0, 0.02) everywhere (as published), then the factorized temporal kernels as the identity."""
+    initialize(network, "dcgan")
     for m in network.modules():
         if isinstance(m, ClipConv) and m.time is not None:
             nn.init.dirac_(m.time.weight)
@@ -40,7 +40,7 @@ class ResnetGenerator(nn.Module):
     Args:
         spec: sizes; `width` is the 64 of the paper.
         blocks: n; None: the paper's 9 from 128 pixels on, 6 below.
-        conv: `factorised` or `full` kernels over time.
+        conv: `factorized` or `full` kernels over time.
         padding: of the 7 x 7 and the residual convolutions; the paper has `reflect`.
         norm: see `clip_norm`.
         temporal: kind of a `TemporalEncoder` in the middle of the residual blocks; None = none, as published.
@@ -54,7 +54,7 @@ class ResnetGenerator(nn.Module):
         self,
         spec: ClipSpec,
         blocks: int | None = None,
-        conv: Conv = "factorised",
+        conv: Conv = "factorized",
         padding: Padding = "replicate",
         norm: ClipNorm = "instance",
         temporal: TemporalKind | None = None,
@@ -100,7 +100,7 @@ class StarGenerator(nn.Module):
         self,
         spec: ClipSpec,
         blocks: int = 6,
-        conv: Conv = "factorised",
+        conv: Conv = "factorized",
         padding: Padding = "replicate",
         norm: ClipNorm = "instance",
         skip: bool = False,
@@ -197,7 +197,7 @@ class NextFrame(nn.Module):
         super().__init__()
         frames = replace(spec, num_frames=1)
         self.layers = _residual_layers(
-            frames, 2 * spec.channels, blocks, 3, True, False, "frame", "factorised", "replicate"
+            frames, 2 * spec.channels, blocks, 3, True, False, "frame", "factorized", "replicate"
         )
         _finish(self)
 
@@ -254,7 +254,7 @@ class PatchDiscriminator(nn.Module):
         modules += [nn.Conv3d(channels[-2], channels[-1], kernel, padding=pad), clip_norm(norm, channels[-1])]
         modules += [nn.LeakyReLU(0.2), nn.Conv3d(channels[-1], 1, kernel, padding=pad)]
         self.layers = nn.Sequential(*modules)
-        initialise(self, "dcgan")
+        initialize(self, "dcgan")
 
     def forward(self, clip: Tensor, label: Tensor | None = None) -> Tensor:
         """clip (B, C, T, H, W) in [-1, 1] -> logits (B, 1, T', H', W'); the label is not used."""
@@ -283,7 +283,7 @@ class StarDiscriminator(nn.Module):
         depth, pad = (3, 1) if time else (1, (0, 1, 1))
         self.source = nn.Conv3d(channels[-1], 1, (depth, 3, 3), padding=pad, bias=False)
         self.domain = nn.Conv3d(channels[-1], max(1, spec.num_classes or 0), (frames, side, side), bias=False)
-        initialise(self, "dcgan")
+        initialize(self, "dcgan")
 
     def forward(self, clip: Tensor) -> tuple[Tensor, Tensor]:
         """clip (B, C, T, H, W) in [-1, 1] -> real/fake logits (B, 1, T', H', W'), domain logits (B, K)."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from vidiff.clip import ClipSpec
-from vidiff.nn.blocks import Init, Norm, add_spectral_norm, initialise, norm_layer
+from vidiff.nn.blocks import Init, Norm, add_spectral_norm, initialize, norm_layer
 from vidiff.nn.discriminators import ConvDiscriminator
 
 
@@ -44,7 +44,7 @@ class UNetDiscriminator(nn.Module):
             )
             after = [norm_layer(norm, conv.in_channels), nn.LeakyReLU(0.2)] if i else []
             self.decoder.append(nn.Sequential(up, *after))
-        initialise(self.decoder, init)
+        initialize(self.decoder, init)
         if spectral:
             add_spectral_norm(self.decoder)
 

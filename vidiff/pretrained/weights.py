@@ -27,7 +27,7 @@ class WeightsFile:
 
     Args:
         key: short name. file: file name looked for. url: where it is published. sha256: of the file, None where
-            unknown (then trusted on first use and recorded). size: bytes, or None. licence: in words. enables: metric
+            unknown (then trusted on first use and recorded). size: bytes, or None. license: in words. enables: metric
             names in words. fingerprint: eight leading features of each of two fixed clips, None where unknown.
         note: where sha256 and size come from.
     """
@@ -37,7 +37,7 @@ class WeightsFile:
     url: str
     sha256: str | None
     size: int | None
-    licence: str
+    license: str
     enables: str
     fingerprint: tuple[float, ...] | None = None
     note: str = ""
@@ -52,7 +52,7 @@ MANIFEST = {
             url="https://www.dropbox.com/s/ge9e5ujwgetktms/i3d_torchscript.pt?dl=1",
             sha256="bec6519f66ea534e953026b4ae2c65553c17bf105611c746d904657e5860a5e2",
             size=51_235_320,
-            licence="not stated (Kinetics-400 I3D of the TF hub, TorchScript port by the StyleGAN-V authors)",
+            license="not stated (Kinetics-400 I3D of the TF hub, TorchScript port by the StyleGAN-V authors)",
             enables="fvd<N>_<T>f, kvd<N>_<T>f",
             note="sha256 and size as published by several projects that use the file",
         ),
@@ -63,7 +63,7 @@ MANIFEST = {
             "weights-inception-2015-12-05-6726825d.pth",
             sha256="6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
             size=95_628_359,
-            licence="Apache-2.0 (TensorFlow models, converted by torch-fidelity)",
+            license="Apache-2.0 (TensorFlow models, converted by torch-fidelity)",
             enables="fid, fid_legacy",
             note="sha256 and size as published by several projects; its first digits are part of the file's name",
         ),

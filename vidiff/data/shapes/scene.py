@@ -1,6 +1,6 @@
 """Scenes of the embedded data set: what is drawn by chance, how it moves, and its rendering on a plane or a sphere.
 
-A scene is a pure function of (seed, scene number): motion, shapes, colours, background. A style changes how it is
+A scene is a pure function of (seed, scene number): motion, shapes, colors, background. A style changes how it is
 painted and nothing else. numpy only.
 """
 
@@ -13,18 +13,18 @@ from typing import Callable
 
 import numpy as np
 
-from vidiff.data.shapes.styles import SHAPE_COLOURS, SHAPES, STYLES, Canvas, Layer, paint, rgb
+from vidiff.data.shapes.styles import SHAPE_COLORS, SHAPES, STYLES, Canvas, Layer, paint, rgb
 from vidiff.errors import UsageError
 
 CLASSES = ("bounce", "orbit", "pulse", "slide")
-SHAPE_WEIGHTS = (0.28, 0.22, 0.20, 0.18, 0.12)  # unequal on purpose: see SHAPE_COLOURS
+SHAPE_WEIGHTS = (0.28, 0.22, 0.20, 0.18, 0.12)  # unequal on purpose: see SHAPE_COLORS
 SPAN = math.radians(100.0)  # the flat picture covers this much of a panorama
 
 
 @dataclass(frozen=True)
 class _Sprite:
     shape: str
-    colours: tuple[np.ndarray, np.ndarray]
+    colors: tuple[np.ndarray, np.ndarray]
     x: np.ndarray  # all (T,), in picture heights and radians
     y: np.ndarray
     radius: np.ndarray
@@ -100,9 +100,9 @@ def _scene(seed: int, scene: int, frames: int) -> _Scene:
     for x, y, radius in _motions(motion, count, t, draw):
         shape = SHAPES[int(np.searchsorted(np.cumsum(SHAPE_WEIGHTS), rng.random() * sum(SHAPE_WEIGHTS)))]
         hue, light = draw(-0.018, 0.018), draw(0.94, 1.04)
-        colours = tuple(rgb(h + hue, s, v * light) for h, s, v in SHAPE_COLOURS[shape])
+        colors = tuple(rgb(h + hue, s, v * light) for h, s, v in SHAPE_COLORS[shape])
         spin = draw(0.03, 0.10) * (1 if rng.random() < 0.5 else -1)
-        sprites.append(_Sprite(shape, colours, x, y, radius, draw(-0.5, 0.5) + spin * t))
+        sprites.append(_Sprite(shape, colors, x, y, radius, draw(-0.5, 0.5) + spin * t))
     # Cool and light, from leaf green to sky blue; the bluer the brighter, and the ground always the darker, yellower.
     where = rng.random() ** 0.7
     sky = rgb(0.40 + 0.18 * where, 0.20 + 0.22 * where, 0.86 + 0.12 * where)
@@ -187,7 +187,7 @@ def render_scene(
     layers = [
         Layer(
             sprite.shape,
-            sprite.colours,
+            sprite.colors,
             (x - _column(sprite.x)) / _column(sprite.radius),
             (y - _column(sprite.y)) / _column(sprite.radius),
             _column(sprite.radius),
@@ -257,5 +257,5 @@ def render_panorama(seed: int, scene: int, frames: int = 32, height: int = 64, s
         angle = np.arccos(np.clip(towards, -1.0, 1.0))
         scale = angle / np.maximum(np.hypot(east, south), 1e-9) / (SPAN * sprite.radius[:, None, None])
         u, v = (east * scale).astype(np.float32), (south * scale).astype(np.float32)
-        layers.append(Layer(sprite.shape, sprite.colours, u, v, _column(sprite.radius), _column(sprite.angle)))
+        layers.append(Layer(sprite.shape, sprite.colors, u, v, _column(sprite.radius), _column(sprite.angle)))
     return paint(style, canvas, what.sky, what.earth, layers)

@@ -14,10 +14,10 @@ import numpy as np
 STYLES = ("plain", "night", "cartoon", "sketch")
 SHAPES = ("disc", "square", "triangle", "star", "ring")
 
-# Hue, saturation, value of the two colours of each shape. Every shape has its own warm colour and its own brightness,
-# backgrounds are cool and light: no permutation or inversion of colours maps the palette onto itself, so what a
+# Hue, saturation, value of the two colors of each shape. Every shape has its own warm colour and its own brightness,
+# backgrounds are cool and light: no permutation or inversion of colors maps the palette onto itself, so what a
 # translation should do to a colour can be learnt without pairs.
-SHAPE_COLOURS = {
+SHAPE_COLORS = {
     "disc": ((0.015, 0.88, 0.93), (0.11, 0.10, 0.99)),
     "square": ((0.76, 0.72, 0.42), (0.86, 0.52, 0.74)),
     "triangle": ((0.135, 0.92, 0.99), (0.065, 0.92, 0.90)),
@@ -56,7 +56,7 @@ class Layer:
     """One sprite on a canvas: `u`, `v` are pixel positions relative to its centre, in its radii, (T, H, W)."""
 
     shape: str
-    colours: tuple[np.ndarray, np.ndarray]
+    colors: tuple[np.ndarray, np.ndarray]
     u: np.ndarray
     v: np.ndarray
     radius: np.ndarray  # (T, 1, 1) picture heights
@@ -68,7 +68,7 @@ def rgb(h: float, s: float, v: float) -> np.ndarray:
 
 
 def mix(a: np.ndarray, b: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Blend colours (..., 3) by a weight (T, H, W) in [0, 1]."""
+    """Blend colors (..., 3) by a weight (T, H, W) in [0, 1]."""
     return a + (b - a) * weight[..., None]
 
 
@@ -122,7 +122,7 @@ def _slope(values: np.ndarray, canvas: Canvas) -> np.ndarray:
 
 
 def _ground(canvas: Canvas) -> np.ndarray:
-    """The value that background colours follow, (T, H, W) in [0, 1]: bright sky above, ground below, clouds between."""
+    """The value that background colors follow, (T, H, W) in [0, 1]: bright sky above, ground below, clouds between."""
     return np.clip(0.12 + 0.72 * canvas.height + 0.30 * canvas.field, 0.0, 1.0)
 
 
@@ -157,7 +157,7 @@ def plain(canvas: Canvas, sky: np.ndarray, earth: np.ndarray, layers: list[Layer
         u, v, edge, pixel = _local(layer, canvas)
         shadow = np.clip(1.45 - np.hypot(layer.u - 0.18, layer.v - 0.34), 0.0, 1.0)
         image *= (1.0 - 0.42 * shadow)[..., None]
-        colour = mix(*layer.colours, pattern(layer.shape, u, v, pixel))
+        colour = mix(*layer.colors, pattern(layer.shape, u, v, pixel))
         # Light comes from the upper left, whichever way the sprite has turned.
         light = 1.04 - 0.20 * (layer.u + layer.v)
         glow = 0.35 * np.clip(1.0 - 2.2 * np.hypot(layer.u + 0.35, layer.v + 0.4), 0.0, 1.0)
@@ -174,13 +174,13 @@ def night(day: np.ndarray) -> np.ndarray:
 
 
 def cartoon(canvas: Canvas, sky: np.ndarray, earth: np.ndarray, layers: list[Layer]) -> np.ndarray:
-    """Flat, stronger colours and dark outlines."""
+    """Flat, stronger colors and dark outlines."""
     flat, line = _bands(_ground(canvas), canvas, 4, 1.0)
     image = mix(mix(_vivid(sky), _vivid(earth), flat), INK, 0.55 * line)
     width = max(1.4 * canvas.pixel, 0.034)
     for layer in layers:
         u, v, edge, pixel = _local(layer, canvas)
-        first, second = (_vivid(colour) for colour in layer.colours)
+        first, second = (_vivid(colour) for colour in layer.colors)
         colour = mix(first, second, pattern(layer.shape, u, v, pixel))
         image = mix(image, colour, soft(edge, canvas.pixel))
         image = mix(image, INK, soft(np.abs(edge) - width / 2, canvas.pixel))
