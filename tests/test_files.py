@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import sys
 import pytest
 
 from vidiff.errors import UsageError
-from vidiff.files import OURS, _sweep, check_writable, replacing
+from vidiff.files import OURS, _sweep, check_writable, replacing, write_json, write_text
 
 
 def test_a_file_appears_when_it_is_whole(tmp_path):
@@ -46,3 +47,19 @@ def test_places_that_cannot_be_written_are_named(tmp_path, monkeypatch):
     with pytest.raises(UsageError, match="no permission"):
         check_writable(tmp_path / "new" / "x.mp4")
     assert [p.name for p in tmp_path.iterdir()] == ["a.mp4"]
+
+
+def test_texts_and_json_are_whole_or_absent(tmp_path):
+    write_text(tmp_path / "deep" / "a.txt", "naïve\r\n\udcff")
+    assert (tmp_path / "deep" / "a.txt").read_bytes() == "naïve\r\n".encode() + b"\xff"
+    write_json(tmp_path / "a.json", {"a": [1, None]})
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(tmp_path / "a.json", {"a": float("nan")})
+    assert json.loads((tmp_path / "a.json").read_text()) == {"a": [1, None]}
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.json", "deep"]
+
+
+def test_a_new_file_has_the_permissions_of_any_other(tmp_path):
+    (tmp_path / "other").touch()
+    write_text(tmp_path / "a.txt", "")
+    assert (tmp_path / "a.txt").stat().st_mode == (tmp_path / "other").stat().st_mode

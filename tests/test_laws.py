@@ -15,7 +15,7 @@ from vidiff.models import families
 
 PACKAGE = Path(vidiff.__file__).parent
 FLOORS = [
-    "errors clip keyed files paths renamed __init__",
+    "errors clip keyed files paths progress renamed __init__",
     "video pretrained watch",
     "parallel flow",
     "losses penalties optim ema nn augment metrics",

@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import codecs
 import glob
+import json
 import os
 import platform
 import re
-import tempfile
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -34,16 +35,14 @@ def given_path(text: str) -> Path:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write through a temporary name in the same folder; the folder is made."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with doing(f"writing {path}"):
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(text, encoding="utf-8")
-            os.replace(temporary, path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+    """Write a text as UTF-8, whole or not at all; see `replacing`. Line ends stay as they are."""
+    with doing(f"writing {path}"), replacing(path) as temporary:
+        temporary.write_bytes(text.encode("utf-8", "surrogateescape"))  # names of files need not be UTF-8
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as JSON for people and programs; NaN and infinity, which JSON lacks, are a ValueError."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -81,17 +80,13 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _sweep(path.parent.resolve())
-        handle, name = tempfile.mkstemp(f".part{path.suffix.lower()}", f"{OURS}{os.getpid()}-", path.absolute().parent)
+        name = f"{OURS}{os.getpid()}-{uuid.uuid4().hex[:12]}.part{path.suffix.lower()}"
+        temporary = path.absolute().parent / name
+        temporary.touch(exist_ok=False)
     except OSError as error:
         raise UsageError(f"{path}: cannot write here ({error.strerror or error})") from error
-    os.close(handle)
-    temporary = Path(name)
     try:
         yield temporary
-        # mkstemp makes files private; give the result the permissions any new file would have.
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o666 & ~mask)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
