@@ -8,10 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from vidiff.errors import UsageError
-from vidiff.nn.clip_layers import ClipConv, Double, ResidualBlock
-from vidiff.nn.resnet import GRID, ResnetGenerator, StarGenerator
+from vidiff.nn.clip_layers import ClipConv, Double
+from vidiff.nn.resnet import GRID
 
-RUN_IN_ORDER = (nn.Sequential, ResidualBlock, ResnetGenerator, StarGenerator, nn.ModuleList)
 POINTWISE = (nn.Identity, nn.ReLU, nn.LeakyReLU, nn.Tanh)
 
 
@@ -42,8 +41,8 @@ def space_radius(network: nn.Module) -> int | None:
 
 
 def _layers(network: nn.Module) -> list[nn.Module]:
-    """The layers in the order they run in; what is not known to run its parts one after another is a layer itself."""
-    if not isinstance(network, RUN_IN_ORDER):
+    """The layers in the order they run in; what does not declare that its parts run in order is a layer itself."""
+    if not (isinstance(network, nn.Sequential) or getattr(network, "in_order", False)):
         return [network]
     return [layer for child in network.children() for layer in _layers(child)]
 

@@ -173,6 +173,9 @@ class CycleGAN(Consistency, Translator, AdversarialModule):
     def directions(self) -> dict[str, list[tuple[int, int]]]:
         return {"a2b": [(0, 1)], "b2a": [(1, 0)]}
 
-    def mapping(self, source: int, target: int, ema: bool = True):
+    def network(self, source: int, target: int, ema: bool = True) -> nn.Module:
         assert {source, target} == {0, 1}
-        return self._eval_network(ema)["a2b" if target else "b2a"]
+        return super().network(source, target, ema)["a2b" if target else "b2a"]
+
+    def mapping(self, source: int, target: int, ema: bool = True) -> nn.Module:
+        return self.network(source, target, ema)

@@ -144,5 +144,5 @@ class StarGAN(Translator, AdversarialModule):
         return self.discriminator(batch["clip"])[0]
 
     def mapping(self, source: int, target: int, ema: bool = True):
-        network = self._eval_network(ema)
+        network = self.network(source, target, ema)
         return lambda clip: network(clip, torch.full((len(clip),), target, device=clip.device))

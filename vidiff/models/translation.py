@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vidiff.clip import signed_to_uint8, uint8_to_unit, unit_to_signed
 from vidiff.errors import UsageError
@@ -24,6 +24,11 @@ class Translator:
         """The trained translation from domain `source` to domain `target`, for clips in [-1, 1] on the device."""
         raise NotImplementedError
 
+    def network(self, source: int, target: int, ema: bool = True) -> nn.Module:
+        """The network that `mapping` runs: the moving average, or a view of the raw weights, neither of which has
+        layers that differ in training."""
+        return self.generator_ema.module if ema else self.generator
+
     @property
     def domains(self) -> list[str]:
         """Names of the domains as the training data had them."""
@@ -36,6 +41,30 @@ class Translator:
         """Name of each direction -> its (source, target) pairs of domains."""
         names = self.domains
         return {f"to_{names[t]}": [(s, t) for s in range(self.num_domains) if s != t] for t in range(self.num_domains)}
+
+    def pair(self, direction: str | None = None, target: str | None = None) -> tuple[int, int]:
+        """(source, target) numbers of what is asked of a translation.
+
+        Args:
+            direction: `a2b`, `b2a` ...; a2b of two domains where neither is given.
+            target: instead: name or number of a domain.
+
+        Raises:
+            UsageError: there is no such direction or domain.
+        """
+        if direction is not None and target is not None:
+            raise UsageError("give a direction or a target, not both")
+        directions, names = self.directions, self.domains
+        if target is not None:
+            number = names.index(target) if target in names else int(target) if target.isdecimal() else -1
+            if not 0 <= number < len(names):
+                raise UsageError(f"target {target}: this model knows the domains {', '.join(names)}")
+            return next(pair for pairs in directions.values() for pair in pairs if pair[1] == number)
+        if direction is None and "a2b" not in directions:
+            raise UsageError(f"a target is needed: this model knows the domains {', '.join(names)}")
+        if (direction or "a2b") not in directions:
+            raise UsageError(f"direction {direction}: this model has {', '.join(directions)}")
+        return directions[direction or "a2b"][0]
 
     @torch.no_grad()
     def translate(self, clips: Tensor, source: int, target: int, ema: bool = True) -> Tensor:
@@ -53,7 +82,3 @@ class Translator:
         raise UsageError(
             f"{type(self).__name__} makes no clips from noise: it translates, see `vidiff translate --help`"
         )
-
-    def _eval_network(self, ema: bool) -> torch.nn.Module:
-        """The moving average, or a view of the raw weights; neither network has layers that differ in training."""
-        return self.generator_ema.module if ema else self.generator

@@ -89,6 +89,8 @@ def clip_norm(norm: ClipNorm, channels: int, affine: bool = False) -> nn.Module:
 class ResidualBlock(nn.Module):
     """R: x + norm(conv3(relu(norm(conv3(x)))))."""
 
+    in_order = True  # its children run one after another: a receptive field can be added up
+
     def __init__(self, channels: int, norm: ClipNorm, affine: bool, **conv):
         super().__init__()
         self.layers = nn.Sequential(

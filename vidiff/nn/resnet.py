@@ -50,6 +50,8 @@ class ResnetGenerator(nn.Module):
         up: how u128 and u64 double the sides, see `doubling`.
     """
 
+    in_order = True  # see `ResidualBlock`
+
     def __init__(
         self,
         spec: ClipSpec,
@@ -95,6 +97,8 @@ class StarGenerator(nn.Module):
         skip: as in `ResnetGenerator`; it sees the label's planes too.
         up: as in `ResnetGenerator`.
     """
+
+    in_order = True
 
     def __init__(
         self,
