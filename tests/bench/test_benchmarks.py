@@ -10,9 +10,9 @@ import yaml
 
 from vidiff.bench.definition import Benchmark, load, run_missing
 from vidiff.bench.table import markdown, read_reports
-from vidiff.cli import experiments_dir
 from vidiff.commands.fit import resolved_config
 from vidiff.errors import RunError, UsageError
+from vidiff.paths import experiments_dir
 from vidiff.training.run import config_hash
 
 REPORT = {

@@ -18,11 +18,12 @@ from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser
 
 import vidiff
-from vidiff.cli import experiments_dir, main
+from vidiff.cli import main
 from vidiff.commands.fit import TrainingCLI
 from vidiff.metrics.controls import CONTROLS
 from vidiff.models import families
 from vidiff.models.base import AdversarialModule
+from vidiff.paths import experiments_dir
 from vidiff.training import translation_evaluation as translation
 from vidiff.training.run import config_hash
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 from helpers import child_environment, rows
 
-from vidiff.cli import experiments_dir
+from vidiff.paths import experiments_dir
 
 STEPS = 100
 
