@@ -207,7 +207,7 @@ def sum_over_processes(x: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def everywhere(flag: Tensor) -> bool:
+def on_every_process(flag: Tensor) -> bool:
     """Whether a boolean scalar is true on every process: whoever stops, all stop, instead of waiting for each other."""
     if world_size() > 1:
         flag = flag.to(torch.uint8)

@@ -9,11 +9,15 @@ MODULES = {  # what a class path begins with -> where that is now
     "vidiff.models._strategies": "vidiff.models.strategies",
     "vidiff.nn.temporal": "vidiff.nn.temporal_encoders",
     "vidiff.nn.parts": "vidiff.nn.extra_layers",
+    "vidiff.nn.pyramid": "vidiff.nn.multiscale",
     "vidiff.nn.translation": "vidiff.nn.resnet",
     "vidiff.augment.temporal": "vidiff.augment.time_warp",
     "vidiff.checkpoint": "vidiff.inference.checkpoint",
 }
-CLASSES: dict[str, str] = {}  # a class path, its module under the present name -> where that class is now
+CLASSES = {  # a class path, its module under the present name -> where that class is now
+    "vidiff.nn.extra_layers.Equipped": "vidiff.nn.extra_layers.WithExtraLayers",
+    "vidiff.nn.multiscale.MultiScaleDiscriminator": "vidiff.nn.multiscale.MultiScalePatchDiscriminator",
+}
 VALUES = {"conv": {"factorised": "factorized"}}  # an argument -> its older values and what they are now
 
 

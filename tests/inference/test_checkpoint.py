@@ -113,7 +113,7 @@ def one_line(capsys) -> str:
 def nested(levels: int) -> dict:
     value: dict = {"class_path": NET}
     for _ in range(levels):
-        value = {"class_path": "vidiff.nn.extra_layers.Equipped", "init_args": {"network": value}}
+        value = {"class_path": "vidiff.nn.extra_layers.WithExtraLayers", "init_args": {"network": value}}
     return value
 
 

@@ -11,7 +11,7 @@ from vidiff import keyed, losses
 from vidiff.errors import UsageError
 from vidiff.inference.checkpoint import load_model
 from vidiff.models.cyclegan import CycleGAN
-from vidiff.nn.multiscale import MultiScaleDiscriminator
+from vidiff.nn.multiscale import MultiScalePatchDiscriminator
 from vidiff.nn.resnet import PatchDiscriminator, ResnetGenerator
 from vidiff.optim import Schedule
 from vidiff.pretrained.networks import lite0_available
@@ -208,7 +208,7 @@ def test_frozen_helpers_are_built_before_training_and_not_to_translate(tmp_path,
 
 
 def test_discriminators_of_several_scales_are_averaged():
-    several = lambda spec: MultiScaleDiscriminator(spec, 2, min(2, spec.num_frames))  # noqa: E731
+    several = lambda spec: MultiScalePatchDiscriminator(spec, 2, min(2, spec.num_frames))  # noqa: E731
     model = CycleGAN(discriminator=several, frame_discriminator=several, **TINY, **SMALL_G).double()
     batch = double_batch(model)
     terms = named(model.generator_losses(batch), "adv", "frame_adv")
@@ -252,7 +252,7 @@ EVERYTHING = dict(
     recycle_weight=1.0,
     perceptual_weight=0.02,
     generator=lambda spec: ResnetGenerator(spec, blocks=1, temporal="gru", attention="both"),
-    discriminator=lambda spec: MultiScaleDiscriminator(spec, 2, 2),
+    discriminator=lambda spec: MultiScalePatchDiscriminator(spec, 2, 2),
 )
 
 

@@ -123,12 +123,12 @@ def test_content_stays_and_motion_moves():
 def test_a_training_clip_is_a_window_of_a_longer_path():
     generator = MoCoGenerator(ClipSpec(3, 4, 16, width=2, latent_dim=4), motion_dim=5, gate_bias=1.0)
     noise, start = torch.randn(3, 1 + 10, 5), torch.tensor([0, 6, 2])
-    whole, window = generator.motion(noise), generator.motion(generator.advanced(noise, start, 4))
+    whole, window = generator.motion(noise), generator.motion(generator.noise_from(noise, start, 4))
     for b, first in enumerate(start.tolist()):
         torch.testing.assert_close(window[b], whole[b, first : first + 4])
     (gradient,) = torch.autograd.grad(window[1].sum(), generator.cell.weight_hh)  # through the steps before, too
     (only,) = torch.autograd.grad(
-        generator.motion(generator.advanced(noise, start, 4).detach())[1].sum(), generator.cell.weight_hh
+        generator.motion(generator.noise_from(noise, start, 4).detach())[1].sum(), generator.cell.weight_hh
     )
     assert not torch.allclose(gradient, only)
 

@@ -8,14 +8,14 @@ import torch
 from vidiff.clip import ClipSpec
 from vidiff.losses import least_squares_d, least_squares_g, standard_d
 from vidiff.nn.blocks import count_parameters
-from vidiff.nn.multiscale import MultiScaleDiscriminator
+from vidiff.nn.multiscale import MultiScalePatchDiscriminator
 from vidiff.nn.resnet import PatchDiscriminator
 
 SPEC = ClipSpec(num_frames=8, resolution=64, width=4)
 
 
 def test_each_scale_sees_its_own_clip():
-    network, clip = MultiScaleDiscriminator(SPEC, 2, 2).double(), torch.randn(2, 3, 8, 64, 64).double()
+    network, clip = MultiScalePatchDiscriminator(SPEC, 2, 2).double(), torch.randn(2, 3, 8, 64, 64).double()
     half = torch.stack([clip[..., i::2, j::2] for i in (0, 1) for j in (0, 1)]).mean(0)
     seen = [clip, clip[:, :, ::2], half, half[:, :, ::2]]
     for own, x, logits in zip(network.networks, seen, network.each(clip), strict=True):
@@ -24,7 +24,7 @@ def test_each_scale_sees_its_own_clip():
 
 @pytest.mark.parametrize("space, time", [(1, 1), (2, 1), (1, 3), (3, 2)])
 def test_every_scale_weighs_equally(space, time):
-    network, real = MultiScaleDiscriminator(SPEC, space, time).double(), torch.randn(2, 3, 8, 64, 64).double()
+    network, real = MultiScalePatchDiscriminator(SPEC, space, time).double(), torch.randn(2, 3, 8, 64, 64).double()
     fake = torch.randn_like(real)
     logits = network(real)
     assert logits.shape[:2] == (2, space * time)
@@ -38,22 +38,22 @@ def test_every_scale_weighs_equally(space, time):
 
 
 def test_one_scale_is_the_patch_discriminator_and_gradients_reach_all():
-    one = MultiScaleDiscriminator(SPEC, 1, 1)
+    one = MultiScalePatchDiscriminator(SPEC, 1, 1)
     assert count_parameters(one) == count_parameters(PatchDiscriminator(SPEC))
-    network, clip = MultiScaleDiscriminator(SPEC, 2, 2), torch.randn(1, 3, 8, 64, 64, requires_grad=True)
+    network, clip = MultiScalePatchDiscriminator(SPEC, 2, 2), torch.randn(1, 3, 8, 64, 64, requires_grad=True)
     network(clip).square().mean().backward()
     assert float(clip.grad.abs().sum()) > 0
     assert all(p.grad is not None for p in network.parameters())
 
 
 def test_frames_and_odd_clips():
-    frames = MultiScaleDiscriminator(ClipSpec(num_frames=1, resolution=16, width=4), 2)
+    frames = MultiScalePatchDiscriminator(ClipSpec(num_frames=1, resolution=16, width=4), 2)
     assert frames(torch.randn(6, 3, 1, 16, 16)).shape[:2] == (6, 2)
-    odd = MultiScaleDiscriminator(ClipSpec(num_frames=5, resolution=16, width=4), 1, 3)
+    odd = MultiScalePatchDiscriminator(ClipSpec(num_frames=5, resolution=16, width=4), 1, 3)
     assert odd(torch.randn(1, 3, 5, 16, 16)).shape[:2] == (1, 3)
 
 
 @pytest.mark.parametrize("bad", [dict(scales_space=0), dict(scales_space=5), dict(scales_time=5), dict(scales_time=0)])
 def test_scales_that_leave_nothing_are_refused(bad):
     with pytest.raises(ValueError, match=next(iter(bad))):
-        MultiScaleDiscriminator(SPEC, **bad)
+        MultiScalePatchDiscriminator(SPEC, **bad)

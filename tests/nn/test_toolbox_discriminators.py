@@ -14,11 +14,11 @@ from vidiff.models.dcgan import DCGAN
 from vidiff.nn.attention import SelfAttention
 from vidiff.nn.branches import BranchDiscriminator
 from vidiff.nn.discriminators import ConvDiscriminator
-from vidiff.nn.extra_layers import Equipped
+from vidiff.nn.extra_layers import WithExtraLayers
 from vidiff.nn.generators import ConvGenerator
 from vidiff.nn.heads import HeadedDiscriminator
 from vidiff.nn.mirror import MirrorDiscriminator
-from vidiff.nn.pyramid import PyramidDiscriminator
+from vidiff.nn.multiscale import PyramidDiscriminator
 from vidiff.nn.r3 import R3Generator, ResidualBlock
 from vidiff.nn.unet import UNetDiscriminator
 from vidiff.penalties import gradient_penalty, logits_and_penalty
@@ -33,7 +33,7 @@ ALL = {
     "mirror": partial(MirrorDiscriminator, generator=ConvGenerator, norm="layer"),
     "branches_space": partial(BranchDiscriminator, norm="layer", over="space"),
     "branches_time": partial(BranchDiscriminator, norm="layer", over="time"),
-    "equipped": partial(Equipped, network=LAYER, part=partial(ResidualBlock, depth=1), after=["layers.-1"]),
+    "equipped": partial(WithExtraLayers, network=LAYER, part=partial(ResidualBlock, depth=1), after=["layers.-1"]),
 }
 
 
@@ -184,8 +184,8 @@ def test_mirror_has_the_generators_widths(frames):
 def test_mirror_has_the_generators_parts():
     """Attention behind the same grid, and two parts on one grid in reverse order."""
     spec = ClipSpec(3, 8, 32, width=4, latent_dim=4)
-    inner = partial(Equipped, network=ConvGenerator, part=partial(ResidualBlock, depth=1), after=["layers.-6"])
-    outer = partial(Equipped, network=inner, part=partial(SelfAttention, over="space"), after=["layers.-6"])
+    inner = partial(WithExtraLayers, network=ConvGenerator, part=partial(ResidualBlock, depth=1), after=["layers.-6"])
+    outer = partial(WithExtraLayers, network=inner, part=partial(SelfAttention, over="space"), after=["layers.-6"])
     mirror = MirrorDiscriminator(spec, generator=outer)
     kinds = [type(m).__name__ for m in mirror.layers]
     conv, norm, act = "Conv3d", "BatchNorm3d", "LeakyReLU"
@@ -199,7 +199,9 @@ def test_mirror_has_the_generators_parts():
 
 def test_mirror_without_a_generator_mirrors_the_models():
     """With copies of its parts: training one does not change the other."""
-    generator = partial(Equipped, network=ConvGenerator, part=partial(ResidualBlock, depth=1), after=["layers.-6"])
+    generator = partial(
+        WithExtraLayers, network=ConvGenerator, part=partial(ResidualBlock, depth=1), after=["layers.-6"]
+    )
     sizes = dict(num_frames=8, resolution=32, width=4)
     model = DCGAN(generator=generator, discriminator=MirrorDiscriminator, **sizes)
     kinds = [type(m).__name__ for m in model.discriminator.layers]

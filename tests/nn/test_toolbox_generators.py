@@ -12,7 +12,7 @@ from torch import nn
 from vidiff.clip import ClipSpec
 from vidiff.nn.attention import SelfAttention
 from vidiff.nn.branches import Branches, BranchGenerator
-from vidiff.nn.extra_layers import Equipped
+from vidiff.nn.extra_layers import WithExtraLayers
 from vidiff.nn.fusion import CrossLayerGenerator, FusionGenerator
 from vidiff.nn.generators import ConvGenerator
 from vidiff.nn.moco import MoCoGenerator
@@ -26,7 +26,7 @@ ENCODERS = {kind: partial(TemporalEncoder, kind=kind) for kind in ("lstm", "gru"
 PARTS = {**ATTENTION, **ENCODERS, "residual": partial(ResidualBlock, depth=2)}
 FUSED = {"fusion": FusionGenerator, "cross_layer": partial(CrossLayerGenerator, heads=2)}
 ALL = {
-    **{name: partial(Equipped, network=ConvGenerator, part=p, after=["layers.-3"]) for name, p in PARTS.items()},
+    **{name: partial(WithExtraLayers, network=ConvGenerator, part=p, after=["layers.-3"]) for name, p in PARTS.items()},
     **FUSED,
     "branches_space": partial(BranchGenerator, over="space"),
     "branches_time": partial(BranchGenerator, over="time"),
@@ -50,7 +50,7 @@ def test_parts_begin_as_nothing_and_learn(name):
     """With the plain network's weights: its clips; once the gates are open, others, and every weight has a gradient."""
     torch.manual_seed(0)
     plain, network = ConvGenerator(SPEC), ALL[name](SPEC)
-    inner = network.network if isinstance(network, Equipped) else network
+    inner = network.network if isinstance(network, WithExtraLayers) else network
     missing, unexpected = inner.load_state_dict(plain.state_dict(), strict=False)
     assert missing and not unexpected
     z = torch.randn(3, 4)
@@ -74,7 +74,7 @@ def test_initial_weights_are_the_plain_networks():
     for name in ("fusion", "cross_layer", "time", "residual"):
         torch.manual_seed(0)
         network = ALL[name](SPEC)
-        state = dict(network.network.state_dict() if isinstance(network, Equipped) else network.state_dict())
+        state = dict(network.network.state_dict() if isinstance(network, WithExtraLayers) else network.state_dict())
         assert all(torch.equal(state[k], v) for k, v in plain.state_dict().items()), name
 
 
@@ -153,12 +153,12 @@ def test_shares_that_do_not_fit(bad, said):
 def test_any_network_can_be_equipped():
     """By the path of a layer, in other families' networks too; what they have and can do stays reachable."""
     part = partial(TemporalEncoder, kind="gru")
-    r3 = Equipped(SPEC, R3Generator, part, ["ups.-2", "stages.-2"])
+    r3 = WithExtraLayers(SPEC, R3Generator, part, ["ups.-2", "stages.-2"])
     assert r3(torch.randn(2, 4)).shape == (2, 3, 8, 32, 32) and r3.basis.shape == R3Generator(SPEC).basis.shape
-    moco = Equipped(SPEC, MoCoGenerator, part, ["decoder.-1"])
+    moco = WithExtraLayers(SPEC, MoCoGenerator, part, ["decoder.-1"])
     assert moco(torch.randn(2, 4), None, torch.randn(2, 9, 10)).shape == (2, 3, 8, 32, 32)
     assert moco.motion_dim == 10
-    growing = Equipped(SPEC, GrowingGenerator, part, ["blocks.-1"])
+    growing = WithExtraLayers(SPEC, GrowingGenerator, part, ["blocks.-1"])
     growing.level.fill_(growing.last)
     assert growing(torch.randn(2, 4)).shape == (2, 3, 8, 32, 32)
     assert [type(m).__name__ for m in growing.blocks[-1]] == ["Equalized", "TemporalEncoder"]
@@ -167,4 +167,4 @@ def test_any_network_can_be_equipped():
 @pytest.mark.parametrize("path, said", [("layer.-1", "layers"), ("layers.-12", "accepted: 0, 1"), ("layers.x", "10")])
 def test_wrong_places_are_named(path, said):
     with pytest.raises(ValueError, match=said):
-        Equipped(SPEC, ConvGenerator, SelfAttention, [path])
+        WithExtraLayers(SPEC, ConvGenerator, SelfAttention, [path])

@@ -30,17 +30,11 @@ from vidiff.models.arguments import constructor_arguments
 from vidiff.models.record import Record
 from vidiff.models.sampler import Sampling
 from vidiff.models.strategies import Balance, Player, Stage, Strategies
+from vidiff.nn.blocks import NetworkFactory
 from vidiff.nn.mirror import MirrorDiscriminator
 from vidiff.optim import Plateau, Schedule
-from vidiff.parallel import (
-    average_gradients,
-    broadcast_buffers,
-    everywhere,
-    rank,
-    world_size,
-)
+from vidiff.parallel import average_gradients, broadcast_buffers, on_every_process, rank, world_size
 
-NetworkFactory = Callable[[ClipSpec], nn.Module]
 EXPLODED = 1e10  # a norm of weights that no network works with: a product of two such layers overflows float32
 
 
@@ -277,7 +271,7 @@ class AdversarialModule(Heads, Judging, Sampling, Record, Strategies, L.Lightnin
         terms = self.weighted(player, losses(batch) | self.head_losses(player, batch))
         self._looks = None
         total = torch.stack([t.reshape(()) for t in terms.values()]).sum()
-        if not everywhere(torch.isfinite(total)):
+        if not on_every_process(torch.isfinite(total)):
             self._stop_on_non_finite(player, terms)
         self.manual_backward(total)
         average_gradients(list(self.players[player].parameters()))

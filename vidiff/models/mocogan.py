@@ -96,7 +96,7 @@ class MoCoGAN(AdversarialModule):
         noise = self.motion_noise(slots, self.max_start + frames, *parts)
         start = keyed.integers(slots, self.max_start + 1, self.seed, "start", *parts)
         late = keyed.integers(slots, 2, self.seed, "late", *parts)
-        return network.advanced(noise, (late * start).to(noise.device), frames)
+        return network.noise_from(noise, (late * start).to(noise.device), frames)
 
     def fake_clips(self, batch: dict[str, Tensor], player: Player) -> Tensor:
         slots = batch["slot"].tolist()

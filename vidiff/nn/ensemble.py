@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
@@ -10,13 +9,12 @@ from torch import Tensor, nn
 
 from vidiff.clip import ClipSpec
 from vidiff.errors import UsageError
+from vidiff.nn.blocks import NetworkFactory
 from vidiff.nn.discriminators import ConvDiscriminator
 from vidiff.nn.generators import ConvGenerator
 
-Factory = Callable[[ClipSpec], nn.Module]
 
-
-def _members(factory: Factory, spec: ClipSpec, count: int) -> nn.ModuleList:
+def _members(factory: NetworkFactory, spec: ClipSpec, count: int) -> nn.ModuleList:
     """`count` networks built one after the other: alike in architecture, each with initial weights of its own."""
     if count < 1:
         raise UsageError(f"an ensemble needs count >= 1, got {count}")
@@ -44,7 +42,7 @@ class DiscriminatorEnsemble(nn.Module):
     def __init__(
         self,
         spec: ClipSpec,
-        member: Factory = lambda spec: ConvDiscriminator(spec),
+        member: NetworkFactory = lambda spec: ConvDiscriminator(spec),
         count: int = 3,
         mean: Literal["terms", "logits"] = "terms",
     ):
@@ -77,7 +75,7 @@ class GeneratorEnsemble(nn.Module):
         count: K; an update costs K times as much in G.
     """
 
-    def __init__(self, spec: ClipSpec, member: Factory = lambda spec: ConvGenerator(spec), count: int = 2):
+    def __init__(self, spec: ClipSpec, member: NetworkFactory = lambda spec: ConvGenerator(spec), count: int = 2):
         super().__init__()
         self.members = _members(member, spec, count)
 

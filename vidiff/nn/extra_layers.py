@@ -12,7 +12,7 @@ from vidiff.nn.blocks import NetworkFactory
 PartFactory = Callable[[int], nn.Module]
 
 
-class Equipped(nn.Module):
+class WithExtraLayers(nn.Module):
     """A network with a new part behind some of its layers; all that it has and can do is reached through this one.
 
     Several kinds of parts: nest it. A part that starts as the identity leaves the network as it was at the beginning.
@@ -53,7 +53,7 @@ class Equipped(nn.Module):
 
 def _resolve(network: nn.Module, path: str) -> tuple[nn.Module, str]:
     """The parent of a layer and the layer's name there, with negative numbers made positive."""
-    while isinstance(network, Equipped):
+    while isinstance(network, WithExtraLayers):
         network = network.network
     here, parent, name = network, network, ""
     for word in path.split("."):

@@ -15,7 +15,7 @@ class MirrorDiscriminator(nn.Module):
     """Every transposed convolution a -> b of a generator as a convolution b -> a of the same kernel and stride.
 
     Behind each: a norm (not behind the first) and a leaky ReLU, then what the generator has behind its activation on
-    that grid (attention, residual blocks: see `vidiff.nn.extra_layers.Equipped`), with weights of its own. The
+    that grid (attention, residual blocks: see `vidiff.nn.extra_layers.WithExtraLayers`), with weights of its own. The
     generator's first layer becomes the head. Surplus frames, which a generator crops, are the last frame repeated. With
     classes there is a projection term, as in `ConvDiscriminator`.
 

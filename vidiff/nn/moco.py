@@ -43,7 +43,7 @@ class MoCoGenerator(nn.Module):
             path.append(state)
         return torch.stack(path, dim=1)
 
-    def advanced(self, noise: Tensor, start: Tensor, num_frames: int) -> Tensor:
+    def noise_from(self, noise: Tensor, start: Tensor, num_frames: int) -> Tensor:
         """What is left of a path's noise (B, 1 + S, M) after start (B,) steps: h_start, then the next num_frames e."""
         states, state = [noise[:, 0]], noise[:, 0]
         for t in range(1, int(start.max()) + 1):
