@@ -91,7 +91,7 @@ class MoCoGAN(AdversarialModule):
     def window(self, network: nn.Module, slots: Sequence[int], *parts: int | str) -> Tensor:
         """`motion_noise` of a training clip: half of them begin their path, half up to `max_start` steps later."""
         frames = self.spec.num_frames
-        if not self.max_start or not hasattr(network, "advanced"):  # a network of one's own: from the beginning
+        if not self.max_start or not hasattr(network, "noise_from"):  # a network of one's own: from the beginning
             return self.motion_noise(slots, frames, *parts)
         noise = self.motion_noise(slots, self.max_start + frames, *parts)
         start = keyed.integers(slots, self.max_start + 1, self.seed, "start", *parts)
