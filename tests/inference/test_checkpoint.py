@@ -20,6 +20,7 @@ from vidiff.errors import RunError, UsageError
 from vidiff.inference.checkpoint import load_like, load_model
 from vidiff.models.cyclegan import CycleGAN
 from vidiff.models.dcgan import DCGAN
+from vidiff.models.loss_sensitive import LossSensitiveGAN
 from vidiff.nn.generators import ConvGenerator
 
 
@@ -348,3 +349,9 @@ def test_a_checkpoint_brings_its_measured_statistics(tmp_path, monkeypatch):
     assert not calls  # one clip, and nothing before it
     assert torch.equal(load_model(saved(old(content), tmp_path / "b.ckpt")).sample(1, batch_size=1), new)
     assert calls
+
+
+def test_a_checkpoint_that_names_what_has_moved_since_loads(tmp_path):
+    content = content_of(LossSensitiveGAN(**TINY))
+    content["vidiff"] |= {"class_path": "vidiff.models.ls_gan.LossSensitiveGAN"}
+    assert isinstance(load_model(saved(content, tmp_path / "old.ckpt")), LossSensitiveGAN)

@@ -41,7 +41,8 @@ def record_of(checkpoint: dict[str, Any]) -> dict[str, Any]:
         raise RunError("its record is damaged: it holds more than plain values, or nests them too deeply")
     if record["batches_seen"] < 0 or not all(isinstance(name, str) for name in record["not_stored"]):
         raise RunError("its record is damaged: batches_seen is negative, or not_stored holds no names")
-    return renamed(record)
+    checkpoint["vidiff"] = record = renamed(record)  # whoever reads on finds the present names
+    return record
 
 
 def checksum(state: dict[str, Tensor]) -> str:
