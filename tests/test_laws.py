@@ -16,8 +16,8 @@ from vidiff.models import families
 PACKAGE = Path(vidiff.__file__).parent
 FLOORS = [
     "errors clip keyed files paths progress renamed __init__",
-    "video pretrained watch",
-    "parallel flow",
+    "video pretrained watch catalog",
+    "parallel flow command_line",
     "losses penalties optim ema nn augment metrics",
     "models data",
     "inference",
@@ -95,7 +95,10 @@ def imported_by(code: str) -> set[str]:
     return {m.split(".")[0] for m in done.stdout.splitlines()[-1].split()} - sys.stdlib_module_names
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["list"], ["data", "--help"], ["weights", "list"]])
+LIGHT = "--help|--version|list|list wgan_gp|list --help|data --help|weights list|weights fetch --help"
+
+
+@pytest.mark.parametrize("arguments", [words.split() for words in LIGHT.split("|")], ids=" ".join)
 def test_light_commands_import_nothing_heavy(arguments):
     """Counted in packages, not in seconds: those depend on the machine."""
     code = f"try:\n    from vidiff.cli import main; main({arguments})\nexcept SystemExit:\n    pass"

@@ -1,4 +1,4 @@
-"""The command line: a light dispatcher; help, version, `list` and the data and weights verbs import no torch."""
+"""The command line: finds the verb, and ends with an exit code and one line whatever happens. Imports no torch."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ import signal
 import sys
 import threading
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
 
 from vidiff import __version__
-from vidiff.errors import RunError, UsageError, unforeseen
+from vidiff.command_line import Parser, call, functions_of
+from vidiff.errors import RunError, UsageError, unforeseen, unknown_name
 
 TRAINING_VERBS = {
     "fit": "train a model: --config experiments/<name>.yaml",
@@ -60,28 +62,16 @@ def _dispatch(argv: list[str]) -> int:
     if verb not in _commands():
         raise UsageError(unknown_name("verb", verb, [*TRAINING_VERBS, *_commands()]))
     command = importlib.import_module(f"vidiff.commands.{verb}")
-    parser = _Parser(
-        prog=f"vidiff {verb}",
-        description=command.__doc__,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    command.add_arguments(parser)
-    return command.run(parser.parse_args(argv[1:]))
-
-
-def unknown_name(kind: str, name: str, accepted: list[str]) -> str:
-    """A message for a name that does not exist: what is accepted, the nearest first."""
-    import difflib
-
-    near = difflib.get_close_matches(name, accepted, n=1, cutoff=0.5)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    return f"unknown {kind} {name!r}.{hint} Accepted: {', '.join(accepted)}."
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message} (`{self.prog} --help` explains)")
+    if hasattr(command, "add_arguments"):  # not converted yet
+        parser = Parser(
+            prog=f"vidiff {verb}",
+            description=command.__doc__,
+            allow_abbrev=False,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        command.add_arguments(parser)
+        return command.run(parser.parse_args(argv[1:]))
+    return call(functions_of(command), f"vidiff {verb}", argv[1:])
 
 
 def _expanded(argument: str) -> str:
@@ -90,9 +80,12 @@ def _expanded(argument: str) -> str:
     return f"{name}{equals}{os.path.expanduser(value)}" if value.startswith("~/") else argument
 
 
-def _end_on_sigterm() -> None:
+@contextmanager
+def _ending_on_sigterm() -> Iterator[None]:
     """SIGTERM ends this process in order, like Ctrl+C; processes that are forked from it die of it as ever."""
-    if threading.current_thread() is not threading.main_thread():
+    before = signal.getsignal(signal.SIGTERM)
+    if threading.current_thread() is not threading.main_thread() or before != signal.SIG_DFL:
+        yield
         return
     owner = os.getpid()
 
@@ -102,8 +95,11 @@ def _end_on_sigterm() -> None:
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
 
-    if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -112,11 +108,11 @@ def main(argv: list[str] | None = None) -> int:
     Messages go to stderr, one line each; with VIDIFF_DEBUG=1 the traceback comes before them.
     """
     argv = [_expanded(a) for a in (sys.argv[1:] if argv is None else argv)]
-    _end_on_sigterm()
     if hasattr(sys.stdout, "reconfigure"):  # names that this terminal cannot show are spelled out, as on stderr
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        return _dispatch(argv)
+        with _ending_on_sigterm():
+            return _dispatch(argv)
     except (UsageError, RunError) as error:
         return _failed(str(error), error.exit_code)
     except KeyboardInterrupt:

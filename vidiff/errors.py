@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 
@@ -16,6 +16,21 @@ class RunError(RuntimeError):
     """A sound request could not be carried out (unreadable data, a diverged run). Exit code 1."""
 
     exit_code = 1
+
+
+def did_you_mean(name: str, accepted: Iterable[str]) -> str:
+    """` Did you mean 'dcgan'?`: of the accepted names one that begins with this one, else the nearest, else ""."""
+    import difflib
+
+    accepted = list(accepted)
+    near = [a for a in accepted if name and a.startswith(name)] or difflib.get_close_matches(name, accepted, 1, 0.5)
+    return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def unknown_name(kind: str, name: str, accepted: Iterable[str]) -> str:
+    """A message for a name that does not exist: the nearest one, and all that are accepted."""
+    accepted = list(accepted)
+    return f"unknown {kind} {name!r}.{did_you_mean(name, accepted)} Accepted: {', '.join(accepted)}."
 
 
 @contextmanager

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import subprocess
 import sys
 
 import pytest
 
+from vidiff.command_line import call, functions_of
 from vidiff.commands import weights
 from vidiff.errors import RunError, UsageError
 from vidiff.pretrained.weights import MANIFEST, WeightsFile
@@ -23,38 +23,36 @@ def manifest(tmp_path, monkeypatch):
     sha256 = hashlib.sha256(source.read_bytes()).hexdigest()
     good = WeightsFile("good", "good.bin", source.as_uri(), sha256, 5000, "CC0", "nothing")
     wrong = WeightsFile("wrong", "wrong.bin", source.as_uri(), "0" * 64, None, "CC0", "nothing")
-    return {"good": good, "wrong": wrong}
+    monkeypatch.setattr(weights, "MANIFEST", {"good": good, "wrong": wrong})
 
 
-def run(manifest, *flags):
-    parser = argparse.ArgumentParser(allow_abbrev=False)
-    weights.add_arguments(parser)
-    return weights.run(parser.parse_args(list(flags)), manifest)
+def run(*words):
+    return call(functions_of(weights), "vidiff weights", words)
 
 
 def test_fetch_then_list(manifest, tmp_path, capsys):
-    assert run(manifest, "list") == 0
+    assert run("list") == 0
     assert capsys.readouterr().out.count("missing, searched") == 2
-    assert run(manifest, "fetch", "good") == 0
+    assert run("fetch", "good") == 0
     assert (tmp_path / "weights" / "good.bin").read_bytes() == b"x" * 5000
     assert "as expected" in capsys.readouterr().out
-    assert run(manifest, "fetch", "good") == 0
+    assert run("fetch", "good") == 0
     assert "already here" in capsys.readouterr().out
-    assert run(manifest, "fetch", "good", "--to", str(tmp_path / "other")) == 0
+    assert run("fetch", "good", "--output", str(tmp_path / "other")) == 0
     assert (tmp_path / "other" / "good.bin").is_file()
     (tmp_path / "weights" / "wrong.bin").write_bytes(b"?")
     capsys.readouterr()
-    run(manifest, "list")
+    run("list")
     out = capsys.readouterr().out
     assert "WRONG sha256" in out and "good.bin, sha256 as expected" in out
 
 
 def test_failures_are_one_message(manifest, tmp_path):
     with pytest.raises(RunError, match="expected 0000") as info:
-        run(manifest, "fetch", "wrong")
+        run("fetch", "wrong")
     assert info.value.exit_code == 1 and not list((tmp_path / "weights").iterdir())
-    with pytest.raises(UsageError, match="unknown weights 'i4d'; known: good, wrong"):
-        run(manifest, "fetch", "i4d")
+    with pytest.raises(UsageError, match="unknown weights 'i4d'. Accepted: good, wrong"):
+        run("fetch", "i4d")
 
 
 def test_manifest_is_complete():
@@ -65,8 +63,7 @@ def test_manifest_is_complete():
 
 def test_no_torch_is_imported():
     code = (
-        "import sys, argparse; from vidiff.commands import weights; p = argparse.ArgumentParser();"
-        "weights.add_arguments(p); weights.run(p.parse_args(['list']));"
+        "import sys; from vidiff.cli import main; main(['weights', 'list']);"
         "sys.exit(any(m in sys.modules for m in ('torch', 'numpy', 'lightning')))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

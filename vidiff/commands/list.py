@@ -1,61 +1,60 @@
-"""List the model families and the shipped experiments."""
+"""List the model families, the shipped experiments, or the settings of a family."""
 
 from __future__ import annotations
 
-import argparse
-import ast
-import json
-from pathlib import Path
+import shutil
+import textwrap
+from collections.abc import Iterable
 
-from vidiff.paths import experiments_dir
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="print JSON instead of text")
+from vidiff import catalog
 
 
-def families() -> list[tuple[str, str]]:
-    """(class name, first line of the file) of every family, read from the source: nothing heavy is imported."""
-    folder = Path(__file__).resolve().parent.parent / "models"
-    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("[a-z]*.py"))]
-    classes = [(n.name, {b.id for b in n.bases if isinstance(b, ast.Name)}, t)
-               for t in trees for n in t.body if isinstance(n, ast.ClassDef)]  # fmt: skip
-    known, found = {"AdversarialModule"}, {}
-    while new := [(name, tree) for name, bases, tree in classes if bases & known and name not in known]:
-        for name, tree in new:
-            known.add(name)
-            found[name] = (ast.get_docstring(tree) or "").split("\n")[0].rstrip(".")
-    return sorted(found.items(), key=lambda row: row[0].lower())
+def list_(name: str | None = None, *, json_: bool = False) -> None:
+    """List the model families and the shipped experiments, or every setting of a family or of a configuration's part.
 
-
-def experiments() -> list[tuple[str, str]]:
-    """(path, first comment line) of every experiment that `fit --config` takes; overlays start with `_`."""
-    root, found = experiments_dir(), []
-    for path in sorted(root.rglob("*.yaml")):
-        relative = path.relative_to(root)
-        if path.name.startswith("_") or relative.parts[0] in ("benchmarks", "sweeps"):
-            continue
-        first = path.read_text(encoding="utf-8").split("\n", 1)[0]
-        found.append((f"experiments/{relative.as_posix()}", first.lstrip("# ").rstrip(".")))
-    return found
-
-
-def run(args: argparse.Namespace) -> int:
-    if args.json:
-        print(json.dumps({"families": dict(families()), "experiments": dict(experiments())}, indent=2))
-        return 0
-    shipped = experiments()
+    Args:
+        name: a family (`wgan_gp` or `WGANGP`), a part of a configuration (model, data, evaluation), or any class that
+            a configuration names (`Schedule`); without it, what there is.
+        json_: print JSON instead of text.
+    """
+    if name is not None:
+        classes = catalog.described(name)
+        _print_json([vars(d) | {"settings": [vars(s) for s in d.settings]} for d in classes]) if json_ else [
+            _print_settings(d, first=d is classes[0]) for d in classes
+        ]
+        return
+    families, shipped = catalog.families(), catalog.experiments()
+    if json_:
+        _print_json({"families": dict(families), "experiments": dict(shipped)})
+        return
     ablations = [row for row in shipped if row[0].startswith("experiments/ablations/")]
-    sections = {
-        "families": families(),
-        "experiments (vidiff fit --config NAME)": [row for row in shipped if row not in ablations],
-        "ablations, one part or strategy each, 200 short updates": ablations,
-    }
-    for title, rows in sections.items():
-        if not rows:
-            continue
+    _print_rows("families (vidiff list NAME: its settings)", families)
+    _print_rows("experiments (vidiff fit --config NAME)", [row for row in shipped if row not in ablations])
+    _print_rows("ablations, one part or strategy each, 200 short updates", ablations)
+
+
+def _print_json(value: object) -> None:
+    import json
+
+    print(json.dumps(value, indent=2))
+
+
+def _print_rows(title: str, rows: Iterable[tuple[str, str]]) -> None:
+    if rows:
         print(f"{title}:")
-        width = max((len(name) for name, _ in rows), default=0)
-        for name, about in rows:
-            print(f"  {name:<{width}}  {about}")
-    return 0
+    width = max((len(name) for name, _ in rows), default=0)
+    for name, about in rows:
+        print(f"  {name:<{width}}  {about}")
+
+
+def _print_settings(found: catalog.Described, first: bool) -> None:
+    """One block: what it is, then a row for each setting: name, default, meaning."""
+    columns = max(100, min(160, shutil.get_terminal_size((120, 40)).columns))
+    if first:
+        print(textwrap.fill(found.about, columns))
+    title = f"{found.name}: {found.description.splitlines()[0]}" if found.description else f"{found.name}:"
+    print(textwrap.fill(title, columns))
+    for s in found.settings:
+        defaults = list(dict.fromkeys(d or "(required)" for d in s.defaults))
+        head = f"  {', '.join(s.names)} = {', '.join(defaults)}"
+        print(textwrap.fill(f"{head}  {s.meaning}", columns, subsequent_indent=" " * 6))

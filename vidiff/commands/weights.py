@@ -4,43 +4,17 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
-from vidiff.pretrained.weights import MANIFEST, WeightsFile, default_folder, fetch, file_sha256, find, search_paths
+from vidiff.errors import UsageError, unknown_name
+from vidiff.pretrained.weights import MANIFEST, default_folder, file_sha256, find, search_paths
+from vidiff.pretrained.weights import fetch as fetch_file
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    verbs = parser.add_subparsers(dest="action", required=True, metavar="list|fetch")
-    verbs.add_parser("list", help="which weights are known, which are here", allow_abbrev=False)
-    get = verbs.add_parser("fetch", help="download one file and check its sha256", allow_abbrev=False)
-    get.add_argument("name", help=f"one of: {', '.join(MANIFEST)}")
-    get.add_argument("--to", type=Path, default=None, help="folder (default: VIDIFF_WEIGHTS_DIR or ~/.cache/vidiff)")
-
-
-def run(args: argparse.Namespace, manifest: Mapping[str, WeightsFile] = MANIFEST) -> int:
-    if args.action == "list":
-        return _list(manifest)
-    from vidiff.errors import UsageError
-
-    if args.name not in manifest:
-        raise UsageError(f"unknown weights {args.name!r}; known: {', '.join(manifest)}")
-    entry = manifest[args.name]
-    here = (args.to or default_folder()) / entry.file
-    if here.is_file() and entry.sha256 and file_sha256(here) == entry.sha256:
-        print(f"{here}: already here, sha256 as expected")
-        return 0
-    print(f"{entry.file}: {_size(entry.size)}, license: {entry.license}\nfrom {entry.url}")
-    path = fetch(entry, args.to, _progress if sys.stderr.isatty() else None)
-    known = "as expected" if entry.sha256 else "unknown before, recorded now"
-    print(f"{path}: done; sha256 {file_sha256(path)} ({known})")
-    return 0
-
-
-def _list(manifest: Mapping[str, WeightsFile]) -> int:
-    for entry in manifest.values():
+def list_() -> None:
+    """Say which weights files are known and which are here."""
+    for entry in MANIFEST.values():
         path = find(entry)
         if path is None:
             state = "missing, searched " + ", ".join(str(p.parent) for p in search_paths(entry))
@@ -56,7 +30,26 @@ def _list(manifest: Mapping[str, WeightsFile]) -> int:
         print(f"  from:    {entry.url}")
         print(f"  sha256:  {entry.sha256 or 'unknown'}{f' ({entry.note})' if entry.note else ''}")
         print(f"  here:    {state}")
-    return 0
+
+
+def fetch(name: str, *, output: Path | None = None) -> None:
+    """Download one file and check its sha256.
+
+    Args:
+        name: one of those that `vidiff weights list` shows.
+        output: folder (default: VIDIFF_WEIGHTS_DIR or ~/.cache/vidiff/weights).
+    """
+    if name not in MANIFEST:
+        raise UsageError(unknown_name("weights", name, MANIFEST))
+    entry = MANIFEST[name]
+    here = (output or default_folder()) / entry.file
+    if here.is_file() and entry.sha256 and file_sha256(here) == entry.sha256:
+        print(f"{here}: already here, sha256 as expected")
+        return
+    print(f"{entry.file}: {_size(entry.size)}, license: {entry.license}\nfrom {entry.url}")
+    path = fetch_file(entry, output, _progress if sys.stderr.isatty() else None)
+    known = "as expected" if entry.sha256 else "unknown before, recorded now"
+    print(f"{path}: done; sha256 {file_sha256(path)} ({known})")
 
 
 def _size(size: int | None) -> str:

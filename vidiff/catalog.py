@@ -1,0 +1,194 @@
+"""What the package offers, read from its source: families, experiments, the settings of a class. Imports nothing heavy.
+
+A class's settings are the parameters of its `__init__` (or a dataclass's fields) with their defaults; what they mean
+is the `Args:` of its docstring.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from vidiff.errors import UsageError, unknown_name
+from vidiff.paths import experiments_dir
+
+PACKAGE = Path(__file__).parent
+SECTIONS = {  # sections of a configuration -> the classes that read them
+    "model": ["AdversarialModule"],
+    "data": ["ClipDataModule", "PairDataModule", "DomainDataModule"],
+    "evaluation": ["EvaluationOptions"],
+}
+
+
+def sections(docstring: str) -> tuple[str, dict[tuple[str, ...], str]]:
+    """The description of a docstring, and names -> meaning of the entries of its `Args:`."""
+    description, _, rest = inspect.cleandoc(docstring).partition("\nArgs:\n")
+    args = re.split(r"\n(?=\S)", rest)[0]  # up to the next section
+    entries = re.findall(r"^ {4}(\w[\w, ]*): (.*(?:\n {5,}.*)*)", args, re.MULTILINE)
+    return description.strip(), {tuple(names.split(", ")): " ".join(text.split()) for names, text in entries}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One entry of `Args:`: names that are explained together, their defaults as source text, and the meaning."""
+
+    names: tuple[str, ...]
+    defaults: tuple[str, ...]
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Described:
+    """A class: its name, what its file begins with, its own description, its settings, and where further ones are."""
+
+    name: str
+    about: str
+    description: str
+    settings: list[Setting]
+    bases: list[str]
+
+
+@cache
+def _sources() -> dict[Path, str]:
+    return {path: path.read_text(encoding="utf-8") for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+@cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(_sources()[path])
+
+
+def families() -> list[tuple[str, str]]:
+    """(class name, first line of its file) of every family."""
+    classes = [
+        (node.name, {base.id for base in node.bases if isinstance(base, ast.Name)}, path)
+        for path in _sources() if path.parent.name == "models" for node in _tree(path).body
+        if isinstance(node, ast.ClassDef)
+    ]  # fmt: skip
+    known, found = {"AdversarialModule"}, {}
+    while new := [(name, path) for name, bases, path in classes if bases & known and name not in known]:
+        for name, path in new:
+            known.add(name)
+            found[name] = (ast.get_docstring(_tree(path)) or "").split("\n")[0].rstrip(".")
+    return sorted(found.items(), key=lambda row: row[0].lower())
+
+
+def experiments() -> list[tuple[str, str]]:
+    """(path, first comment line) of every experiment that `fit --config` takes; overlays start with `_`."""
+    root, found = experiments_dir(), []
+    for path in sorted(root.rglob("*.yaml")):
+        relative = path.relative_to(root)
+        if path.name.startswith("_") or relative.parts[0] in ("benchmarks", "sweeps"):
+            continue
+        first = path.read_text(encoding="utf-8").split("\n", 1)[0]
+        found.append((f"experiments/{relative.as_posix()}", first.lstrip("# ").rstrip(".")))
+    return found
+
+
+def described(name: str) -> list[Described]:
+    """The classes that a name means, each followed by the bases that take its `**kwargs`.
+
+    Args:
+        name: a class, the file of a family (`wgan_gp`) or a section of a configuration; case does not matter.
+
+    Raises:
+        UsageError: there is none.
+    """
+    wanted = SECTIONS.get(name.lower(), [name])
+    out: list[Described] = []
+    for class_name in wanted:
+        found = _described(class_name)
+        if not found:
+            accepted = [*SECTIONS, *(family for family, _ in families())]
+            raise UsageError(f"{unknown_name('name', name, accepted)} Any other class of the package is accepted too.")
+        out += [d for d in found if d.name not in [o.name for o in out]]
+    return out
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\W_]", "", name).lower()
+
+
+def _class(name: str) -> tuple[ast.ClassDef, Path] | None:
+    """A class of the package by its name, or the class of a family by its file's."""
+    for path, text in _sources().items():
+        names = re.findall(r"^class (\w+)", text, re.MULTILINE)
+        wanted = {n for n in names if _plain(n) == _plain(name)}
+        if not wanted and path.parent.name == "models" and _plain(path.stem) == _plain(name):
+            wanted = {n for n in names if n in dict(families())}
+        for node in _tree(path).body if wanted else ():
+            if isinstance(node, ast.ClassDef) and node.name in wanted:
+                return node, path
+    return None
+
+
+def _described(name: str, below: dict[str, str] | None = None, shown: frozenset[str] = frozenset()) -> list[Described]:
+    """One class and those that its keyword arguments go to.
+
+    Args:
+        name: of the class.
+        below: the defaults of classes that inherit from it; they win.
+        shown: settings that those have explained already.
+    """
+    found = _class(name)
+    if found is None:
+        return []
+    node, path = found
+    own, passed_on = _parameters(node)
+    description, entries = sections(ast.get_docstring(node) or "")
+    bases = [b.id for b in node.bases if isinstance(b, ast.Name)] if passed_on else []
+    explained = {n for names, meaning in entries.items() for n in names if not (bases and meaning.startswith("see `"))}
+    values = own | {n: default for n, default in (below or {}).items() if n in own or n in explained}
+    # What the class only gives another default to is explained where it comes from.
+    names = (explained if bases else values.keys()) - shown
+    settings = list(_settings({n: default for n, default in values.items() if n in names}, entries))
+    about = (ast.get_docstring(_tree(path)) or "").split("\n\n")
+    out = [Described(node.name, " ".join("\n".join(about[:2]).split("\n")), description, settings, bases)]
+    shown = shown.union(*(s.names for s in settings))
+    for base in bases:
+        further = _described(base, (below or {}) | own, shown)
+        shown = shown.union(*(s.names for d in further for s in d.settings))
+        out += further
+    return [d for d in out if d.settings or d.name == node.name]
+
+
+def _parameters(node: ast.ClassDef) -> tuple[dict[str, str], bool]:
+    """name -> default as source text ("" where it must be given), and whether more is passed on to the bases."""
+    init = next((n for n in node.body if isinstance(n, ast.FunctionDef) and n.name == "__init__"), None)
+    if init is None:
+        if not any("dataclass" in ast.unparse(d) for d in node.decorator_list):
+            return {}, True
+        fields = [n for n in node.body if isinstance(n, ast.AnnAssign) and isinstance(n.target, ast.Name)]
+        return {n.target.id: _text(n.value) for n in fields}, False
+    a = init.args
+    positional = [*a.posonlyargs, *a.args][1:]
+    defaults = [None] * (len(positional) - len(a.defaults)) + a.defaults[-len(positional) or len(a.defaults) :]
+    pairs = [*zip(positional, defaults), *zip(a.kwonlyargs, a.kw_defaults)]
+    return {p.arg: _text(d) for p, d in pairs}, a.kwarg is not None
+
+
+def _text(default: ast.expr | None) -> str:
+    """A default as source text; of a factory what it makes, without the argument that it is called with."""
+    if isinstance(default, ast.Lambda):
+        default = default.body
+        if isinstance(default, ast.Call):
+            default.args = [a for a in default.args if not isinstance(a, ast.Name)]
+    return "" if default is None else ast.unparse(default)
+
+
+def _settings(values: dict[str, str], entries: dict[tuple[str, ...], str]) -> Iterator[Setting]:
+    """The parameters in the order of the docstring, those that it does not mention at the end."""
+    mentioned = set()
+    for names, meaning in entries.items():
+        there = tuple(n for n in names if n in values)
+        mentioned.update(there)
+        if there:
+            yield Setting(there, tuple(values[n] for n in there), meaning)
+    for name in values:
+        if name not in mentioned:
+            yield Setting((name,), (values[name],), "")
