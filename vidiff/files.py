@@ -20,8 +20,7 @@ from typing import Any
 from vidiff.errors import UsageError, doing
 
 OURS = f".vidiff-{platform.node()[:64]}-"  # then the process's number: what a killed process left is known by it
-# Names that files have only until they are whole.
-TEMPORARY = re.compile(r".*\.(tmp|part)|\.(bad|index)-.*|\.vidiff-.*")
+TEMPORARY = re.compile(r"\.vidiff-.*")  # names that files have only until they are whole
 
 
 def given_path(text: str) -> Path:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from vidiff.data.shapes.render import render_scene, scene_truth, sprite_positions
+from vidiff.files import TEMPORARY
 from vidiff.metrics import position
 from vidiff.metrics.classifier import DomainClassifier, remembered
 from vidiff.metrics.position import SIDE, STRIDE, PositionRegressor, peaks, position_error, wanted_heat
@@ -97,7 +98,7 @@ def test_judges_are_trained_once(tmp_path):
     assert torch.equal(first.head.weight, second.head.weight) and other.head.bias[0].item() == 2.0
     next(tmp_path.glob("*.pt")).write_bytes(b"damaged")
     call({"data": "x"}), call({"data": "y"})
-    assert len(trained) == 3 and not list(tmp_path.glob("*.tmp"))
+    assert len(trained) == 3 and not [p for p in tmp_path.iterdir() if TEMPORARY.fullmatch(p.name)]
 
 
 @pytest.mark.slow

@@ -6,14 +6,13 @@ of them, so an hour of film is never decoded for the sake of sixteen frames, and
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import io
 import math
 import os
 import shutil
+import tempfile
 import time
-import uuid
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -21,8 +20,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vidiff.data.index import in_threads
+from vidiff.errors import UsageError
+from vidiff.files import replacing
 from vidiff.paths import cache_dir
+from vidiff.progress import in_threads
 from vidiff.video.filetype import ReadError
 
 PIECE = 256  # frames
@@ -154,11 +155,9 @@ class DiskCache(FrameCache):
 
     def unusable(self) -> str | None:
         """Why nothing can be written; None when it can."""
-        probe = self.folder / f".{uuid.uuid4().hex}.part"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            probe.touch()
-            probe.unlink()
+            tempfile.TemporaryFile(dir=self.folder).close()
             return None
         except OSError as error:
             return f"{self.folder} cannot be written ({error.strerror})"
@@ -294,19 +293,14 @@ def _touch(path: Path) -> None:
 
 def _store(path: Path, frames: np.ndarray) -> bool:
     """Write an array whole or not at all; whether that worked."""
-    temporary = path.parent / f".{uuid.uuid4().hex}.part"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "xb") as file:
-            file.write(_header(frames.shape))
-            file.write(memoryview(np.ascontiguousarray(frames)).cast("B"))
-            file.flush()
-            os.fsync(file.fileno())  # or a power failure leaves the right length with zeros in it
-        _touch(temporary)
-        os.replace(temporary, path)
+        with replacing(path) as temporary:
+            with open(temporary, "wb") as file:
+                file.write(_header(frames.shape))
+                file.write(memoryview(np.ascontiguousarray(frames)).cast("B"))
+                file.flush()
+                os.fsync(file.fileno())  # or a power failure leaves the right length with zeros in it
+            _touch(temporary)
         return True
-    except OSError:
+    except (OSError, UsageError):
         return False
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)

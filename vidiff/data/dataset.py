@@ -5,8 +5,7 @@ from __future__ import annotations
 import csv
 import functools
 import hashlib
-import os
-import tempfile
+import io
 import warnings
 from collections.abc import Sequence
 from importlib import metadata
@@ -24,6 +23,7 @@ from vidiff.data.index import Entry
 from vidiff.data.sampling import clip_indices, clip_span, video_at
 from vidiff.data.shapes.render import rendered_here, sprite_speed
 from vidiff.errors import RunError, UsageError
+from vidiff.files import write_text
 from vidiff.video.open import FITS, RESIZE_RULE, ReadError, open_reader, read_square
 from vidiff.video.patience import within
 
@@ -235,11 +235,9 @@ class BadFiles:
 
     def write(self, path: Path) -> None:
         """Write a CSV with the columns path, found, failures, reason."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=".bad-", dir=path.parent)
-        with os.fdopen(handle, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-            writer = csv.writer(file)
-            writer.writerow(["path", "found", "failures", "reason"])
-            for name, row in sorted(self.files.items()):
-                writer.writerow([name, row["found"], row["failures"], row["reason"]])
-        os.replace(temporary, path)
+        text = io.StringIO()
+        writer = csv.writer(text)
+        writer.writerow(["path", "found", "failures", "reason"])
+        for name, row in sorted(self.files.items()):
+            writer.writerow([name, row["found"], row["failures"], row["reason"]])
+        write_text(path, text.getvalue())

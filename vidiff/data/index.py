@@ -6,18 +6,17 @@ import hashlib
 import json
 import os
 import statistics
-import sys
-import tempfile
-import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from vidiff.data.layouts import Item, discover
+from vidiff.errors import UsageError
+from vidiff.files import write_text
 from vidiff.paths import cache_dir
+from vidiff.progress import in_threads
 from vidiff.video.filetype import natural
 from vidiff.video.open import ReadError, choose_decoder, open_reader
 from vidiff.video.pictures import peak, white_levels
@@ -162,31 +161,6 @@ def _with_white_levels(entries: list[Entry]) -> tuple[Entry, ...]:
     return tuple(e if e.white is None else replace(e, white=next(levels)) for e in entries)
 
 
-def in_threads(task: Callable, items: Sequence, title: str, progress: bool = True) -> list:
-    """`[task(i) for i in items]` in a few threads (decoders and hashing release the GIL), with a bar after 1 s."""
-    start, bar, results = time.monotonic(), None, []
-    with ThreadPoolExecutor(max(1, min(8, os.cpu_count() or 1))) as pool:
-        try:
-            for result in pool.map(task, items):
-                results.append(result)
-                if bar is None and progress and time.monotonic() - start > 1.0:
-                    from rich.console import Console
-                    from rich.progress import Progress
-
-                    bar = Progress(console=Console(file=sys.stderr), transient=True)
-                    bar.start()
-                    row = bar.add_task(title, total=len(items))
-                if bar is not None:
-                    bar.update(row, completed=len(results))
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-        finally:
-            if bar is not None:
-                bar.stop()
-    return results
-
-
 class _Cache:
     """Two memories on disk: (path, size, mtime) -> sha256, a file a root; sha256 -> measurement, 256 small files.
 
@@ -248,8 +222,8 @@ class _Cache:
             files[self.memo_path] = self.fresh_memo
         try:
             for path, content in files.items():
-                _store(path, content)
-        except OSError:
+                write_text(path, json.dumps(content))
+        except (OSError, UsageError):
             pass  # a read-only home: measured again next time
 
 
@@ -259,15 +233,3 @@ def _load(path: Path) -> dict:
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
-
-
-def _store(path: Path, content: dict) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=".index-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(content, file)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

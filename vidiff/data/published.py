@@ -10,12 +10,12 @@ import io
 import json
 import os
 import re
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from vidiff.errors import UsageError
+from vidiff.files import write_text
 from vidiff.video.filetype import VIDEO_SUFFIXES, ReadError, list_images, natural
 
 DEPTH = 4  # folders below --source that are looked into for the archive's own folders
@@ -253,18 +253,7 @@ def _write(out: Path, text: str) -> None:
         if out.read_bytes() == text.encode(errors="surrogateescape"):
             return
         raise UsageError(f"{out} exists and says something else; remove it, or choose another --out")
-    temporary = None
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=".manifest-", dir=out.parent)
-        with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-            file.write(text)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, out)
-    except OSError as error:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
-        raise UsageError(f"{out}: cannot be written ({error.strerror}); choose another --out") from error
+    write_text(out, text)
 
 
 def _named(source: Path, name: str) -> Iterator[Path]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from vidiff.files import replacing
 
 
 def cache_key(header: dict) -> str:
@@ -21,17 +21,10 @@ def cache_key(header: dict) -> str:
 
 def save_features(folder: Path, header: dict, ids: Tensor, features: Tensor, shape: tuple[int, int, int]) -> Path:
     """Write ids (N,), features (N, W) and the clip shape (T, H, W) under `folder`; returns the file."""
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{cache_key(header)}.npz"
     text = np.frombuffer(json.dumps(header, sort_keys=True).encode(), dtype=np.uint8)
-    handle, temporary = tempfile.mkstemp(dir=folder, suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as f:
-            np.savez(f, header=text, ids=ids.numpy(), features=features.numpy(), shape=np.asarray(shape))
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with replacing(path) as temporary:
+        np.savez(temporary, header=text, ids=ids.numpy(), features=features.numpy(), shape=np.asarray(shape))
     return path
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 
 from vidiff import keyed
 from vidiff.clip import uint8_to_unit, unit_to_signed
+from vidiff.files import replacing
 from vidiff.metrics.cache import cache_key
 
 SIDE = 32  # clips are brought to this size first, so that the cost does not grow with the resolution
@@ -89,8 +89,6 @@ def remembered(folder: Path, header: dict, build: Callable[[], nn.Module], train
         except Exception:  # damaged: torch has no one error for that
             path.unlink(missing_ok=True)
     network = train()
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    torch.save(network.state_dict(), temporary)
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        torch.save(network.state_dict(), temporary)
     return network

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vidiff.errors import RunError, UsageError
+from vidiff.files import check_writable, replacing, write_text
 
 
 class MetricWeightsMissing(UsageError):
@@ -114,13 +114,6 @@ def file_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _write_text(path: Path, text: str) -> None:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    with os.fdopen(handle, "w") as f:
-        f.write(text)
-    os.replace(temporary, path)
-
-
 def verify(path: Path, entry: WeightsFile) -> tuple[str, str]:
     """Check a file before it is loaded: TorchScript is code.
 
@@ -140,8 +133,8 @@ def verify(path: Path, entry: WeightsFile) -> tuple[str, str]:
         if expected is None:
             expected = sha256
             try:
-                _write_text(record, f"{sha256}  {path.name}\n")
-            except OSError:
+                write_text(record, f"{sha256}  {path.name}\n")
+            except (OSError, UsageError):
                 pass  # a read-only folder: every result's protocol still holds the sha256
     if sha256 != expected:
         raise UsageError(
@@ -162,37 +155,35 @@ def fetch(
 
     Raises:
         RunError: the download failed or the content is not the manifest's; nothing is left behind.
+        UsageError: the folder cannot be written.
     """
     folder = Path(folder) if folder else default_folder()
+    check_writable(folder / entry.file)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=folder, suffix=".part")
-    except OSError as error:
-        raise RunError(f"{folder}: cannot write there ({error})") from error
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as out:
-            request = urllib.request.Request(entry.url, headers={"User-Agent": "vidiff"})
-            with urllib.request.urlopen(request, timeout=60) as response:
-                length = response.headers.get("Content-Length")
-                done, total = 0, int(length) if length else entry.size
-                while block := response.read(1 << 18):
-                    out.write(block)
-                    done += len(block)
-                    if progress:
-                        progress(done, total)
-        sha256 = file_sha256(temporary)
-        if entry.sha256 is not None and sha256 != entry.sha256:
-            raise RunError(
-                f"{entry.url}: got {done} bytes with sha256 {sha256}, expected {entry.sha256}; nothing was kept. The "
-                f"link may have moved: put a good copy of {entry.file} into {folder} by hand."
-            )
-        temporary.chmod(0o644)
-        os.replace(temporary, folder / entry.file)
+        with replacing(folder / entry.file) as temporary:
+            done = _download(entry, temporary, progress)
+            sha256 = file_sha256(temporary)
+            if entry.sha256 is not None and sha256 != entry.sha256:
+                raise RunError(
+                    f"{entry.url}: got {done} bytes with sha256 {sha256}, expected {entry.sha256}; nothing was kept. "
+                    f"The link may have moved: put a good copy of {entry.file} into {folder} by hand."
+                )
     except (urllib.error.URLError, OSError, ValueError) as error:
         raise RunError(f"{entry.url}: download failed ({error}). Put {entry.file} into {folder} by hand.") from error
-    finally:
-        temporary.unlink(missing_ok=True)
     if entry.sha256 is None:
-        _write_text(folder / (entry.file + ".sha256"), f"{sha256}  {entry.file}\n")
+        write_text(folder / (entry.file + ".sha256"), f"{sha256}  {entry.file}\n")
     return folder / entry.file
+
+
+def _download(entry: WeightsFile, target: Path, progress: Callable[[int, int | None], None] | None) -> int:
+    """Download to `target`; the number of bytes."""
+    request = urllib.request.Request(entry.url, headers={"User-Agent": "vidiff"})
+    with urllib.request.urlopen(request, timeout=60) as response, open(target, "wb") as out:
+        length = response.headers.get("Content-Length")
+        done, total = 0, int(length) if length else entry.size
+        while block := response.read(1 << 18):
+            out.write(block)
+            done += len(block)
+            if progress:
+                progress(done, total)
+    return done

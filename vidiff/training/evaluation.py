@@ -17,7 +17,7 @@ from torch import Tensor
 
 from vidiff import __version__
 from vidiff.errors import UsageError
-from vidiff.files import write_text
+from vidiff.files import write_json
 from vidiff.inference.checkpoint import load_like, read_checkpoint
 from vidiff.metrics.controls import controls
 from vidiff.metrics.evaluator import Evaluator
@@ -302,7 +302,7 @@ class Evaluation(Callback):
         """One process writes the report and the final samples, and shows them with `show(report, path, files)`."""
         if trainer.is_global_zero:
             name = "report.json" if trainer.state.fn == "fit" else f"report-{trainer.state.fn.value}.json"
-            write_text(self.run.dir / name, json.dumps(report, indent=2, allow_nan=False) + "\n")
+            write_json(self.run.dir / name, report)
             show(report, self.run.dir / name, self.write_samples(trainer, module, "final"))
         trainer.strategy.barrier()
 

@@ -12,15 +12,15 @@ import json
 import os
 import shutil
 import tempfile
-import time
 from pathlib import Path
-from typing import Callable, Iterable, Iterator, Sequence
+from typing import Callable, Iterable, Sequence
 
 import numpy as np
 
 from vidiff.data.shapes.scene import CLASSES, check_size, render_panorama, render_scene, scene_truth
 from vidiff.data.shapes.styles import STYLES
 from vidiff.errors import RunError, UsageError
+from vidiff.progress import track
 from vidiff.video import write as media
 
 __all__ = [
@@ -83,28 +83,6 @@ def sprite_speed(record: dict, video: str, indices: Sequence[int], resolution: i
     return float(np.nanmean(steps)) if len(steps) else 0.0
 
 
-def _progress(items: Sequence, wanted: bool) -> Iterator:
-    """Iterate; after the first second show a bar on stderr."""
-    begin, bar, task = time.monotonic(), None, None
-    try:
-        for done, item in enumerate(items):
-            if wanted and bar is None and time.monotonic() - begin > 1.0:
-                from rich.console import Console
-                from rich.progress import Progress
-
-                bar = Progress(console=Console(stderr=True))
-                bar.start()
-                task = bar.add_task("rendering shapes", total=len(items))
-            if bar is not None:
-                bar.update(task, completed=done)
-            yield item
-        if bar is not None:
-            bar.update(task, completed=len(items))
-    finally:
-        if bar is not None:
-            bar.stop()
-
-
 def _stored(out: Path, request: dict) -> dict | None:
     """The record of `out` if it holds exactly what is asked for, None if there is nothing, an error otherwise."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
@@ -134,7 +112,7 @@ def _write(out: Path, request: dict, jobs: Sequence[tuple[str, int, str]], progr
         temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
         temporary.chmod(0o755)
         digest = hashlib.sha256()
-        for name, scene, style in _progress(jobs, progress):
+        for name, scene, style in track(jobs, "rendering shapes", show=progress):
             clip = render_scene(request["seed"], scene, style, request["frames"], request["resolution"])
             digest.update(name.encode() + clip.tobytes())
             media.write_mp4(temporary / name, clip, fps=FPS, crf=14)
