@@ -101,13 +101,14 @@ Record = dict[str, dict[str, Any]]  # section -> what it holds, by a path in wor
 # ---- the set, the experiments, one command ---------------------------------------------------------------------------
 
 
-def experiments() -> dict[str, Path]:
-    """Name of a run -> its file: every family's experiment of the imported package, and the overlays."""
+def experiments() -> dict[str, list[Path]]:
+    """Name of a run -> its files: every family's experiment of the imported package, and overlays on a plain one."""
     import vidiff
 
     root = Path(vidiff.__file__).resolve().parent.parent / "experiments"
-    files = {p.stem: p for p in sorted(root.glob("[a-z]*.yaml"))}
-    return files | {name: root / "ablations" / f"{name}.yaml" for name in OVERLAYS}
+    parts = root / "ablations"
+    files = {p.stem: [p] for p in sorted(root.glob("[a-z]*.yaml"))}
+    return files | {name: [parts / "plain.yaml", parts / f"{name}.yaml"] for name in OVERLAYS}
 
 
 def command(template: str, more: str = "", **values: Any) -> None:
@@ -115,7 +116,7 @@ def command(template: str, more: str = "", **values: Any) -> None:
     from vidiff.cli import main
 
     os.environ.pop("VIDIFF_RUN_DIR", None)
-    arguments = [word.format(stages=STAGES, **values) for word in f"{template} {more}".split()]
+    arguments = f"{template} {more}".format(stages=STAGES, **values).split()
     print("$ vidiff", *arguments, flush=True)
     if code := main(arguments):
         raise RuntimeError(f"`vidiff {' '.join(arguments)}` ended with {code}")
@@ -229,7 +230,8 @@ def continued_of(name: str, checkpoint: Path, data: Path, folder: Path) -> dict[
 
 def train(template: str, name: str, data: Path, run: Path, **values: Any) -> None:
     root = data / TRANSLATIONS.get(name, "shapes")
-    command(template, SETTINGS.get(name, ""), experiment=experiments()[name], data=root, run=run, **values)
+    files = " --config ".join(map(str, experiments()[name]))
+    command(template, SETTINGS.get(name, ""), experiment=files, data=root, run=run, **values)
 
 
 def record_one(name: str, out: Path) -> Record:

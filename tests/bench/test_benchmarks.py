@@ -8,7 +8,7 @@ import json
 import pytest
 import yaml
 
-from vidiff.bench.definition import Benchmark, load, run_missing
+from vidiff.bench.definition import Benchmark, list_runs, load, run_missing
 from vidiff.bench.table import markdown, read_reports
 from vidiff.commands.fit import resolved_config
 from vidiff.errors import RunError, UsageError
@@ -51,7 +51,8 @@ def write(folder, **changes):
 def test_shipped_definitions(path):
     benchmark = load(path)
     for name in benchmark.runs:
-        assert (experiments_dir() / f"{name}.yaml").is_file()
+        for file in benchmark.experiments(name):
+            assert (experiments_dir().parent / file).is_file()
     base = yaml.safe_load((experiments_dir() / "_base.yaml").read_text())
     for settings in (benchmark.overlay, *benchmark.own.values()):
         assert set(settings) <= {*base, "data", "model", "budget_cpu_s"}
@@ -135,13 +136,31 @@ def test_experiments_in_folders(tmp_path):
 
 def test_every_ablation_has_its_row():
     """Translation is measured by other numbers and has a table of its own."""
-    folder = experiments_dir() / "ablations"
-    translations = {f"ablations/{p.stem}" for p in folder.glob("*.yaml") if "PairDataModule" in p.read_text()}
-    runs = load(experiments_dir() / "benchmarks" / "ablations_translation.yaml").runs
-    assert set(runs) == translations and runs[0] == "ablations/cyclegan_plain"
-    wanted = {f"ablations/{p.stem}" for p in folder.glob("*.yaml") if "PairDataModule" not in p.read_text()}
-    runs = load(experiments_dir() / "benchmarks" / "ablations.yaml").runs
-    assert set(runs) == wanted and len(runs) == len(wanted) and runs[0] == "ablations/plain"
+    names = {f"ablations/{p.stem}" for p in (experiments_dir() / "ablations").glob("*.yaml")}
+    translations = {name for name in names if name.startswith("ablations/cyclegan_")}
+    for file, wanted in (("ablations", names - translations), ("ablations_translation", translations)):
+        benchmark = load(experiments_dir() / "benchmarks" / f"{file}.yaml")
+        assert set(benchmark.runs) == wanted and len(benchmark.runs) == len(wanted)
+        assert benchmark.base == benchmark.runs[0]  # without any part
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", sorted((experiments_dir() / "benchmarks").glob("*.yaml")), ids=lambda p: p.stem)
+def test_every_row_resolves(path, tmp_path):
+    """Each is accepted by `fit`, has the common settings, and is another configuration than the rest."""
+    benchmark = load(path)
+    texts = [resolved_config(run.arguments) for run in list_runs(benchmark, tmp_path, tmp_path, [])]
+    assert len(set(texts)) == len(texts) == len(benchmark.runs)
+    for text in texts:
+        assert f"accelerator: {benchmark.overlay['trainer']['accelerator']}" in text
+
+
+def test_a_base_lies_under_the_other_runs():
+    """Without one an experiment is complete; the base itself is run as it is."""
+    benchmark = Benchmark(["plain", "part"], base="plain")
+    assert benchmark.experiments("plain") == ["experiments/plain.yaml"]
+    assert benchmark.experiments("part") == ["experiments/plain.yaml", "experiments/part.yaml"]
+    assert Benchmark(["part"]).experiments("part") == ["experiments/part.yaml"]
 
 
 def test_unfinished_runs_are_named(tmp_path):
@@ -191,9 +210,9 @@ def started(monkeypatch):
         def poll(self):
             return 0
 
-    def start(folder, *_):
-        names.append(folder.name)
-        return Process(), folder
+    def start(run):
+        names.append(run.name)
+        return Process()
 
     monkeypatch.setattr("vidiff.bench.definition._start", start)
     monkeypatch.setattr("vidiff.bench.definition.time.sleep", lambda _: None)

@@ -21,13 +21,17 @@ def shapes(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def fit(shapes, tmp_path, monkeypatch):
-    """fit(*extra, experiment="dcgan") -> exit code; tiny sizes, the small embedded set."""
+    """fit(*extra, experiment="dcgan") -> exit code; tiny sizes, the small embedded set.
+
+    `experiment` is a name, or a list of files that are laid over each other.
+    """
     monkeypatch.chdir(tmp_path)
 
-    def run(*extra: str, experiment: str = "dcgan", root: Path = shapes, tiny: bool = True) -> int:
+    def run(*extra: str, experiment: str | list[str] = "dcgan", root: Path = shapes, tiny: bool = True) -> int:
         monkeypatch.delenv("VIDIFF_RUN_DIR", raising=False)
-        layers = ["--config", f"experiments/{experiment}.yaml"]
-        layers += ["--config", "experiments/_tiny.yaml"] if tiny else []
+        files = [f"experiments/{experiment}.yaml"] if isinstance(experiment, str) else experiment
+        files = [*files, "experiments/_tiny.yaml"] if tiny else files
+        layers = [word for file in files for word in ("--config", file)]
         data = ["--data.root", str(root)] if root else []
         quick = ["--evaluation.metrics", "fvd_random,motion,diversity", "--trainer.enable_progress_bar", "false"]
         return main(["fit", *layers, *data, *quick, *map(str, extra)])

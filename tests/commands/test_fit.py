@@ -18,6 +18,7 @@ from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser
 
 import vidiff
+from vidiff.bench.definition import load
 from vidiff.cli import main
 from vidiff.commands.fit import TrainingCLI
 from vidiff.metrics.controls import CONTROLS
@@ -99,12 +100,19 @@ def test_run_folders_have_names_of_their_own(fit):
     assert len(list(Path("runs/dcgan").iterdir())) == 2
 
 
-ABLATIONS = [f"ablations/{p.stem}" for p in sorted((experiments_dir() / "ablations").glob("*.yaml"))]
+def layers_of_ablations() -> dict[str, list[str]]:
+    """Row of a table of parts -> the files of experiments/ that it is made of."""
+    tables = [load(p) for p in sorted((experiments_dir() / "benchmarks").glob("ablations*.yaml"))]
+    return {name: table.experiments(name) for table in tables for name in table.runs}
+
+
+ABLATIONS = layers_of_ablations()
 
 
 def settings_of(experiment: str) -> tuple[str, ...]:
     """Two of the small set's class folders as domains, where an experiment translates."""
-    two = "PairDataModule" in (experiments_dir() / f"{experiment}.yaml").read_text()
+    (first, *_) = ABLATIONS.get(experiment, [f"experiments/{experiment}.yaml"])
+    two = "PairDataModule" in (experiments_dir().parent / first).read_text()
     # Its rate falls towards the last step: the part that is cut off must know of it.
     schedule = ("--model.lr_schedule.total_steps", "6")
     return ("--data.domain_a", "bounce", "--data.domain_b", "orbit", *schedule) if two else ()
@@ -126,9 +134,10 @@ def test_resume_is_exact(fit, experiment, workers, every):
     """
     common = ("--data.num_workers", workers, "--data.clips_per_epoch", 16, "--trainer.max_steps", 6)
     common += ("--checkpoints.every_n_steps", every, "--evaluation.every_n_steps", 3, *settings_of(experiment))
-    assert fit("--run_dir", "straight", *common, experiment=experiment) == 0
-    assert fit("--run_dir", "parts", *common, "--trainer.max_steps", every, experiment=experiment) == 0
-    assert fit("--run_dir", "parts", *common, "--ckpt_path", "last", experiment=experiment) == 0
+    files = ABLATIONS.get(experiment, experiment)
+    assert fit("--run_dir", "straight", *common, experiment=files) == 0
+    assert fit("--run_dir", "parts", *common, "--trainer.max_steps", every, experiment=files) == 0
+    assert fit("--run_dir", "parts", *common, "--ckpt_path", "last", experiment=files) == 0
     straight, parts = rows(Path("straight/metrics.csv")), rows(Path("parts/metrics.csv"))
     by_step = {r["step"]: r for r in parts}
     assert [r["step"] for r in straight] == [r["step"] for r in parts]
@@ -282,8 +291,8 @@ def schema() -> LightningArgumentParser:
 def test_every_ablation_steps(schema, shapes, tmp_path, monkeypatch, experiment):
     """Every part and strategy is parsed against the real signatures and makes one real update of each player."""
     monkeypatch.chdir(tmp_path)
-    files = [experiments_dir() / f"{experiment}.yaml", experiments_dir() / "_tiny.yaml"]
-    arguments = [word for f in files for word in ("--config", str(f))]
+    files = [*ABLATIONS[experiment], "experiments/_tiny.yaml"]
+    arguments = [word for f in files for word in ("--config", str(experiments_dir().parent / f))]
     config = schema.parse_args([*arguments, "--data.root", str(shapes), *settings_of(experiment)])
     made = schema.instantiate_classes(config)
     quiet_trainer(max_steps=1).fit(made.model, datamodule=made.data)

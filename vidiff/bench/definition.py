@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -19,22 +19,49 @@ from vidiff.errors import RunError, UsageError
 from vidiff.files import read_yaml
 from vidiff.training.run import config_hash
 
+POLL_S = 0.2  # seconds between two looks at the running processes
+
 
 @dataclass
 class Benchmark:
     """What a file in `experiments/benchmarks/` holds.
 
     Args:
-        runs: names of experiments, their paths in experiments/ without `.yaml`: `dcgan`, `ablations/plain`.
+        runs: names of experiments, their paths in experiments/ without `.yaml`: `dcgan`, `ablations/d_unet`.
+        base: the experiment that the others of `runs` are laid over; None: each is complete.
         overlay: settings laid over every one of them.
         own: settings of single experiments, by name, laid over these after `overlay`.
         seeds: one run per experiment and seed.
     """
 
     runs: list[str]
+    base: str | None = None
     overlay: dict[str, Any] = field(default_factory=dict)
     own: dict[str, dict[str, Any]] = field(default_factory=dict)
     seeds: list[int] = field(default_factory=lambda: [0])
+
+    def experiments(self, name: str) -> list[str]:
+        """Files of experiments/ that a run is made of, in the order that they are laid over each other."""
+        names = [name] if self.base in (None, name) else [self.base, name]
+        return [f"experiments/{n}.yaml" for n in names]
+
+
+class Run(NamedTuple):
+    """One experiment with one seed.
+
+    Args:
+        name: `<experiment>-seed<seed>`, its path in the folder of all runs.
+        folder: where it goes.
+        arguments: what `vidiff` is called with.
+    """
+
+    name: str
+    folder: Path
+    arguments: list[str]
+
+    @property
+    def log(self) -> Path:
+        return self.folder.with_name(f"{self.folder.name}.log")
 
 
 def load(path: Path) -> Benchmark:
@@ -52,8 +79,34 @@ def load(path: Path) -> Benchmark:
         raise UsageError(f"{path}: no such benchmark") from None
     except TypeError as error:
         why = " ".join(str(error).split())
-        raise UsageError(f"{path} is no benchmark: {why}; accepted keys: runs, overlay, own, seeds") from None
+        raise UsageError(f"{path} is no benchmark: {why}; accepted keys: runs, base, overlay, own, seeds") from None
     return benchmark
+
+
+def list_runs(benchmark: Benchmark, out: Path, settings: Path, extra: list[str]) -> list[Run]:
+    """Every run of a benchmark.
+
+    Args:
+        benchmark: what to run.
+        out: folder of the runs.
+        settings: a folder for the files of `overlay` and `own`, which have to last until the runs have ended.
+        extra: further arguments of `fit`.
+    """
+    overlay = settings / "_overlay.yaml"
+    overlay.write_text(yaml.safe_dump(benchmark.overlay))
+    runs = []
+    for number, name in enumerate(benchmark.runs):
+        files = [*benchmark.experiments(name), str(overlay)]
+        if name in benchmark.own:
+            own = settings / f"_own{number}.yaml"
+            own.write_text(yaml.safe_dump(benchmark.own[name]))
+            files.append(str(own))
+        configs = [word for file in files for word in ("--config", file)]
+        for seed in benchmark.seeds:
+            run = f"{name}-seed{seed}"
+            place = ["--seed_everything", str(seed), "--run_dir", str(out / run)]
+            runs.append(Run(run, out / run, ["fit", *configs, *place, *extra]))
+    return runs
 
 
 def run_missing(
@@ -63,9 +116,9 @@ def run_missing(
 
     Args:
         benchmark: what to run.
-        out: folder of the runs: `<out>/<experiment>-seed<seed>` with its log beside it. A run that was interrupted is
-            continued; one of another configuration than it would have now is put aside under another name and run
-            anew. A report of an older version does not say what it is of: it is named, and taken as it is.
+        out: folder of the runs: `<out>/<experiment>-seed<seed>`, each with its log next to it. A run that was
+            interrupted is continued; one of another configuration than it would have now is put aside under another
+            name and run anew. A report of an older version does not hold its configuration: it is named, and taken.
         extra: further arguments of `fit`, such as `--data.root DIR`.
         jobs: runs at once.
         resolved: arguments of `fit` -> the configuration that they give, as `config.yaml` has it.
@@ -74,82 +127,67 @@ def run_missing(
         RunError: a run failed; its log is named, the others were finished.
     """
     out.mkdir(parents=True, exist_ok=True)
-    folders = [out / f"{name}-seed{seed}" for name in benchmark.runs for seed in benchmark.seeds]
-    running: list[tuple[subprocess.Popen, Path]] = []
-    failed: list[Path] = []
-    with tempfile.TemporaryDirectory() as temporary:
-        overlays = _write_overlays(benchmark, Path(temporary))
-        waiting = [f for f in folders if not _is_done(f, out, _arguments(f, out, overlays, extra), resolved)]
-        while waiting or running:
-            while waiting and len(running) < jobs:
-                running.append(_start(waiting.pop(0), out, overlays, extra))
-            time.sleep(0.2)
-            for process, folder in list(running):
-                if process.poll() is not None:
-                    running.remove((process, folder))
-                    verdict = "done" if process.returncode == 0 else "FAILED"
-                    print(f"{folder.relative_to(out)}: {verdict}", file=sys.stderr)
-                    if process.returncode != 0:
-                        failed.append(folder)
+    with tempfile.TemporaryDirectory() as settings:
+        runs = list_runs(benchmark, out, Path(settings), extra)
+        failed = _run_all([run for run in runs if not _is_done(run, resolved)], jobs)
     if failed:
-        raise RunError(f"{len(failed)} run(s) failed; see {', '.join(str(_log(f)) for f in failed)}")
-    return folders
+        raise RunError(f"{len(failed)} run(s) failed; see {', '.join(str(run.log) for run in failed)}")
+    return [run.folder for run in runs]
 
 
-def _is_done(folder: Path, out: Path, arguments: list[str], resolved: Callable[[list[str]], str]) -> bool:
+def _run_all(waiting: list[Run], jobs: int) -> list[Run]:
+    """Train `jobs` at a time until none is left; those that failed."""
+    waiting, failed = list(waiting), []
+    running: list[tuple[subprocess.Popen, Run]] = []
+    while waiting or running:
+        while waiting and len(running) < jobs:
+            run = waiting.pop(0)
+            running.append((_start(run), run))
+        time.sleep(POLL_S)
+        for process, run in [pair for pair in running if pair[0].poll() is not None]:
+            running.remove((process, run))
+            print(f"{run.name}: {'FAILED' if process.returncode else 'done'}", file=sys.stderr)
+            if process.returncode:
+                failed.append(run)
+    return failed
+
+
+def _is_done(run: Run, resolved: Callable[[list[str]], str]) -> bool:
     """Whether a run has a report of what it would be now; a run of another configuration is put aside."""
-    report, config = folder / "report.json", folder / "config.yaml"
-    run = folder.relative_to(out).as_posix()
+    report, config = run.folder / "report.json", run.folder / "config.yaml"
     if report.exists():
-        had = read_report(report).get("config_hash")
-        if had is None:
-            print(f"{run}: {report} is of an older version and does not say of which configuration: not checked, "
+        before = read_report(report).get("config_hash")
+        if before is None:
+            print(f"{run.name}: {report} is of an older version and does not say of which configuration: not checked, "
                   "taken as it is. Remove the folder to run it anew.", file=sys.stderr)  # fmt: skip
             return True
     elif config.exists():
-        had = config_hash(config.read_text())
+        before = config_hash(config.read_text())
     else:
         return False
-    if had == config_hash(resolved(arguments)):
+    if before == config_hash(resolved(run.arguments)):
         return report.exists()
-    aside = next(a for k in range(1, 10_000) if not (a := folder.with_name(f"{folder.name}.before-{k}")).exists())
-    folder.rename(aside)
-    print(f"{run}: its configuration has changed since it was run: runs anew, the old run is {aside}", file=sys.stderr)
+    print(
+        f"{run.name}: its configuration has changed since it was run: runs anew, the old run is {_put_aside(run)}",
+        file=sys.stderr,
+    )
     return False
 
 
-def _log(folder: Path) -> Path:
-    return folder.with_name(f"{folder.name}.log")
+def _put_aside(run: Run) -> Path:
+    """Give a run's folder another name: `<folder>.before-1`, or the first number that is free."""
+    number = 1
+    while (aside := run.folder.with_name(f"{run.folder.name}.before-{number}")).exists():
+        number += 1
+    return run.folder.rename(aside)
 
 
-def _write_overlays(benchmark: Benchmark, folder: Path) -> dict[str, list[Path]]:
-    """The files that each experiment is laid under, in order."""
-    everyone = folder / "_overlay.yaml"
-    everyone.write_text(yaml.safe_dump(benchmark.overlay))
-    overlays = {name: [everyone] for name in benchmark.runs}
-    for number, (name, settings) in enumerate(benchmark.own.items()):
-        own = folder / f"_own{number}.yaml"
-        own.write_text(yaml.safe_dump(settings))
-        overlays[name].append(own)
-    return overlays
-
-
-def _arguments(folder: Path, out: Path, overlays: dict[str, list[Path]], extra: list[str]) -> list[str]:
-    """What `vidiff` is called with for a run."""
-    # The experiment's folder, if it has one, is part of its name.
-    name, _, seed = folder.relative_to(out).as_posix().rpartition("-seed")
-    arguments = ["fit"]
-    for config in (f"experiments/{name}.yaml", *overlays[name]):
-        arguments += ["--config", str(config)]
-    return [*arguments, "--seed_everything", seed, "--run_dir", str(folder), *extra]
-
-
-def _start(folder: Path, out: Path, overlays: dict[str, list[Path]], extra: list[str]) -> tuple[subprocess.Popen, Path]:
-    command = [sys.executable, "-m", "vidiff", *_arguments(folder, out, overlays, extra)]
-    if (folder / "checkpoints" / "last.ckpt").exists():
+def _start(run: Run) -> subprocess.Popen:
+    command = [sys.executable, "-m", "vidiff", *run.arguments]
+    if (run.folder / "checkpoints" / "last.ckpt").exists():
         command += ["--ckpt_path", "last"]
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    print(f"{folder.relative_to(out).as_posix()}: started, log {_log(folder)}", file=sys.stderr)
+    run.folder.parent.mkdir(parents=True, exist_ok=True)
+    print(f"{run.name}: started, log {run.log}", file=sys.stderr)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    with _log(folder).open("a") as log:
-        return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment), folder
+    with run.log.open("a") as log:
+        return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)

@@ -337,8 +337,8 @@ def run_training(argv: list[str]) -> int:
         a in ("-h", "--help") or re.match(r"--model(=|$)|--model\.class_path", a) for a in argv
     ):
         raise UsageError(
-            f"{argv[0]}: no model is named. Give --config experiments/<name>.yaml (`vidiff list`); files whose name "
-            "starts with _ only add to one"
+            f"{argv[0]}: no model is named. Give --config experiments/<name>.yaml (`vidiff list`); those in "
+            "ablations/ and those whose name starts with _ only add to one"
         )
     run, argv = _place_run(argv)
     _quiet()
