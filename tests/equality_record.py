@@ -41,7 +41,7 @@ FIT = (
     "--checkpoints.every_n_steps 4"
 )
 CONTINUE = f"{FIT} --ckpt_path {{ckpt}}"
-SAMPLE = "sample --ckpt {ckpt} --num 5 --seed 3 --format npy --out {out}"
+SAMPLE = "sample --ckpt {ckpt} --num_clips 5 --seed 3 --formats npy --output {out}"
 TRANSLATE = "translate --ckpt {ckpt} --input {video} --output {out}/translated.mp4"
 
 RENDER = "data make --out {out}"
@@ -64,17 +64,17 @@ SETTINGS = {
 }
 STAGES = '[{"steps":3,"players":["g","d"],"weights":{"g_adv":0.5}},{"steps":2,"players":["d"]},{"players":["g","d"]}]'
 # How a trained model is used: label -> more of `sample` or `translate`.
-SAMPLES = {"average": "", "raw": "--raw", "frames": "--seed 4 --batch_size 2"}
+SAMPLES = {"average": "", "raw": "--no-ema", "frames": "--seed 4 --batch_size 2"}
 USES: dict[str, dict[str, str]] = {
-    "dcgan": {**SAMPLES, "files": "--format mp4,gif,png"},
-    "d_classes": {**SAMPLES, "labels": "--labels 2,0"},
+    "dcgan": {**SAMPLES, "files": "--formats mp4 gif png"},
+    "d_classes": {**SAMPLES, "labels": "--labels 2 0"},
     "pggan": {**SAMPLES, "stage": "--stage 0"},
     "videogan": {**SAMPLES, "parts": "--parts"},
-    "mocogan": {**SAMPLES, "long": "--frames 12"},
+    "mocogan": {**SAMPLES, "long": "--num_frames 12"},
     "cyclegan": {
         "a2b": "--direction a2b",
         "b2a": "--direction b2a",
-        "raw": "--direction a2b --raw",
+        "raw": "--direction a2b --no-ema",
         "window": "--direction a2b --window 25",
         "tile": "--direction b2a --tile 52",
         "compare": "--direction a2b --resolution 24 --compare",

@@ -1,13 +1,22 @@
 """vidiff: train, measure, compare and use adversarial video models."""
 
+import importlib
+
 __version__ = "0.1.0"
-__all__ = ["__version__", "load_model"]
+_HOME = {  # looked up when they are asked for, so that `import vidiff` stays free of torch
+    "compare_folders": "vidiff.inference.compare",
+    "load_model": "vidiff.inference.checkpoint",
+    "sample_to": "vidiff.inference.sample",
+    "translate_video": "vidiff.inference.translate",
+}
+__all__ = ["__version__", *_HOME]
 
 
-def __getattr__(name):
-    # Lazy, so that `import vidiff` stays free of torch.
-    if name == "load_model":
-        from vidiff.inference.checkpoint import load_model
-
-        return load_model
+def __getattr__(name: str):
+    if name in _HOME:
+        return getattr(importlib.import_module(_HOME[name]), name)
     raise AttributeError(f"module 'vidiff' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME])

@@ -33,6 +33,13 @@ def unknown_name(kind: str, name: str, accepted: Iterable[str]) -> str:
     return f"unknown {kind} {name!r}.{did_you_mean(name, accepted)} Accepted: {', '.join(accepted)}."
 
 
+def at_least(least: float, **values: float | None) -> None:
+    """Raise UsageError for a value below `least`, named as it is given; None means that it was not set."""
+    for name, value in values.items():
+        if value is not None and value < least:
+            raise UsageError(f"{name} must be at least {least}, got {value}")
+
+
 @contextmanager
 def doing(what: str) -> Iterator[None]:
     """Tells an error that nobody foresaw what was being done (`reading a.mp4`), for `unforeseen` to say."""
@@ -55,6 +62,11 @@ def unforeseen(error: Exception, what: str) -> str:
     text = f"{notes[0] if notes else f'while {what}'}: {type(error).__name__}: {words[:500]}".rstrip(": ")
     text += memory_hint("out of memory" if isinstance(error, MemoryError) else words)
     return f"{text}; VIDIFF_DEBUG=1 shows the traceback"
+
+
+def first_line(error: Exception) -> str:
+    """The kind and the first line of an error that nobody foresaw."""
+    return f"{type(error).__name__}: {(str(error).strip() or 'without a message').splitlines()[0]}"
 
 
 def memory_hint(words: str) -> str:

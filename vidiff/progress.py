@@ -15,6 +15,11 @@ BAR_AFTER_S = 1.0  # what is done sooner needs no bar
 LINE_EVERY_S = 30.0  # a log file is no terminal: it gets few lines
 
 
+def say(text: str) -> None:
+    """One line that is no error."""
+    print(f"vidiff: {text}", file=sys.stderr, flush=True)
+
+
 def track(items: Iterable[T], title: str, total: int | None = None, show: bool = True) -> Iterator[T]:
     """Iterate over `items` and show how many are done.
 

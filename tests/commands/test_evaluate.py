@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 
@@ -10,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from vidiff.commands import evaluate
+from vidiff.command_line import call
+from vidiff.commands.evaluate import evaluate
 from vidiff.errors import UsageError
 from vidiff.metrics import MetricWeightsMissing, check_comparable
 from vidiff.metrics.protocol import expand
@@ -43,10 +43,8 @@ def own_home(tmp_path_factory, monkeypatch):
 
 
 def run(folders, *more):
-    parser = argparse.ArgumentParser(allow_abbrev=False)
-    evaluate.add_arguments(parser)
     flags = ["--real", str(folders / "real"), "--fake", str(folders / "fake"), "--num_frames", "8", *map(str, more)]
-    return evaluate.run(parser.parse_args(flags))
+    return call([evaluate], "vidiff evaluate", flags)
 
 
 def test_values_floors_and_protocols(folders, tmp_path, capsys):
@@ -99,10 +97,10 @@ def test_floor_of_the_same_number_where_there_are_videos_enough(folders, tmp_pat
     [
         (["--metrics", "fvd2048_16f"], MetricWeightsMissing, "i3d_torchscript.pt.*vidiff weights fetch i3d"),
         (["--metrics", "fvd_randm"], UsageError, "Did you mean 'fvd_random'"),
-        (["--metrics", "motion", "--num_clips", "9"], UsageError, "--num_clips 9.*holds 8"),
-        (["--metrics", "motion", "--num_clips", "1"], UsageError, "--num_clips must be at least 2, got 1"),
+        (["--metrics", "motion", "--num_clips", "9"], UsageError, "num_clips 9.*holds 8"),
+        (["--metrics", "motion", "--num_clips", "1"], UsageError, "num_clips must be at least 2, got 1"),
         (["--metrics", "motion", "--resolution", "5000"], UsageError, "5000 x 5000 would take about 12 GB .*at most"),
-        (["--metrics", "motion", "--device", "cuda:99"], UsageError, "--device cuda:99: "),
+        (["--metrics", "motion", "--device", "cuda:99"], UsageError, "device cuda:99: "),
         (["--metrics", "motion", "--frame_stride", "3"], UsageError, "at most 12 frames; a clip needs 22"),
     ],
 )
@@ -126,12 +124,12 @@ def test_what_is_left_out_is_named(folders, tmp_path, capsys, more):
     out = json.loads(file.read_text())["left_out"]
     assert [entry["path"] for entry in out["fake"]] == [f"cut{n}.mp4" for n in range(11)]
     said = capsys.readouterr().err
-    assert "--fake: 11 of 19 files" in said and f"cut0.mp4: {out['fake'][0]['reason']}" in said and "and 1 more" in said
+    assert "fake: 11 of 19 files" in said and f"cut0.mp4: {out['fake'][0]['reason']}" in said and "and 1 more" in said
     if more:  # single frames of real videos
         assert [entry["path"] for entry in out["real"]] == ["cut0.mp4"]
     else:
         assert {e["path"]: e["reason"] for e in out["real"]}["short.mp4"] == "5 frames, a clip needs 8"
-        assert "--real: 2 of 12 files" in said
+        assert "real: 2 of 12 files" in said
 
 
 def test_the_protocol_names_the_decoder(folders, tmp_path):

@@ -75,10 +75,8 @@ def test_a_run_leaves_everything_in_its_folder(fit, tmp_path, capsys):
 
     assert fit("--run_dir", "r") == 2
     assert "already holds a run" in capsys.readouterr().err
-    assert (
-        main(["sample", "--ckpt", "r/checkpoints/best.ckpt", "--num", "3", "--format", "mp4,gif,png,npy", "--out", "s"])
-        == 0
-    )
+    sample = "sample --ckpt r/checkpoints/best.ckpt --num_clips 3 --formats mp4 gif png npy --output s"
+    assert main(sample.split()) == 0
     assert {p.name for p in Path("s").iterdir()} == {
         *(f"0000{i}.{e}" for i in range(3) for e in ("mp4", "gif")), "sheet.png", "clips.npy"
     }  # fmt: skip

@@ -10,7 +10,8 @@ from helpers import TINY, Clips, quiet_trainer
 
 from vidiff.cli import main
 from vidiff.errors import UsageError
-from vidiff.inference.checkpoint import load_model, read_checkpoint
+from vidiff.inference.checkpoint import load_model
+from vidiff.inference.checkpoint_file import read_checkpoint
 from vidiff.models.dcgan import DCGAN
 from vidiff.models.lsgan import LSGAN
 from vidiff.models.pggan import PGGAN
@@ -30,12 +31,12 @@ def three(tmp_path_factory) -> list[Path]:
 
 
 def fuse(*paths: Path, out: Path, more: tuple[str, ...] = ()) -> int:
-    return main(["fuse", *map(str, paths), "--out", str(out), *more])
+    return main(["fuse", *map(str, paths), "--output", str(out), *more])
 
 
 def test_weighted_mean_of_all_weights(three, tmp_path, capsys):
     out = tmp_path / "new" / "c.ckpt"
-    assert fuse(*three, out=out, more=("--weights", "1,2,1")) == 0
+    assert fuse(*three, out=out, more=("--weights", "1", "2", "1")) == 0
     assert "3 checkpoints averaged" in capsys.readouterr().out
     states = [read_checkpoint(p)["state_dict"] for p in three]
     got, model = read_checkpoint(out), load_model(out)
@@ -64,8 +65,8 @@ def test_statistics_are_measured_on_the_fused_weights(three, tmp_path):
 def test_equal_inputs_change_nothing(three, tmp_path):
     copy = tmp_path / "copy.ckpt"
     copy.write_bytes(three[2].read_bytes())
-    assert fuse(three[2], copy, three[2], out=tmp_path / "c.ckpt", more=("--weights", "1,0.3,5")) == 0
-    assert fuse(three[2], three[0], out=tmp_path / "d.ckpt", more=("--weights", "1,0")) == 0
+    assert fuse(three[2], copy, three[2], out=tmp_path / "c.ckpt", more=("--weights", "1", "0.3", "5")) == 0
+    assert fuse(three[2], three[0], out=tmp_path / "d.ckpt", more=("--weights", "1", "0")) == 0
     before = read_checkpoint(three[2])["state_dict"]
     for name in ("c", "d"):
         after = read_checkpoint(tmp_path / f"{name}.ckpt")["state_dict"]
@@ -76,7 +77,10 @@ def test_equal_inputs_change_nothing(three, tmp_path):
 def test_samples_and_validation_but_no_training(three, tmp_path):
     out = tmp_path / "c.ckpt"
     assert fuse(*three[:2], out=out) == 0
-    assert main(["sample", "--ckpt", str(out), "--num", "2", "--format", "npy", "--out", str(tmp_path / "s")]) == 0
+    assert (
+        main(["sample", "--ckpt", str(out), "--num_clips", "2", "--formats", "npy", "--output", str(tmp_path / "s")])
+        == 0
+    )
     assert (tmp_path / "s" / "clips.npy").exists()
     with pytest.raises(UsageError, match="fused from several"):
         quiet_trainer(max_steps=9).fit(DCGAN(**TINY), Clips(), ckpt_path=out, weights_only=True)
@@ -99,8 +103,8 @@ def test_refusals(three, tmp_path, capsys):
         ((a, other), (), 2, "holds a DCGAN"),
         ((a,), (), 2, "at least two"),
         ((a, b), ("--weights", "1"), 2, "1 weights for 2"),
-        ((a, b), ("--weights", "1,-1"), 2, "must not be negative"),
-        ((a, b), ("--weights", "1,x"), 2, "numbers with commas"),
+        ((a, b), ("--weights", "1", "-1"), 2, "must not be negative"),
+        ((a, b), ("--weights", "1", "x"), 2, "invalid float value"),
         ((a, tmp_path / "none.ckpt"), (), 2, "does not exist"),
         ((a, tmp_path / "bad.ckpt"), (), 1, "not a readable checkpoint"),
     ):

@@ -34,8 +34,13 @@ def test_a_translation_makes_no_samples(checkpoint, tmp_path, capsys):
 
 def test_clips_are_written_and_a_refused_label_leaves_no_folder(checkpoint, tmp_path, capsys):
     path = checkpoint(DCGAN(latent_dim=4, **TINY))
-    assert main(["sample", "--ckpt", path, "--labels", "1", "--out", str(tmp_path / "out")]) == 2
+    assert main(["sample", "--ckpt", path, "--labels", "1", "--output", str(tmp_path / "out")]) == 2
     assert "unconditional" in capsys.readouterr().err and not (tmp_path / "out").exists()
-    assert main(["sample", "--ckpt", path, "--num", "3", "--format", "gif,npy", "--out", str(tmp_path / "out")]) == 0
+    assert (
+        main(
+            ["sample", "--ckpt", path, "--num_clips", "3", "--formats", "gif", "npy", "--output", str(tmp_path / "out")]
+        )
+        == 0
+    )
     names = sorted(p.name for p in (tmp_path / "out").iterdir())
     assert names == ["00000.gif", "00001.gif", "00002.gif", "clips.npy"]

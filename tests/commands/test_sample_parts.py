@@ -45,19 +45,7 @@ def test_every_value_of_a_cutout_survives(tmp_path):
 
 def test_parts_of_each_clip(tmp_path):
     path = saved(tmp_path / "v.ckpt", VideoGAN(num_classes=2, **TINY))
-    flags = [
-        "--num",
-        "3",
-        "--batch_size",
-        "2",
-        "--seed",
-        "5",
-        "--labels",
-        "0,1",
-        "--parts",
-        "--out",
-        str(tmp_path / "s"),
-    ]
+    flags = "--num_clips 3 --batch_size 2 --seed 5 --labels 0 1 --parts --output".split() + [str(tmp_path / "s")]
     assert main(["sample", "--ckpt", str(path), *flags]) == 0
     kinds = ("-background.mp4", "-cutout.mov", "-foreground.mp4", "-mask.mp4", ".mp4")
     assert {p.name for p in (tmp_path / "s").iterdir()} == {f"0000{i}{k}" for i in range(3) for k in kinds}
@@ -85,7 +73,7 @@ def test_parts_by_id_and_length():
 
 def test_stages_of_a_growing_network(tmp_path, capsys):
     path = saved(tmp_path / "p.ckpt", PGGAN(fade_clips=2, stable_clips=1, **TINY))
-    flags = ["--num", "2", "--format", "npy", "--out", str(tmp_path / "s")]
+    flags = ["--num_clips", "2", "--formats", "npy", "--output", str(tmp_path / "s")]
     assert main(["sample", "--ckpt", str(path), *flags, "--stage", "0"]) == 0
     clips = np.load(tmp_path / "s" / "clips.npy")
     blocks = clips.reshape(2, 3, 4, 4, 4, 4, 4)

@@ -21,6 +21,7 @@ from vidiff.inference.checkpoint import load_like, load_model
 from vidiff.models.cyclegan import CycleGAN
 from vidiff.models.dcgan import DCGAN
 from vidiff.models.loss_sensitive import LossSensitiveGAN
+from vidiff.models.translation import Translator
 from vidiff.nn.generators import ConvGenerator
 
 
@@ -124,9 +125,9 @@ def test_hostile_records_run_nothing(name, good, translator, guarded, capsys):
     for verb, content in (("sample", good), ("translate", translator), ("fuse", good)):
         paths = [str(saved(with_arguments(content, **arguments), Path(f"{verb}{k}.ckpt"))) for k in range(2)]
         commands = {
-            "sample": ["--ckpt", paths[0], "--num", "1", "--out", "out"],
+            "sample": ["--ckpt", paths[0], "--num_clips", "1", "--output", "out"],
             "translate": ["--ckpt", paths[0], "--input", paths[1], "--output", "out.mp4"],
-            "fuse": [*paths, "--out", "out.ckpt"],
+            "fuse": [*paths, "--output", "out.ckpt"],
         }
         assert main([verb, *commands[verb]]) in (1, 2)
         assert paths[0] in one_line(capsys)
@@ -169,7 +170,7 @@ def test_own_modules_are_trusted_by_name(good, tmp_path, monkeypatch, capsys):
         model = load_model(path, trust=("my_models_for_trust",))
         assert torch.equal(model.sample(1), load_model(saved(good, Path("good.ckpt"))).sample(1))
     assert type(model).__name__ == "MyGAN"
-    sample = ["sample", "--ckpt", "2.ckpt", "--num", "1", "--format", "npy", "--out", "s"]
+    sample = ["sample", "--ckpt", "2.ckpt", "--num_clips", "1", "--formats", "npy", "--output", "s"]
     assert main(sample) == 1 and "--trust MODULE" in one_line(capsys)
     assert main([*sample, "--trust", "my_models_for_trust"]) == 0
     # What a trusted module only imports is not trusted with it.
@@ -249,7 +250,7 @@ def test_damaged_files_are_named_in_one_line(good, tmp_path, monkeypatch, capsys
     monkeypatch.chdir(tmp_path)
     for name, (raw, said) in files(good).items():
         Path("a.ckpt").write_bytes(raw)
-        assert main(["sample", "--ckpt", "a.ckpt", "--num", "1", "--out", "out"]) == 1, name
+        assert main(["sample", "--ckpt", "a.ckpt", "--num_clips", "1", "--output", "out"]) == 1, name
         line = one_line(capsys)
         assert said in line and "a.ckpt" in line, name
     assert [p.name for p in Path(".").iterdir()] == ["a.ckpt"]  # no bomb, no output
@@ -332,7 +333,7 @@ def test_mutations_load_or_are_refused_in_one_line(good, translator, guarded):
         Path("m.ckpt").write_bytes(mutated(content, rng))
         try:
             model = load_model("m.ckpt")
-            assert model.domains if hasattr(model, "translate") else len(model.sample(1)) == 1
+            assert model.domains if isinstance(model, Translator) else len(model.sample(1)) == 1
         except (UsageError, RunError) as error:
             assert "m.ckpt" in str(error) and "\n" not in str(error)
             refused += 1

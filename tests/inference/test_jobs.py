@@ -9,7 +9,6 @@ import pytest
 from films import film
 from PIL import Image
 
-from vidiff.commands._device import check_device
 from vidiff.errors import RunError, UsageError
 from vidiff.inference.jobs import find_jobs
 
@@ -17,8 +16,12 @@ from vidiff.inference.jobs import find_jobs
 def run(source: Path, target: Path) -> tuple[dict[str, int], list[str], list[str]]:
     """({name of an output: frames}, what cannot be used, what was said), frames going through as they are."""
     said: list[str] = []
-    jobs, failed = find_jobs(source, target, said.append)
-    return {str(j.target.relative_to(target)): j.run(iter, said.append) for j in jobs}, failed, said
+    jobs, unusable = find_jobs(source, target, said.append)
+    return (
+        {str(j.target.relative_to(target)): j.run(iter, said.append) for j in jobs},
+        [u.error for u in unusable],
+        said,
+    )
 
 
 def frames(folder: Path, count: int = 6) -> None:
@@ -105,10 +108,3 @@ def test_what_is_no_film_is_named_and_leaves_nothing(tmp_path):
     with pytest.raises(RunError, match="a.mkv"):
         jobs[0].run(iter, print)
     assert [p.name for p in tmp_path.iterdir()] == ["a.mkv"]
-
-
-@pytest.mark.parametrize("name", ["quux", "cuda:99", "meta", ""])
-def test_devices_that_do_not_exist(name):
-    assert check_device("cpu") == "cpu"
-    with pytest.raises(UsageError, match="there are cpu"):
-        check_device(name)

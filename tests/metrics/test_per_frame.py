@@ -53,4 +53,4 @@ def test_from_the_command_line(tmp_path, capsys):
     assert result["values"][0] == pytest.approx(result["values"][9], rel=0.2)
     assert "at each frame index" in capsys.readouterr().out
     assert main(["evaluate", *flags, "motion"]) == 2
-    assert "--per_frame takes" in capsys.readouterr().err
+    assert "frame by frame there are fd_lite0 and fvd_random, not motion" in capsys.readouterr().err

@@ -11,7 +11,8 @@ from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from vidiff.errors import RunError, UsageError
-from vidiff.inference.checkpoint import load_model, read_checkpoint
+from vidiff.inference.checkpoint import load_model
+from vidiff.inference.checkpoint_file import read_checkpoint
 from vidiff.models import families
 from vidiff.models.dcgan import DCGAN
 from vidiff.models.wgan import WGAN

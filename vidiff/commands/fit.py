@@ -21,9 +21,8 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from vidiff.commands._messages import constructor_message, readable
 from vidiff.data.datamodule import ClipDataModule  # noqa: F401  (gives the class its short name)
 from vidiff.data.domains import DomainDataModule, PairDataModule  # noqa: F401
-from vidiff.errors import RunError, UsageError, memory_hint
+from vidiff.errors import RunError, UsageError, first_line, memory_hint
 from vidiff.files import read_yaml
-from vidiff.inference.checkpoint import first_line
 from vidiff.models import families
 from vidiff.models.base import AdversarialModule
 from vidiff.paths import experiments_dir

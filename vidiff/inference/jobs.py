@@ -16,6 +16,23 @@ from vidiff.video.remux import MARK, SUFFIXES, UNTIMED_FPS, Change, check_output
 
 
 @dataclass(frozen=True)
+class Translated:
+    """What became of one video.
+
+    Args:
+        source: the video.
+        path: the file that was written; None: there is none.
+        frames: number of frames in it.
+        error: why there is none, in one line.
+    """
+
+    source: Path
+    path: Path | None = None
+    frames: int = 0
+    error: str | None = None
+
+
+@dataclass(frozen=True)
 class Job:
     """A video and where its translation goes; `entry` is None for a film that was named itself."""
 
@@ -51,8 +68,8 @@ class Job:
             return None
 
 
-def find_jobs(source: Path, target: Path, say: Callable[[str], None]) -> tuple[list[Job], list[str]]:
-    """The videos of an input, as `data check` counts them, and what is named as unusable.
+def find_jobs(source: Path, target: Path, say: Callable[[str], None]) -> tuple[list[Job], list[Translated]]:
+    """The videos of an input, as `data check` counts them, and what cannot be used.
 
     Args:
         source: a video; a folder, manifest, strip or array of videos.
@@ -62,32 +79,34 @@ def find_jobs(source: Path, target: Path, say: Callable[[str], None]) -> tuple[l
     Raises:
         UsageError: there is no video, or a translation cannot be written where it would go. Nothing is written before.
     """
+    if not source.exists():
+        raise UsageError(f"{source}: no such file or folder")
     if source.is_file() and sniff(source) not in ("image", "array") and source.suffix.lower() != ".csv":
         written = target / f"{source.stem}.mp4" if target.is_dir() else target
         _check([Job(source, written)])
         return [Job(source, written)], []
     if target.exists() and source.is_dir() and target.samefile(source):
-        raise UsageError(f"--output {target} is the input folder: name another, it may lie inside")
+        raise UsageError(f"output {target} is the input folder: name another, it may lie inside")
     index = build_index(source, "pyav")
-    failed = [f"{index.root / path}: {reason}" for path, reason in index.bad]
+    unusable = [Translated(index.root / path, error=f"{index.root / path}: {reason}") for path, reason in index.bad]
     for reason, count in Counter(reason for _, reason in index.passed).items():
         first = next(path for path, why in index.passed if why == reason)
         say(f"{index.root / first}{f' and {count - 1} more' * (count > 1)}: passed over ({reason})")
     videos = _not_own(index, target, say)
     if not videos:
-        listed = "".join(f"\n  {f}" for f in failed)
-        raise UsageError(f"--input {source} holds no video to translate{':' if failed else ''}{listed}")
+        listed = "".join(f"\n  {u.error}" for u in unusable)
+        raise UsageError(f"{source} holds no video to translate{':' if unusable else ''}{listed}")
     if untimed := sum(not e.fps and e.kind != "video" for e in videos):
         say(f"pictures and arrays ({untimed} of {len(videos)} videos) have no times: {UNTIMED_FPS} frames a second")
     if len(videos) == 1 and source.is_file() and not target.is_dir():
         jobs = [Job(index.root / videos[0].path, target, videos[0])]
     else:
         if target.is_file() or target.suffix.lower() in SUFFIXES:
-            raise UsageError(f"--output {target}: the input holds several videos, so the output has to be a folder")
+            raise UsageError(f"output {target}: the input holds several videos, so the output has to be a folder")
         names = _names(videos, source)
         jobs = [Job(index.root / e.path, target / name, e) for e, name in zip(videos, names)]
     _check(jobs)
-    return jobs, failed
+    return jobs, unusable
 
 
 def _check(jobs: list[Job]) -> None:

@@ -60,12 +60,12 @@ def plan_tiles(network: nn.Module, tile: int) -> tuple[int, int, int]:
     tile -= tile % GRID
     if radius is None:
         if tile < 4 * GRID:
-            raise UsageError(f"--tile {tile}: at least {4 * GRID} pixels are needed")
+            raise UsageError(f"tile {tile}: at least {4 * GRID} pixels are needed")
         return tile, 0, tile // 2 - tile // 2 % GRID
     trim, fade = -(-radius // GRID) * GRID, GRID
     if tile <= 2 * trim + fade:
         raise UsageError(
-            f"--tile {tile}: this generator looks {radius} pixels to either side, so tiles need more than "
+            f"tile {tile}: this generator looks {radius} pixels to either side, so tiles need more than "
             f"{2 * trim + fade} pixels"
         )
     return tile, trim, fade

@@ -29,7 +29,7 @@ def plan(network: torch.nn.Module, num_frames: int, window: int | None) -> tuple
     window = window or max(num_frames, 4 * trim + 2 * fade)
     if window <= 2 * trim + fade:
         raise UsageError(
-            f"--window {window}: this generator looks {trim} frames to either side, so windows need more than "
+            f"window {window}: this generator looks {trim} frames to either side, so windows need more than "
             f"{2 * trim + fade} frames"
         )
     return window, trim, fade

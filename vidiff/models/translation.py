@@ -82,3 +82,14 @@ class Translator:
         raise UsageError(
             f"{type(self).__name__} makes no clips from noise: it translates, see `vidiff translate --help`"
         )
+
+
+def translator(model: nn.Module) -> Translator:
+    """The model, where it translates.
+
+    Raises:
+        UsageError: it does not.
+    """
+    if not isinstance(model, Translator):
+        raise UsageError(f"{type(model).__name__} does not translate videos: it makes them (`vidiff sample`)")
+    return model

@@ -11,9 +11,9 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from vidiff.errors import RunError, UsageError
+from vidiff.errors import RunError, UsageError, first_line
 from vidiff.files import replacing
-from vidiff.inference.checkpoint import first_line, read_checkpoint
+from vidiff.inference.checkpoint_file import read_checkpoint
 from vidiff.training.run import Run
 
 

@@ -18,7 +18,8 @@ from torch import Tensor
 from vidiff import __version__
 from vidiff.errors import UsageError
 from vidiff.files import write_json
-from vidiff.inference.checkpoint import load_like, read_checkpoint
+from vidiff.inference.checkpoint import load_like
+from vidiff.inference.checkpoint_file import read_checkpoint
 from vidiff.metrics.controls import controls
 from vidiff.metrics.evaluator import Evaluator
 from vidiff.metrics.gather import gather_processes

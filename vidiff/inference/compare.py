@@ -1,0 +1,154 @@
+"""A folder of generated videos against a folder of real ones."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vidiff.errors import UsageError
+from vidiff.inference.device import pick_device
+from vidiff.inference.folders import Backend, Cut, FolderPair, LeftOut
+from vidiff.metrics.evaluator import Evaluator
+from vidiff.metrics.features import lite0_available
+from vidiff.metrics.per_frame import frame_distances
+from vidiff.metrics.protocol import expand, parse_name
+from vidiff.metrics.resolve import auto_note, resolve_metrics
+from vidiff.pretrained.weights import MANIFEST, require
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What two folders were found to be to each other.
+
+    Args:
+        metrics: name -> value, floor, protocol and more, see `vidiff.metrics.Evaluator.evaluate`.
+        left_out: files of the `real` and the `fake` folder that were not measured.
+    """
+
+    metrics: dict[str, dict[str, Any]]
+    left_out: dict[str, list[LeftOut]]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class FrameComparison:
+    """What the frames of generated videos are to real frames, at each index.
+
+    Args:
+        per_frame: name -> `values` (one for each index), `floor`, and the number of `clips`.
+        left_out: as in `Comparison`.
+    """
+
+    per_frame: dict[str, dict[str, Any]]
+    left_out: dict[str, list[LeftOut]]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+def compare_folders(
+    real: str | Path,
+    fake: str | Path,
+    *,
+    metrics: str | Sequence[str] = "auto",
+    num_clips: int | None = None,
+    num_frames: int = 16,
+    resolution: int | None = None,
+    frame_stride: int = 1,
+    seed: int = 0,
+    weights: str | Path | None = None,
+    batch_size: int = 32,
+    backend: Backend = "pyav",
+    device: str | torch.device | None = None,
+    say: Callable[[str], None] = warnings.warn,
+) -> Comparison:
+    """Measure generated videos against real ones; one clip is taken from each generated video.
+
+    Args:
+        real, fake: folders of videos.
+        metrics: names, or `auto`, see `vidiff.metrics.resolve_metrics`.
+        num_clips: clips on each side; None: the number of generated videos.
+        num_frames: frames of a clip.
+        resolution: height and width in pixels; None: the generated videos' own.
+        frame_stride: of the real videos; of generated ones every frame is taken.
+        seed: of the choice of real clips.
+        weights: file or folder with weights of official metrics.
+        batch_size: clips at a time; fewer where they are large. It changes no value.
+        backend: what reads videos.
+        device: where features are computed; None: an accelerator where there is one, else the CPU.
+        say: called with a line about what is left out, and what `auto` came to.
+
+    Raises:
+        UsageError: the request is wrong. RunError: a video cannot be read after all.
+    """
+    for name in expand(metrics):  # before a video is read
+        if name != "auto" and (spec := parse_name(name)).official:
+            require(MANIFEST["i3d" if spec.extractor == "i3d" else "inception"], name, weights)
+    device = pick_device(device)
+    cut = Cut(num_frames, resolution, frame_stride, seed, batch_size)
+    both = FolderPair.open(real, fake, cut, num_clips, backend=backend, say=say)
+    resolved = resolve_metrics(metrics, num_clips=both.num_clips, num_frames=num_frames, weights=weights)
+    if "auto" in expand(metrics):
+        say(auto_note(resolved))
+    results = {}
+    for prefix in (False, True):
+        group = [m for m in resolved if (m.spec.subset == "prefix") == prefix]
+        if group:
+            clips = partial(both.real_clips, prefix)
+            evaluator = Evaluator(
+                group,
+                clips,
+                # The floor: as many further videos, where there are that many; else the real clips are halved.
+                held_out=partial(clips, both.num_clips) if len(both.real.entries) >= 2 * both.num_clips else None,
+                fields=both.protocol_fields(prefix),
+                device=device,
+            )
+            results |= evaluator.evaluate(both.fake_clips(), both.num_clips)
+    return Comparison({m.name: results[m.name] for m in resolved}, both.left_out())
+
+
+def compare_frames(
+    real: str | Path,
+    fake: str | Path,
+    *,
+    metrics: str | Sequence[str] = "auto",
+    num_clips: int | None = None,
+    num_frames: int = 16,
+    resolution: int | None = None,
+    seed: int = 0,
+    batch_size: int = 32,
+    backend: Backend = "pyav",
+    device: str | torch.device | None = None,
+    say: Callable[[str], None] = warnings.warn,
+) -> FrameComparison:
+    """The Fréchet distance at each frame index of long videos to single real frames: do they keep their quality?
+
+    Args:
+        metrics: `fd_lite0` or `fvd_random`; `auto`: the first where it can be had, else the second.
+        real, fake, num_clips, num_frames, resolution, seed, batch_size, backend, device, say: see `compare_folders`.
+
+    Raises:
+        UsageError: the request is wrong. RunError: a video cannot be read after all.
+    """
+    names = ("fd_lite0" if lite0_available() else "fvd_random") if metrics == "auto" else metrics
+    resolved = resolve_metrics(names)
+    if wrong := [m.name for m in resolved if m.spec.score != "frechet" or m.official]:
+        raise UsageError(f"frame by frame there are fd_lite0 and fvd_random, not {wrong[0]}")
+    device = pick_device(device)
+    cut = Cut(num_frames, resolution, 1, seed, batch_size)
+    both = FolderPair.open(real, fake, cut, num_clips, real_span=1, backend=backend, say=say)
+    results = frame_distances(
+        {m.name: m.extractor.to(device) for m in resolved}, both.stills(), both.fake_clips(), device
+    )
+    per_frame = {name: {**r, "clips": both.num_clips} for name, r in results.items()}
+    return FrameComparison(per_frame, both.left_out())

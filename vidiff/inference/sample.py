@@ -1,0 +1,122 @@
+"""Clips of a trained generator as files."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from vidiff.clip import clip_to_thwc
+from vidiff.errors import UsageError, at_least
+from vidiff.files import check_writable
+from vidiff.models.base import AdversarialModule
+from vidiff.models.translation import Translator
+from vidiff.video.alpha import write_cutout
+from vidiff.video.write import sheet, write_clip, write_mp4, write_npy, write_png
+
+Format = Literal["mp4", "gif", "png", "npy"]
+FORMATS = ("mp4", "gif", "png", "npy")
+SHOWN = 16  # clips on the contact sheet
+
+
+def sample_to(
+    model: AdversarialModule,
+    folder: str | Path,
+    *,
+    num_clips: int = 16,
+    num_frames: int | None = None,
+    seed: int = 0,
+    labels: Sequence[int] | None = None,
+    formats: Sequence[Format] = ("mp4",),
+    fps: float = 8.0,
+    batch_size: int = 32,
+    ema: bool = True,
+    stage: int | None = None,
+    parts: bool = False,
+) -> list[Path]:
+    """Make clips and write them into a folder; clip i is a function of the weights, the seed and i.
+
+    Args:
+        model: see `vidiff.load_model`.
+        folder: made where it does not exist.
+        num_clips: number of clips.
+        num_frames: frames of a clip, for families that can choose.
+        seed: key of the latents.
+        labels: of a conditional model; repeated in order.
+        formats: `mp4` and `gif` (a file a clip), `png` (one contact sheet), `npy` (all clips in one array).
+        fps: frames per second of mp4 and gif.
+        batch_size: clips made at once.
+        ema: the generator's moving average or the raw weights.
+        stage: what an earlier stage of a growing network makes, 0 = the first.
+        parts: also background, foreground and mask (mp4), and the foreground with alpha (mov).
+
+    Returns:
+        The files.
+
+    Raises:
+        UsageError: this model cannot make that, or the folder cannot be written. Nothing is written before.
+    """
+    more = _checked(model, formats, stage, parts)
+    at_least(1, num_clips=num_clips, batch_size=batch_size)
+    if not 0 < fps < float("inf"):
+        raise UsageError(f"fps must be above 0, got {fps}")
+    folder = Path(folder)
+    check_writable(folder / "sheet.png")
+    written, kept, shown = [], [], []
+    batches = model.iter_samples(
+        range(num_clips), seed, batch_size, labels=labels, num_frames=num_frames, ema=ema, **more
+    )
+    for ids, clips in batches:
+        folder.mkdir(parents=True, exist_ok=True)  # not before there is something to put into it
+        for i, clip in zip(ids.tolist(), clips):
+            for suffix in [s for s in ("mp4", "gif") if s in formats]:
+                written.append(folder / f"{i:05d}.{suffix}")
+                write_clip(written[-1], clip, fps=fps)
+        if parts:
+            written += _write_parts(folder, ids.tolist(), model.parts(ids.tolist(), seed, labels, num_frames, ema), fps)
+        if "npy" in formats:
+            kept.append(clips)
+        shown.extend(clips[: SHOWN - len(shown)])
+    if "npy" in formats:
+        written.append(folder / "clips.npy")
+        write_npy(written[-1], torch.cat(kept))
+    if "png" in formats:
+        written.append(folder / "sheet.png")
+        write_png(written[-1], sheet([(f"seed {seed}", torch.stack(shown))]))
+    return written
+
+
+def _checked(model: AdversarialModule, formats: Sequence[str], stage: int | None, parts: bool) -> dict[str, int]:
+    """What `generate` is given beside the usual.
+
+    Raises:
+        UsageError: this model cannot make that.
+    """
+    name = type(model).__name__
+    if bad := [f for f in formats if f not in FORMATS] or ([] if formats else ["nothing"]):
+        raise UsageError(f"formats: {bad[0]} cannot be written; accepted are {', '.join(FORMATS)}")
+    if isinstance(model, Translator):
+        raise UsageError(f"{name} makes no clips from noise: it translates videos (`vidiff translate`)")
+    if stage is not None and "stage" not in inspect.signature(model.generate).parameters:
+        raise UsageError(f"stage {stage}: {name} does not grow in stages")
+    if parts and not hasattr(model, "parts"):
+        raise UsageError(f"parts: {name} does not make its clips of a background and a foreground")
+    return {} if stage is None else {"stage": stage}
+
+
+def _write_parts(folder: Path, ids: list[int], parts: dict[str, Tensor], fps: float) -> list[Path]:
+    """Of clip i `i-background.mp4`, `i-foreground.mp4`, `i-mask.mp4`, and `i-cutout.mov` with an alpha channel."""
+    written = []
+    for row, i in enumerate(ids):
+        for name in ("background", "foreground", "mask"):
+            written.append(folder / f"{i:05d}-{name}.mp4")
+            write_mp4(written[-1], parts[name][row], fps)
+        cutout = clip_to_thwc(parts["cutout"][row])  # (C + 1, T, H, W) -> (T, H, W, C + 1)
+        grey = [0, 0, 0, 1] if cutout.shape[-1] == 2 else slice(None)
+        written.append(folder / f"{i:05d}-cutout.mov")
+        write_cutout(written[-1], cutout[..., grey], fps)
+    return written

@@ -1,0 +1,177 @@
+"""Videos of any length and size through a trained translation, in constant memory."""
+
+from __future__ import annotations
+
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vidiff.clip import clip_to_thwc, signed_to_uint8, thwc_to_clip, uint8_to_unit, unit_to_signed
+from vidiff.errors import RunError, UsageError, at_least, doing, unforeseen
+from vidiff.inference.checkpoint import on_grid
+from vidiff.inference.jobs import Job, Translated, find_jobs
+from vidiff.inference.tiles import plan_tiles, space_radius, through_tiles
+from vidiff.inference.windows import plan, through_windows
+from vidiff.models.translation import Translator, translator
+from vidiff.nn.resnet import GRID
+from vidiff.progress import track
+from vidiff.video.remux import Change
+
+
+def translate_video(
+    model: Translator,
+    input: str | Path,
+    output: str | Path,
+    *,
+    direction: str | None = None,
+    target: str | None = None,
+    resolution: int | None = None,
+    window: int | None = None,
+    tile: int | None = None,
+    compare: bool = False,
+    ema: bool = True,
+    say: Callable[[str], None] = warnings.warn,
+) -> list[Translated]:
+    """Translate a video, or every video of a folder; times, sizes, sound and subtitles stay.
+
+    Args:
+        model: one that translates, see `vidiff.load_model`.
+        input: a video; a folder, manifest, strip or array of videos.
+        output: a .mp4, .mov or .mkv; a folder where the input holds several videos.
+        direction, target: see `Translator.pair`.
+        resolution, window, tile, ema: see `frame_translator`.
+        compare: write input and output side by side.
+        say: called with a line about what is passed over, or cannot be kept as it was.
+
+    Returns:
+        What became of each video. One alone that cannot be translated raises its error instead.
+
+    Raises:
+        UsageError: the request cannot be carried out; nothing is written. RunError: the one video cannot be read.
+    """
+    jobs, unusable = find_jobs(Path(input), Path(output), say)
+    pair = translator(model).pair(direction, target)
+    change = frame_translator(model, *pair, resolution=resolution, window=window, tile=tile, ema=ema, say=say)
+    return list(run_jobs(jobs, unusable, side_by_side(change) if compare else change, say))
+
+
+def run_jobs(
+    jobs: Sequence[Job], unusable: Sequence[Translated], change: Change, say: Callable[[str], None]
+) -> Iterator[Translated]:
+    """Translate one video after the other, and yield what became of each as soon as it is known; see `translate_video`.
+
+    Args:
+        jobs, unusable: from `find_jobs`.
+        change: from `frame_translator`.
+        say: see `translate_video`.
+    """
+    yield from unusable
+    for job in jobs:
+        try:
+            result = _run(job, change, say)
+        except UsageError:  # about the output: the others have no better one
+            raise
+        except Exception as error:
+            if len(jobs) + len(unusable) == 1:
+                raise
+            known = isinstance(error, RunError)
+            text = str(error) if known else unforeseen(error, f"translating {job.source}")
+            result = Translated(job.source, error=text)
+        yield result
+
+
+def _run(job: Job, change: Change, say: Callable[[str], None]) -> Translated:
+    with doing(f"translating {job.source}"):
+        frames = job.run(lambda images: track(change(images), job.source.name, job.num_frames), say)
+    return Translated(job.source, job.target, frames)
+
+
+def frame_translator(
+    model: Translator,
+    source: int,
+    target: int,
+    *,
+    resolution: int | None = None,
+    window: int | None = None,
+    tile: int | None = None,
+    ema: bool = True,
+    say: Callable[[str], None] = warnings.warn,
+) -> Change:
+    """A function of any number of RGB frames uint8 (H, W, 3): their translations, one by one, in constant memory.
+
+    Args:
+        model: one that translates.
+        source, target: numbers of domains, see `Translator.pair`.
+        resolution: pixels of the shorter side that the network works at; None: the video's own.
+        window: frames that the network sees at once; None: see `plan`.
+        tile: pixels of a frame, each way, that the network sees at once; None: all.
+        ema: the generator's moving average or the raw weights.
+        say: called with a line about what the tiles change.
+
+    Raises:
+        UsageError: a number is too small for this network.
+    """
+    at_least(8, resolution=resolution)
+    at_least(1, window=window)
+    at_least(16, tile=tile)
+    network, mapping = model.network(source, target, ema), model.mapping(source, target, ema)
+    windows = plan(network, model.spec.num_frames, window)
+    tiles = plan_tiles(network, tile) if tile else None
+    if tiles and space_radius(network) is None:
+        say("this generator sees the whole frame at once: tiles are cross-faded, and not what the whole would be")
+
+    def run(clip: Tensor) -> Tensor:
+        """float (C, T, H, W) -> the same on the CPU; only this much is on the device."""
+        with torch.no_grad():
+            return mapping(clip[None].to(model.device, model.dtype))[0].float().cpu()
+
+    def translate(clip: Tensor) -> Tensor:
+        """uint8 (3, T, H, W) -> float (3, T, H, W) in [-1, 1]."""
+        x = unit_to_signed(uint8_to_unit(clip))
+        x = x.mean(0, keepdim=True) if model.spec.channels == 1 else x
+        whole = (lambda part: through_tiles(part, run, *tiles)) if tiles else run
+        return (_scaled(x, whole, resolution) if resolution else on_grid(x, whole)).expand(3, -1, -1, -1)
+
+    def change(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        images = (thwc_to_clip(frame[None])[:, 0] for frame in frames)  # (H, W, 3) -> (3, H, W)
+        for frame in through_windows(images, translate, *windows):
+            yield clip_to_thwc(signed_to_uint8(frame.unsqueeze(1)))[0]
+
+    return change
+
+
+def side_by_side(change: Change) -> Change:
+    """The same change, each of its frames to the right of the one it was made of."""
+
+    def both(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        waiting: deque[np.ndarray] = deque()  # their translations are still in a window
+
+        def noted() -> Iterator[np.ndarray]:
+            for frame in frames:
+                waiting.append(frame)
+                yield frame
+
+        for image in change(noted()):
+            yield np.concatenate([waiting.popleft(), image], axis=1)
+
+    return both
+
+
+def _scaled(clip: Tensor, network: Callable[[Tensor], Tensor], resolution: int) -> Tensor:
+    """A float clip (C, T, H, W) through a network at about `resolution` pixels on the shorter side, and back."""
+    h, w = clip.shape[2:]
+    scale = resolution / min(h, w)
+    size = [max(GRID, round(side * scale / GRID) * GRID) for side in (h, w)]
+    small = _resized(clip, size)
+    return _resized(network(small), [h, w])
+
+
+def _resized(clip: Tensor, size: list[int]) -> Tensor:
+    frames = clip.transpose(0, 1)  # (C, T, H, W) -> (T, C, H, W)
+    return F.interpolate(frames, size, mode="bilinear", antialias=True).transpose(0, 1)
