@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
@@ -150,6 +151,20 @@ class GeneratorEMA(AveragedModel):
         if self.stale:
             standing_statistics(self.module, forward, batch_size)
         self.stale = False
+
+    @contextlib.contextmanager
+    def replaced_by(self, network: nn.Module) -> Iterator[None]:
+        """Let another generator stand for the average while the context lasts, with BatchNorm statistics of its own.
+
+        Args:
+            network: on the same device, in eval mode.
+        """
+        average, stale = self.module, self.stale
+        self.module, self.stale = network, True
+        try:
+            yield
+        finally:
+            self.module, self.stale = average, stale
 
     @torch.no_grad()
     def _average(self, averaged, current, num_averaged):

@@ -25,7 +25,7 @@ from vidiff.metrics.controls import CONTROLS
 from vidiff.models import families
 from vidiff.models.base import AdversarialModule
 from vidiff.paths import experiments_dir
-from vidiff.training import translation_evaluation as translation
+from vidiff.training import probes
 from vidiff.training.run import config_hash
 
 FAMILIES = [
@@ -149,7 +149,7 @@ def test_resume_is_exact(fit, experiment, workers, every):
 # Ends itself right after step 7 is written down: nobody has to watch for the moment.
 VICTIM = """
 import os, signal, sys
-from vidiff.training.metrics_csv import MetricsCSV
+from vidiff.training.loggers.metrics_csv import MetricsCSV
 from vidiff.cli import main
 log = MetricsCSV.log_metrics
 def log_and_die(self, metrics, step=None):
@@ -263,8 +263,8 @@ def test_batch_norm_critic_is_refused(fit, capsys):
 @pytest.mark.parametrize("path", sorted(experiments_dir().glob("[a-z]*.yaml")), ids=lambda p: p.stem)
 def test_every_experiment_steps(fit, path, monkeypatch):
     """Every shipped experiment is parsed against the real signatures and makes one real update of each player."""
-    for judge in ("train_classifier", "train_regressor"):  # most of a translation's report; trained elsewhere
-        monkeypatch.setattr(translation, judge, functools.partial(getattr(translation, judge), steps=20))
+    for train in ("train_classifier", "train_regressor"):  # most of a translation's report; trained elsewhere
+        monkeypatch.setattr(probes, train, functools.partial(getattr(probes, train), steps=20))
     assert fit("--run_dir", "r", "--trainer.max_steps", 1, *settings_of(path.stem), experiment=path.stem) == 0
     last = rows(Path("r/metrics.csv"))[-1]
     assert last["step"] == "1" and last["train/g_total"] and last["train/d_total"]

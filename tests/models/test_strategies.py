@@ -20,7 +20,8 @@ from vidiff.models.strategies import Balance, Balancer
 from vidiff.nn.discriminators import ConvDiscriminator
 from vidiff.nn.ensemble import DiscriminatorEnsemble, GeneratorEnsemble
 from vidiff.optim import Plateau, RateOnPlateau
-from vidiff.training.evaluation import Evaluation, EvaluationOptions
+from vidiff.training.evaluation import EvaluationOptions
+from vidiff.training.generator_evaluation import GeneratorEvaluation
 from vidiff.training.run import Run
 from vidiff.training.summary import Players
 
@@ -128,7 +129,7 @@ def test_plateau_reaches_both_rates():
 def test_regular_evaluations_reach_the_model(tmp_path):
     """Those of an interruption do not: a resumed run must not have heard more than an uninterrupted one."""
     heard = []
-    evaluation = Evaluation(Run(tmp_path), EvaluationOptions(every_n_steps=2))
+    evaluation = GeneratorEvaluation(Run(tmp_path), EvaluationOptions(every_n_steps=2))
     evaluation.evaluate = lambda *_: {"val/fvd_random": 1.0}
     for step in (2, 3, 4):
         evaluation._evaluate_and_offer(

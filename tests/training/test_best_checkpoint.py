@@ -7,11 +7,12 @@ import math
 import pytest
 
 from vidiff.metrics.resolve import resolve_metrics
-from vidiff.training.evaluation import Evaluation, EvaluationOptions
+from vidiff.training.evaluation import EvaluationOptions
+from vidiff.training.generator_evaluation import GeneratorEvaluation
 
 
 def score(*names: str, **values: float) -> float:
-    evaluation = Evaluation(None, EvaluationOptions())
+    evaluation = GeneratorEvaluation(None, EvaluationOptions())
     evaluation._training_metrics = resolve_metrics(names)
     return evaluation.score({f"val/{k}": v for k, v in values.items()})
 

@@ -14,8 +14,9 @@ import vidiff
 from vidiff.cli import main
 from vidiff.metrics.classifier import train_classifier
 from vidiff.metrics.paired import flicker, l1, nyquist_energy, psnr, ssim
-from vidiff.training import translation_evaluation as translation
-from vidiff.training.translation_evaluation import TranslationEvaluation, reencode
+from vidiff.training import probes
+from vidiff.training.translation_evaluation import TranslationEvaluation
+from vidiff.training.translation_rows import reencode
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +54,7 @@ def rows(path: Path) -> list[dict[str, str]]:
     [("cyclegan", ["a2b", "b2a"], ["A", "B"]), ("stargan", ["to_night", "to_plain"], ["night", "plain", "sketch"])],
 )
 def test_a_run_is_measured_in_every_direction(fit, capsys, monkeypatch, experiment, names, domains):
-    judge = functools.partial(translation.train_regressor, steps=20)
-    monkeypatch.setattr(translation, "train_regressor", judge)
+    monkeypatch.setattr(probes, "train_regressor", functools.partial(probes.train_regressor, steps=20))
     assert fit(experiment, "--run_dir", "r", "--trainer.max_steps", 2) == 0
     report = json.loads(Path("r/report.json").read_text())
     assert set(names) <= set(report["directions"])
@@ -85,7 +85,7 @@ def test_a_run_is_measured_in_every_direction(fit, capsys, monkeypatch, experime
     assert said.count("gain over identity") == len(report["directions"]) and "regressor's own" in said
     model = vidiff.load_model("r/checkpoints/best.ckpt")
     assert model.domains == domains
-    monkeypatch.setattr(translation, "train_regressor", None)  # the judges are kept from the first report
+    monkeypatch.setattr(probes, "train_regressor", None)  # the probes are kept from the first report
     verb = ["--config", "r/config.yaml", "--ckpt_path", "r/checkpoints/last.ckpt", "--run_dir", "t"]
     assert main(["test", *verb]) == 0
     other = json.loads(Path("t/report-test.json").read_text())

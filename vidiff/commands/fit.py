@@ -25,14 +25,16 @@ from vidiff.errors import RunError, UsageError, first_line, memory_hint
 from vidiff.files import read_yaml
 from vidiff.models import families
 from vidiff.models.base import AdversarialModule
+from vidiff.models.translation import Translator
 from vidiff.paths import experiments_dir
 from vidiff.training.checkpoints import CheckpointFiles, Checkpoints, read_to_continue
-from vidiff.training.dashboards import dashboards
-from vidiff.training.evaluation import Evaluation, EvaluationOptions
-from vidiff.training.metrics_csv import MetricsCSV
+from vidiff.training.evaluation import EvaluationOptions
+from vidiff.training.generator_evaluation import GeneratorEvaluation
+from vidiff.training.loggers.dashboards import dashboards
+from vidiff.training.loggers.metrics_csv import MetricsCSV
 from vidiff.training.progress import GameProgress
-from vidiff.training.report import LateReport
-from vidiff.training.run import Run, RunFolder, last_checkpoint, new_run_dir, newest_run
+from vidiff.training.run import Run, last_checkpoint, new_run_dir, newest_run
+from vidiff.training.run_folder import LateReport, RunFolder
 from vidiff.training.summary import Players
 from vidiff.training.trainer import check_settings, make_trainer
 from vidiff.training.training_log import Spent, TrainingLog
@@ -181,12 +183,11 @@ class TrainingCLI(LightningCLI):
         run = self.run_folder
         settings = {**self._get(self.config_init, "trainer", default={}), **kwargs}
         callbacks = check_settings(settings)
-        kind = TranslationEvaluation if hasattr(self.model, "translate") else Evaluation
-        self.evaluation = kind(run, EvaluationOptions(**config.evaluation.as_dict()))
         checkpoints = Checkpoints(run, config.checkpoints.every_n_steps)
-        self.evaluation.checkpoints = checkpoints
-        spent = self.evaluation.spent = Spent(config.budget_cpu_s)
-        forced = [RunFolder(run), TrainingLog(), spent, self.evaluation, checkpoints, LateReport(run, self.evaluation)]
+        spent = Spent(config.budget_cpu_s)
+        kind = TranslationEvaluation if isinstance(self.model, Translator) else GeneratorEvaluation
+        evaluation = kind(run, EvaluationOptions(**config.evaluation.as_dict()), checkpoints, spent)
+        forced = [RunFolder(run), TrainingLog(), spent, evaluation, checkpoints, LateReport(run, evaluation)]
         if config.trainer.get("enable_progress_bar") is not False:
             forced += [GameProgress(), Players()]
         loggers = [MetricsCSV(run), *dashboards(config.logger, run, yaml.safe_load(run.config))]

@@ -66,7 +66,7 @@ class Checkpoints(Checkpoint):
         every_n_steps: generator steps between two writes of `last.ckpt`; it is also written when training ends.
     """
 
-    def __init__(self, run: Run, every_n_steps: int = 500):
+    def __init__(self, run: Run, every_n_steps: int):
         if every_n_steps < 1:
             raise UsageError(f"checkpoints.every_n_steps must be at least 1, got {every_n_steps}")
         self.run, self.every_n_steps = run, every_n_steps

@@ -1,4 +1,4 @@
-"""The final table of a run, for people; and that a run which was killed before it still gets it."""
+"""The final table of a run, for people."""
 
 from __future__ import annotations
 
@@ -6,35 +6,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import Callback, LightningModule, Trainer
 from rich.console import Console
 from rich.table import Table
 
 from vidiff.metrics.controls import LEAD, standing
-from vidiff.training.run import Run
-
-
-class LateReport(Callback):
-    """A resumed run with nothing left to train never comes to `on_train_end`: what a kill took from it is made up for.
-
-    Args:
-        run: the run folder.
-        evaluation: whose `on_train_end` writes the report.
-    """
-
-    def __init__(self, run: Run, evaluation: Callback):
-        self.run, self.evaluation = run, evaluation
-
-    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        late = self.run.resumed and self.run.reported_step() != trainer.global_step
-        unsaved = self.run.resumed and not (self.run.checkpoints / "last.ckpt").is_file()
-        late, unsaved = trainer.strategy.broadcast((late, unsaved))
-        if late:
-            pl_module.to(trainer.strategy.root_device)  # the trainer has put it away
-            self.evaluation.on_train_start(trainer, pl_module)
-            self.evaluation.on_train_end(trainer, pl_module)
-        if unsaved and self.evaluation.checkpoints is not None:
-            self.evaluation.checkpoints.save(trainer, "last.ckpt")
 
 
 def number(value: float | None) -> str:

@@ -10,10 +10,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from lightning.pytorch import Callback, LightningModule, Trainer
-
 from vidiff.errors import UsageError
-from vidiff.files import TEMPORARY, sweep, write_text
+from vidiff.files import TEMPORARY, sweep
 from vidiff.paths import cache_dir
 
 # What a run writes before its first checkpoint.
@@ -132,51 +130,3 @@ def newest_run(root: Path, experiment: str) -> Path:
             "--ckpt_path a new one begins"
         )
     return max(runs, key=lambda p: (p / "checkpoints" / "last.ckpt").stat().st_mtime)
-
-
-class RunFolder(Callback):
-    """Creates the folder before training: process 0 names it, the others learn the name."""
-
-    def __init__(self, run: Run):
-        self.run = run
-
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        self.run.dir = Path(trainer.strategy.broadcast(str(self.run.dir)))
-
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        # Not in `setup`: whatever is refused there leaves no folder behind.
-        if not trainer.is_global_zero:
-            return
-        self.run.sweep()
-        if not self.run.resumed:
-            self.run.check_new()
-            self.run.clear()
-        name = "config.yaml"
-        if self.run.resumed and (self.run.dir / name).exists():
-            if (self.run.dir / name).read_text() == self.run.config:
-                return
-            name = f"config-resumed-{time.strftime('%Y%m%d-%H%M%S')}.yaml"
-        write_text(self.run.dir / name, self.run.config)
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.run.restoring = ""
-        pl_module.data_record = trainer.datamodule.describe()
-        before, now = pl_module.restored_data.get("fingerprint"), pl_module.data_record["fingerprint"]
-        if before is not None and before != now:
-            raise UsageError(
-                f"--data.root {trainer.datamodule.root} is not what the checkpoint was trained on: its fingerprint is "
-                f"{now[:12]}, the checkpoint's {before[:12]}. Start a new run for other videos."
-            )
-
-    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.run.restoring = ""
-
-    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.run.restoring = ""
-
-    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.run.restoring = ""
-
-    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        if trainer.is_global_zero and self.run.dir.exists():
-            trainer.datamodule.write_bad_files(self.run.dir)
