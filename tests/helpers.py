@@ -12,6 +12,7 @@ import torch
 from lightning.pytorch import LightningDataModule, Trainer
 
 from vidiff import keyed
+from vidiff.models.turn import Turn
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 TINY = dict(num_frames=4, resolution=16, width=4, latent_dim=8)
@@ -39,6 +40,31 @@ class Clips(LightningDataModule):
         rank = self.trainer.global_rank if self.trainer else 0
         world = self.trainer.world_size if self.trainer else 1
         return _Stream(self, rank, world)
+
+
+class Anything(Clips):
+    """What any family asks for: clips with labels, and clips of two domains."""
+
+    def batch(self, index, rank=0, world=1):
+        batch = super().batch(index, rank, world)
+        return batch | {"clip_a": batch["clip"], "clip_b": batch["clip"].flip(0)}
+
+
+def losses_of(model, player: str, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """A player's terms outside of any training."""
+    turn = Turn(model, player, batch)
+    return model.discriminator_losses(turn) if player == "d" else model.generator_losses(turn)
+
+
+def numbers(terms: dict[str, torch.Tensor]) -> dict[str, float]:
+    """Terms as Python's numbers."""
+    return {k: float(v.detach()) for k, v in terms.items()}
+
+
+def fakes_of(model, player: str, batch: dict[str, torch.Tensor]):
+    """What a player is shown as generated, without a graph."""
+    made = Turn(model, player, batch).fake()
+    return made.detach() if isinstance(made, torch.Tensor) else {k: v.detach() for k, v in made.items()}
 
 
 class _Stream:

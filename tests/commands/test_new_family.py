@@ -69,9 +69,12 @@ def test_the_template_is_small_and_clean(tmp_path):
 
 def test_what_the_page_names_exists():
     from vidiff.models.base import AdversarialModule
+    from vidiff.models.turn import Turn
 
-    for name in ("fake_clips", "discriminate", "penalty", "after_update", "synthesise", "latents", "watch"):
+    for name in ("fake_clips", "discriminate", "penalty", "after_update", "synthesise"):
         assert f"`{name}" in PAGE or f"self.{name}" in PAGE
         assert callable(getattr(AdversarialModule, name))
+    for name in re.findall(r"turn\.(\w+)\(", PAGE):
+        assert callable(getattr(Turn, name)), name
     for path in set(re.findall(r"`(\w+\.py)`", PAGE)):
         assert (ROOT / "vidiff" / "models" / path).is_file(), path

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from vidiff.augment import ShuffleSegments, Splice
 from vidiff.data.datamodule import ClipDataModule
 from vidiff.models.stargan import StarGAN
+from vidiff.models.turn import Turn
 
 
 def module(augment, monkeypatch, **settings) -> ClipDataModule:
@@ -49,6 +50,7 @@ def test_the_classifier_learns_the_shares():
     model = StarGAN(**sizes)
     clip = torch.randn(3, 3, 4, 16, 16).clamp(-1, 1)
     label, share = torch.tensor([0, 1, 1]), torch.tensor([[0.75, 0.25], [0.0, 1.0], [0.5, 0.5]])
-    terms = model.discriminator_losses({"clip": clip, "label": label, "label_share": share, "slot": torch.arange(3)})
+    batch = {"clip": clip, "label": label, "label_share": share, "slot": torch.arange(3)}
+    terms = model.discriminator_losses(Turn(model, "d", batch))
     log_p = F.log_softmax(model.discriminator(clip)[1], dim=1)
     assert torch.allclose(terms["cls"], -(share * log_p).sum(1).mean(), atol=1e-6)

@@ -230,8 +230,8 @@ def test_gradient_clipping_bounds_the_step():
 
 def test_non_finite_loss_stops_and_names_the_term():
     class Broken(DCGAN):
-        def generator_losses(self, batch):
-            return {"adv": super().generator_losses(batch)["adv"], "odd": torch.tensor(float("nan"))}
+        def generator_losses(self, turn):
+            return super().generator_losses(turn) | {"odd": torch.tensor(float("nan"))}
 
     with pytest.raises(RunError, match="g_odd=nan"):
         quiet_trainer(max_steps=3).fit(Broken(**TINY), Clips())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from helpers import native_kernels, quiet_trainer
+from helpers import losses_of, native_kernels, quiet_trainer
 from lightning.pytorch import LightningDataModule
 
 from vidiff import keyed, losses
@@ -63,7 +63,7 @@ def test_generator_terms_are_the_papers(kind):
         **SMALL_G,
     ).double()
     batch = double_batch(model)
-    terms = {k: float(v) for k, v in model.generator_losses(batch).items()}
+    terms = {k: float(v) for k, v in losses_of(model, "g", batch).items()}
     size = (lambda x: x.abs().mean()) if kind == "l1" else (lambda x: (x * x).mean())
     networks = {
         "a": (model.generator["a2b"], model.generator["b2a"]),
@@ -90,7 +90,7 @@ def test_discriminator_terms_are_the_papers():
     frames = lambda spec: PatchDiscriminator(spec, layers=1)  # noqa: E731
     model = CycleGAN(frame_discriminator=frames, **TINY, **SMALL_G).double()
     batch = double_batch(model)
-    terms = {k: float(v) for k, v in model.discriminator_losses(batch).items()}
+    terms = {k: float(v) for k, v in losses_of(model, "d", batch).items()}
     expected = {}
     for d, fake in (("a", model.generator["b2a"](batch["clip_b"])), ("b", model.generator["a2b"](batch["clip_a"]))):
         real = batch[f"clip_{d}"]
@@ -100,13 +100,13 @@ def test_discriminator_terms_are_the_papers():
         expected[f"frame_real_{d}"] = 0.5 * ((model.discriminator[f"frame_{d}"](flat(real)) - 1) ** 2).mean()
         expected[f"frame_fake_{d}"] = 0.5 * (model.discriminator[f"frame_{d}"](flat(fake)) ** 2).mean()
     assert terms == pytest.approx({k: float(v.detach()) for k, v in expected.items()}, abs=1e-6)
-    assert {k for k in model.generator_losses(batch) if "adv" in k} == {"adv_a", "adv_b", "frame_adv_a", "frame_adv_b"}
+    assert {k for k in losses_of(model, "g", batch) if "adv" in k} == {"adv_a", "adv_b", "frame_adv_a", "frame_adv_b"}
 
 
 def test_terms_of_time_need_time_and_weights_of_zero_cost_nothing():
     model = CycleGAN(num_frames=1, resolution=16, width=4, identity_weight=0.0, **SMALL_G)
     batch = {k: v[:, :, :1] if "clip" in k else v for k, v in Pairs().batch(0).items()}
-    assert set(model.generator_losses(batch)) == {"adv_a", "adv_b", "cycle_a", "cycle_b"}
+    assert set(losses_of(model, "g", batch)) == {"adv_a", "adv_b", "cycle_a", "cycle_b"}
 
 
 def expected_directions(model, batch):
@@ -124,7 +124,7 @@ def named(terms: dict, *prefixes: str) -> dict[str, float]:
 def test_options_are_off_and_leave_no_trace():
     model = CycleGAN(**TINY, **SMALL_G)
     assert set(model.generator) == {"a2b", "b2a"}
-    terms = set(model.generator_losses(Pairs().batch(0)))
+    terms = set(losses_of(model, "g", Pairs().batch(0)))
     assert terms == {f"{n}_{d}" for n in ("adv", "cycle", "motion", "identity") for d in "ab"}
 
 
@@ -139,7 +139,7 @@ def test_flow_terms_are_the_formula():
         return torch.tensor([sign, 2 * sign])[None, :, None, None].expand(len(first), 2, 16, 16)
 
     model.__dict__["flow_of"] = moves
-    got, expected = named(model.generator_losses(batch), "flow"), {}
+    got, expected = named(losses_of(model, "g", batch), "flow"), {}
     for _, target, _, _, _, fake in expected_directions(model, batch):
         inside = fake[:, :, 1:, 2:, 1:] - fake[:, :, :-1, :-2, :-1]
         expected[f"flow_{target}"] = 3.0 * float(inside.abs().sum()) / fake[:, :, 1:].numel()
@@ -161,7 +161,7 @@ def test_recycle_terms_are_the_formula(kind):
         foretold = torch.cat([p_y(pair(fake, t)) for t in (2, 3)], dim=2)
         expected[f"predict_{source}"] = 4.0 * float(size(x[:, :, 2:] - own))
         expected[f"recycle_{source}"] = 4.0 * float(size(x[:, :, 2:] - back(foretold)))
-    assert named(model.generator_losses(batch), "predict", "recycle") == pytest.approx(expected, abs=1e-6)
+    assert named(losses_of(model, "g", batch), "predict", "recycle") == pytest.approx(expected, abs=1e-6)
 
 
 def test_predictors_train_with_the_generators_and_travel(tmp_path):
@@ -187,7 +187,7 @@ def test_perceptual_terms_are_the_formula_and_the_network_is_not_the_models():
     for source, _, _, back, x, fake in expected_directions(model, batch):
         each = [((m - n) ** 2).mean() for m, n in zip(maps(back(fake)), maps(x))]
         expected[f"perceptual_{source}"] = 2.0 * float(sum(each)) / 2
-    assert named(model.generator_losses(batch), "perceptual") == pytest.approx(expected, abs=1e-6)
+    assert named(losses_of(model, "g", batch), "perceptual") == pytest.approx(expected, abs=1e-6)
 
 
 def test_frozen_helpers_are_built_before_training_and_not_to_translate(tmp_path, monkeypatch):
@@ -211,7 +211,7 @@ def test_discriminators_of_several_scales_are_averaged():
     several = lambda spec: MultiScalePatchDiscriminator(spec, 2, min(2, spec.num_frames))  # noqa: E731
     model = CycleGAN(discriminator=several, frame_discriminator=several, **TINY, **SMALL_G).double()
     batch = double_batch(model)
-    terms = named(model.generator_losses(batch), "adv", "frame_adv")
+    terms = named(losses_of(model, "g", batch), "adv", "frame_adv")
     for _, target, _, _, _, fake in expected_directions(model, batch):
         each = [((logits - 1) ** 2).mean() for logits in model.discriminator[target].each(fake)]
         assert len(each) == 4 and terms[f"adv_{target}"] == pytest.approx(float(sum(each)) / 4, abs=1e-6)
@@ -237,7 +237,7 @@ def test_discriminators_see_the_past(size):
     for index in range(6):
         batch = data.batch(index)
         made.append(model.generator["a2b"](batch["clip_a"]).detach())
-        model.discriminator_losses(batch)
+        losses_of(model, "d", batch)
     ages = []
     for now, shown in enumerate(seen[1::2]):  # D sees the real clips first, then the generated ones
         for clip in shown:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from helpers import TINY, Clips, quiet_trainer
+from helpers import TINY, Clips, fakes_of, losses_of, numbers, quiet_trainer
 
 from vidiff.errors import UsageError
 from vidiff.losses import laplacian, loss_sensitive_d
@@ -15,16 +15,15 @@ from vidiff.nn.discriminators import ConvDiscriminator
 
 def double(model):
     model = model.double()
-    model._move = 0
     batch = Clips().batch(0)
     return model, {**batch, "clip": batch["clip"].double()}
 
 
 def test_loss_sensitive_terms():
     model, batch = double(LossSensitiveGAN(margin=3.0, r1_gamma=2.0, **TINY))
-    terms = {k: float(v.detach()) for k, v in model.discriminator_losses(batch).items()}
+    terms = numbers(losses_of(model, "d", batch))
     # BatchNorm in training mode gives the same clips for the same latents.
-    fake, real = model.fake_clips(batch, "d").detach(), batch["clip"]
+    fake, real = fakes_of(model, "d", batch), batch["clip"]
     loss = lambda x: -model.discriminator(x)  # noqa: E731
     values = zip(real, fake, loss(real).tolist(), loss(fake).tolist())
     s = float(sum((x - sum(real) / 4).abs().mean() for x in real)) / 4
@@ -33,8 +32,8 @@ def test_loss_sensitive_terms():
     x = real.clone().requires_grad_(True)
     (gradient,) = torch.autograd.grad(loss(x).sum(), x)
     assert terms["r1"] == pytest.approx(2.0 / 2 * float(gradient.square().sum()) / 4, abs=1e-6)
-    expected = float(loss(model.fake_clips(batch, "g")).mean().detach())
-    assert float(model.generator_losses(batch)["adv"].detach()) == pytest.approx(expected, abs=1e-6)
+    expected = float(loss(fakes_of(model, "g", batch)).mean().detach())
+    assert numbers(losses_of(model, "g", batch))["adv"] == pytest.approx(expected, abs=1e-6)
 
 
 def test_margin_does_not_depend_on_the_contrast_of_the_data():
@@ -54,7 +53,7 @@ def test_batch_norm_is_refused_where_there_is_a_penalty():
     with pytest.raises(UsageError, match="BatchNorm"):
         LossSensitiveGAN(discriminator=batch_norm, **TINY)
     model, batch = double(LossSensitiveGAN(discriminator=batch_norm, r1_gamma=0.0, **TINY))
-    assert set(model.discriminator_losses(batch)) == {"margin"}
+    assert set(losses_of(model, "d", batch)) == {"margin"}
 
 
 def test_laplacian_by_loops():
@@ -78,12 +77,12 @@ def test_laplacian_of_straight_lines_is_zero():
 
 def test_laplacian_is_part_of_the_least_squares_generator_only_where_weighted():
     model, batch = double(LSGAN(laplacian_space=0.5, laplacian_time=2.0, **TINY))
-    terms = model.generator_losses(batch)
-    fake = model.fake_clips(batch, "g")
+    terms = losses_of(model, "g", batch)
+    fake = fakes_of(model, "g", batch)
     assert float(terms["laplacian_time"].detach()) == pytest.approx(2 * float(laplacian(fake, "time")), abs=1e-6)
     assert float(terms["laplacian_space"].detach()) == pytest.approx(0.5 * float(laplacian(fake, "space")), abs=1e-6)
     plain, batch = double(LSGAN(**TINY))
-    assert set(plain.generator_losses(batch)) == {"adv"}
+    assert set(losses_of(plain, "g", batch)) == {"adv"}
 
 
 def test_laplacian_smooths():

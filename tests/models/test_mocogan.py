@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 import yaml
-from helpers import TINY, Clips, quiet_trainer
+from helpers import TINY, Clips, fakes_of, losses_of, numbers, quiet_trainer
 from torch import nn
 
 from vidiff.clip import ClipSpec
@@ -65,15 +65,14 @@ def test_terms(num_classes):
     model = MoCoGAN(num_classes=num_classes, cls_weight=0.7, judge_noise=0.0, **TINY).double()
     batch = Clips(num_classes=num_classes).batch(0)
     batch["clip"] = batch["clip"].double()
-    model._move = 0
     model.discriminator.eval()  # fixed statistics: the order of calls does not matter
-    got_d = {k: float(v.detach()) for k, v in model.discriminator_losses(batch).items()}
-    got_g = {k: float(v.detach()) for k, v in model.generator_losses(batch).items()}
+    got_d = numbers(losses_of(model, "d", batch))
+    got_g = numbers(losses_of(model, "g", batch))
     frame, clip = model.discriminator["frame"], model.discriminator["clip"]
-    real, fake_d, fake_g = batch["clip"], model.fake_clips(batch, "d"), model.fake_clips(batch, "g").detach()
+    real, fake_d, fake_g = batch["clip"], fakes_of(model, "d", batch), fakes_of(model, "g", batch)
 
     def frame_logits(clips, *parts):
-        return frame(model.one_frame(clips, batch, *parts)).flatten().tolist()
+        return frame(model.one_frame(clips, batch["slot"], *parts)).flatten().tolist()
 
     expected_d = {
         "frame_real": mean(softplus(-x) for x in frame_logits(real, "real")),
@@ -167,8 +166,8 @@ def test_noise_and_frames_depend_on_the_slot_alone():
     whole, part = model.motion_noise(range(6), 4, "d", 0), model.motion_noise(range(3, 6), 4, "d", 0)
     assert torch.equal(whole[3:], part)
     clips = torch.arange(6.0).view(1, 1, 6, 1, 1).expand(4, 1, 6, 2, 2)
-    first = model.one_frame(clips, {"slot": torch.arange(4)}, "d")
-    rest = model.one_frame(clips[2:], {"slot": torch.arange(2, 4)}, "d")
+    first = model.one_frame(clips, range(4), "d")
+    rest = model.one_frame(clips[2:], range(2, 4), "d")
     assert first.shape == (4, 1, 1, 2, 2) and torch.equal(first[2:], rest)
 
 

@@ -6,11 +6,12 @@ import math
 
 import pytest
 import torch
-from helpers import TINY, Clips, quiet_trainer
+from helpers import TINY, Clips, fakes_of, losses_of, numbers, quiet_trainer
 
 from vidiff.clip import ClipSpec
 from vidiff.errors import UsageError
 from vidiff.models.multiperiod import MultiPeriodGAN
+from vidiff.models.turn import Turn
 from vidiff.nn.multiperiod import BetweenGenerator, interleave, periods_of
 
 SMALL = {**TINY, "num_frames": 8}
@@ -22,8 +23,7 @@ def data(**kwargs):
 
 def test_frames_shared_between_periods_are_identical():
     model = MultiPeriodGAN(num_classes=2, **SMALL)
-    model._move = 0
-    clips = model.fake_periods(data(num_classes=2).batch(0), "g")
+    clips = fakes_of(model, "g", data(num_classes=2).batch(0))
     assert [c.shape[2] for c in clips.values()] == [2, 4, 8] and list(clips) == [4, 2, 1]
     assert torch.equal(clips[1][:, :, ::2], clips[2]) and torch.equal(clips[2][:, :, ::2], clips[4])
     assert torch.equal(clips[1][:, :, ::4], clips[4])
@@ -33,15 +33,14 @@ def test_frames_shared_between_periods_are_identical():
 @pytest.mark.parametrize("num_classes", [None, 2])
 def test_terms(num_classes):
     model = MultiPeriodGAN(num_classes=num_classes, **SMALL).double()
-    model._move = 0
     model.discriminator.eval()
     batch = data(num_classes=num_classes).batch(0)
     batch["clip"] = batch["clip"].double()
     label = batch["label"] if num_classes else None
-    got_d = {k: float(v.detach()) for k, v in model.discriminator_losses(batch).items()}
-    got_g = {k: float(v.detach()) for k, v in model.generator_losses(batch).items()}
+    got_d = numbers(losses_of(model, "d", batch))
+    got_g = numbers(losses_of(model, "g", batch))
     expected_d, expected_g = {}, {}
-    fakes = {player: model.fake_periods(batch, player) for player in ("d", "g")}
+    fakes = {player: fakes_of(model, player, batch) for player in ("d", "g")}
     for p in (4, 2, 1):
         d = lambda x, p=p: model.discriminator[f"p{p}"](x, label).tolist()  # noqa: E731
         real = batch["clip"][:, :, [t for t in range(8) if t % p == 0]]
@@ -54,8 +53,7 @@ def test_terms(num_classes):
 @pytest.mark.parametrize("mode", ["joint", "staged"])
 def test_a_period_teaches_its_own_network_and_in_joint_mode_the_coarser_ones(mode):
     model = MultiPeriodGAN(mode=mode, **SMALL)
-    model._move = 0
-    terms = model.generator_losses(data().batch(0))
+    terms = losses_of(model, "g", data().batch(0))
     networks = {"p4": model.generator.keys, "p2": model.generator.between[0], "p1": model.generator.between[1]}
     for i, (name, term) in enumerate(terms.items()):
         model.zero_grad()
@@ -101,19 +99,19 @@ def test_any_length_by_chaining():
 
 def test_continuation_keeps_the_given_frame():
     model = MultiPeriodGAN(continue_share=1.0, **SMALL)
-    model._move = 0
     model.eval()  # fixed statistics: the order of calls does not matter
     batch = data().batch(0)
-    given, has = model.to_continue(batch["slot"].tolist(), None, "d")
+    given, has = model.to_continue(Turn(model, "d", batch))
     assert has.all() and not given.requires_grad
-    clips = model.fake_periods(batch, "d")
+    clips = fakes_of(model, "d", batch)
     assert all(torch.equal(c[:, :, 0], given[:, :, 0]) for c in clips.values())
     assert not torch.equal(clips[4][:, :, 1], given[:, :, 0])
     model.continue_share = 0.5
-    some, part = model.to_continue(list(range(32)), None, "d")[1], model.to_continue(list(range(16, 32)), None, "d")[1]
+    many = Turn(model, "d", {"slot": torch.arange(32)})
+    some, part = (model.to_continue(t)[1] for t in (many, Turn(model, "d", {"slot": torch.arange(16, 32)})))
     assert 4 < int(some.sum()) < 28 and torch.equal(some[16:], part)  # by slot, on one process or two
     model.continue_share = 0.0
-    assert not model.to_continue(list(range(32)), None, "d")[1].any()
+    assert not model.to_continue(many)[1].any()
 
 
 def test_between_starts_near_interpolation():

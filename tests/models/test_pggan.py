@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from helpers import TINY, Clips, quiet_trainer
+from helpers import TINY, Clips, losses_of, numbers, quiet_trainer
 
 from vidiff.clip import ClipSpec
 from vidiff.errors import UsageError
@@ -61,9 +61,9 @@ def test_terms_inside_a_fade():
     model = PGGAN(fade_clips=8, stable_clips=4, r1_gamma=3.0, **TINY).double()
     batch = Clips().batch(0)
     batch["clip"] = batch["clip"].double()
-    model._move, model.batches_seen = 0, 2  # 8 clips seen: half-way into stage 1
+    model.batches_seen = 2  # 8 clips seen: half-way into stage 1
     model.before_batch(batch)
-    terms = {k: float(v.detach()) for k, v in model.discriminator_losses(batch).items()}
+    terms = numbers(losses_of(model, "d", batch))
     g, d = model.generator, model.discriminator
     assert g.position() == d.position() == (1, 0.5)
     real = batch["clip"].unflatten(3, (8, 2)).unflatten(5, (8, 2)).mean((4, 6))[:, :, :: 2 if g.times[2] else 1]
@@ -78,7 +78,7 @@ def test_terms_inside_a_fade():
     fake = d.judge(g.render(model.latents(batch["slot"].tolist(), "d", 0), None, 1, 0.5), None, 1, 0.5).tolist()
     assert terms["fake"] == pytest.approx(sum(math.log1p(math.exp(x)) for x in fake) / 4, abs=1e-6)
     fake = d.judge(g.render(model.latents(batch["slot"].tolist(), "g", 0), None, 1, 0.5), None, 1, 0.5).tolist()
-    adv = float(model.generator_losses(batch)["adv"].detach())
+    adv = numbers(losses_of(model, "g", batch))["adv"]
     assert adv == pytest.approx(sum(math.log1p(math.exp(-x)) for x in fake) / 4, abs=1e-6)
 
 

@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from helpers import TINY, Clips, quiet_trainer
+from helpers import TINY, Clips, fakes_of, losses_of, quiet_trainer
 
 from vidiff.clip import ClipSpec
 from vidiff.errors import UsageError
@@ -24,11 +24,10 @@ def test_terms(num_classes):
     model = R3GAN(num_classes=num_classes, r1_gamma=4.0, **TINY).double()
     batch = Clips(num_classes=num_classes).batch(0)
     batch["clip"] = batch["clip"].double()
-    model._move = 0
-    terms = model.discriminator_losses(batch)
+    terms = losses_of(model, "d", batch)
     label = batch["label"] if num_classes else None
     d = lambda x: model.discriminator(x, label)  # noqa: E731
-    fake = model.fake_clips(batch, "d").detach()
+    fake = fakes_of(model, "d", batch)
     real_logits, fake_logits = d(batch["clip"]).tolist(), d(fake).tolist()
     expected = sum(softplus(-(r - f)) for r, f in zip(real_logits, fake_logits)) / 4
     assert float(terms["adv"]) == pytest.approx(expected, abs=1e-6)
@@ -37,9 +36,9 @@ def test_terms(num_classes):
         own = torch.stack([jacobian[i, i] for i in range(4)])
         assert float(terms[name]) == pytest.approx(4.0 / 2 * float(own.square().sum()) / 4, rel=1e-6, abs=1e-6)
         assert float(terms[name]) > 0
-    fake_logits = d(model.fake_clips(batch, "g")).tolist()
+    fake_logits = d(fakes_of(model, "g", batch)).tolist()
     expected = sum(softplus(-(f - r)) for r, f in zip(real_logits, fake_logits)) / 4
-    assert float(model.generator_losses(batch)["adv"]) == pytest.approx(expected, abs=1e-6)
+    assert float(losses_of(model, "g", batch)["adv"]) == pytest.approx(expected, abs=1e-6)
 
 
 def test_gamma_falls_along_half_a_cosine():

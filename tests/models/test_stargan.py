@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from helpers import Clips, native_kernels, quiet_trainer
+from helpers import Clips, fakes_of, losses_of, native_kernels, numbers, quiet_trainer
 
 from vidiff.errors import UsageError
 from vidiff.inference.checkpoint import load_model
 from vidiff.models.stargan import StarGAN
+from vidiff.models.turn import Turn
 from vidiff.nn.resnet import StarGenerator
 from vidiff.optim import Schedule
 
@@ -27,8 +28,8 @@ def test_terms_are_the_papers(game, rec_loss):
     model = StarGAN(game=game, **weights, **TINY, **SMALL_G).double()
     batch = model._cast(Clips(num_classes=3).batch(0))
     x, label = batch["clip"], batch["label"]
-    d_terms = {k: float(v.detach()) for k, v in model.discriminator_losses(batch).items()}
-    fake = model.generator(x, model.targets(batch, "d")).detach()
+    d_terms = numbers(losses_of(model, "d", batch))
+    fake = fakes_of(model, "d", batch)
     (real_logits, domains), (fake_logits, _) = model.discriminator(x), model.discriminator(fake)
     expected = {"cls": -2.0 * log_softmax(domains, label).mean()}
     if game == "wasserstein":
@@ -45,8 +46,8 @@ def test_terms_are_the_papers(game, rec_loss):
         expected |= {"real": 0.5 * ((real_logits - 1) ** 2).mean(), "fake": 0.5 * (fake_logits**2).mean()}
     assert d_terms == pytest.approx({k: float(v.detach()) for k, v in expected.items()}, abs=1e-6)
 
-    g_terms = {k: float(v.detach()) for k, v in model.generator_losses(batch).items()}
-    target = model.targets(batch, "g")
+    g_terms = numbers(losses_of(model, "g", batch))
+    target = model.targets(Turn(model, "g", batch))
     fake = model.generator(x, target)
     rec = model.generator(fake, label)
     logits, domains = model.discriminator(fake)
@@ -63,10 +64,11 @@ def test_terms_are_the_papers(game, rec_loss):
 
 def test_targets_are_uniform_and_a_function_of_the_slot():
     model = StarGAN(**TINY, **SMALL_G)
-    whole = model.targets({"slot": torch.arange(3000)}, "g")
+    targets = lambda slots, player: model.targets(Turn(model, player, {"slot": slots}))  # noqa: E731
+    whole = targets(torch.arange(3000), "g")
     assert torch.bincount(whole).tolist() == pytest.approx([1000] * 3, abs=100)
-    assert torch.equal(whole[7:9], model.targets({"slot": torch.tensor([7, 8])}, "g"))
-    assert not torch.equal(whole, model.targets({"slot": torch.arange(3000)}, "d"))
+    assert torch.equal(whole[7:9], targets(torch.tensor([7, 8]), "g"))
+    assert not torch.equal(whole, targets(torch.arange(3000), "d"))
 
 
 def test_domains_are_needed():

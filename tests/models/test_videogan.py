@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from helpers import TINY, Clips, quiet_trainer
+from helpers import TINY, Clips, fakes_of, losses_of, numbers, quiet_trainer
 
 from vidiff.clip import ClipSpec
 from vidiff.errors import UsageError
@@ -32,16 +32,15 @@ def test_terms(temporal):
     model = VideoGAN(temporal=temporal, mask_weight=0.3, **TINY).double()
     batch = Clips().batch(0)
     batch["clip"] = batch["clip"].double()
-    model._move = 0
-    got = {k: float(v.detach()) for k, v in model.generator_losses(batch).items()}
+    got = numbers(losses_of(model, "g", batch))
     background, foreground, mask = model.generator.parts(model.latents(batch["slot"].tolist(), "g", 0))
     clip = background + mask * (foreground - background)
     logits = model.discriminator(clip).tolist()
     assert got["adv"] == pytest.approx(sum(math.log1p(math.exp(-x)) for x in logits) / 4, abs=1e-6)
     assert got["mask"] == pytest.approx(0.3 * float(mask.detach().abs().sum()) / mask.numel(), abs=1e-6)
-    got = {k: float(v.detach()) for k, v in model.discriminator_losses(batch).items()}
+    got = numbers(losses_of(model, "d", batch))
     real = model.discriminator(batch["clip"]).tolist()
-    fake = model.discriminator(model.fake_clips(batch, "d")).tolist()
+    fake = model.discriminator(fakes_of(model, "d", batch)).tolist()
     assert got["real"] == pytest.approx(sum(math.log1p(math.exp(-x)) for x in real) / 4, abs=1e-6)
     assert got["fake"] == pytest.approx(sum(math.log1p(math.exp(x)) for x in fake) / 4, abs=1e-6)
 

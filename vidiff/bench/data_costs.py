@@ -170,18 +170,19 @@ def _pipeline(ops: list, clip: Tensor) -> Callable[[], Tensor]:
 def training_step(clip: Tensor, width: int) -> Callable[[], None]:
     """One update of D and one of G of a DCGAN on clips of this size, without a trainer."""
     from vidiff.models.dcgan import DCGAN
+    from vidiff.models.turn import Turn
 
     module = DCGAN(num_frames=clip.shape[2], resolution=clip.shape[-1], width=width).to(clip.device)
     optimizers = dict(zip("gd", module.configure_optimizers()))
-    module._move = 0
     batch = {"clip": clip * 2 - 1, "slot": torch.arange(len(clip))}
 
     def step() -> None:
         for player, losses in (("d", module.discriminator_losses), ("g", module.generator_losses)):
+            turn = Turn(module, player, batch)
             for name, network in module.players.items():
                 network.requires_grad_(name == player)
             optimizers[player].zero_grad(set_to_none=True)
-            torch.stack([term.reshape(()) for term in losses(batch).values()]).sum().backward()
+            torch.stack([term.reshape(()) for term in losses(turn).values()]).sum().backward()
             optimizers[player].step()
 
     return step

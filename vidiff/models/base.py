@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, Callable, Iterable, Iterator
+from typing import Any, Callable, ClassVar, Iterable, Iterator
 
 import lightning as L
 import torch
@@ -23,26 +23,28 @@ from vidiff.clip import ClipSpec
 from vidiff.ema import GeneratorEMA, decay_from_half_life
 from vidiff.errors import RunError, UsageError
 from vidiff.models._checks import check_arguments, check_compiler, check_strategy, planned_steps
-from vidiff.models._heads import Heads, Side
-from vidiff.models._judging import Judging
 from vidiff.models._precision import check_precision
 from vidiff.models.arguments import constructor_arguments
+from vidiff.models.heads import head_losses
+from vidiff.models.logits import adapt_augmentation, describe_logits
 from vidiff.models.record import Record
 from vidiff.models.sampler import Sampling
 from vidiff.models.strategies import Balance, Player, Stage, Strategies
-from vidiff.nn.blocks import NetworkFactory
+from vidiff.models.turn import Terms, Turn
+from vidiff.nn.blocks import NetworkFactory, mixes_clips
 from vidiff.nn.mirror import MirrorDiscriminator
 from vidiff.optim import Plateau, Schedule
 from vidiff.parallel import average_gradients, broadcast_buffers, on_every_process, rank, world_size
 
+PLAYERS: tuple[Player, ...] = ("g", "d")  # in the order of their optimisers
 EXPLODED = 1e10  # a norm of weights that no network works with: a product of two such layers overflows float32
 
 
-class AdversarialModule(Heads, Judging, Sampling, Record, Strategies, L.LightningModule):
+class AdversarialModule(Sampling, Record, Strategies, L.LightningModule):
     """A generator and a discriminator that take turns.
 
-    A family sets its paper's defaults and implements `discriminator_losses(batch)` and `generator_losses(batch)`. Each
-    returns weighted, named terms; their sum is that player's objective and their names are the dashboard's
+    A family sets its paper's defaults and implements `discriminator_losses(turn)` and `generator_losses(turn)`, see
+    `Turn`. Each returns weighted, named terms; their sum is that player's objective and their names are the dashboard's
     (`train/d_<name>`, `train/g_<name>`).
 
     Args:
@@ -67,6 +69,12 @@ class AdversarialModule(Heads, Judging, Sampling, Record, Strategies, L.Lightnin
         compile: compile both networks with torch.compile (gradient penalties stay eager).
         seed: key of latents and of in-network noise; linked to `seed_everything`.
     """
+
+    real_above: ClassVar[float | None] = 0.0
+    """The logit above which D takes a clip for real; None where only differences count: the middle of both means."""
+
+    penalty_through: ClassVar[tuple[str, ...]] = ()
+    """What may mix the clips of a batch in a discriminator whose gradient is penalised, where the paper has it so."""
 
     def __init__(
         self,
@@ -121,17 +129,28 @@ class AdversarialModule(Heads, Judging, Sampling, Record, Strategies, L.Lightnin
                     part.mirror(self.generator)
         self.generator_ema = GeneratorEMA(self.generator, ema_decay)
         self.discriminator_augment = discriminator_augment
-        self._looks: int | None = None  # how often D has looked at clips in this update; None outside of one
 
     # ---- what a family implements -------------------------------------------------------------------------------
 
-    def discriminator_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    def discriminator_losses(self, turn: Turn) -> Terms:
         """Weighted, named terms whose sum D minimises."""
         raise NotImplementedError
 
-    def generator_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    def generator_losses(self, turn: Turn) -> Terms:
         """Weighted, named terms whose sum G minimises."""
         raise NotImplementedError
+
+    def fake_clips(self, turn: Turn) -> Any:
+        """As many generated clips as the batch has real ones; families call `turn.fake()`."""
+        return self.generator(turn.latents(), turn.label)
+
+    def discriminate(self, clip: Tensor, label: Tensor | None) -> Any:
+        """What D gives for clips (B, C, T, H, W): logits, or (logits, predictions); families call `turn.judge`."""
+        return self.discriminator(clip, label)
+
+    def real_logits(self, turn: Turn) -> Tensor:
+        """Logits of a batch's real clips, for the validation's dashboard."""
+        return turn.judge(turn.real, "real")
 
     def before_batch(self, batch: dict[str, Tensor]) -> None:
         """Called before the updates of a training batch, whoever is to move (growing networks grow here)."""
@@ -145,36 +164,29 @@ class AdversarialModule(Heads, Judging, Sampling, Record, Strategies, L.Lightnin
         """z (len(slots), Z), row i a function of (seed, parts, slots[i]): the same on 1 or 8 processes."""
         return keyed.normal(slots, (self.spec.latent_dim,), self.seed, "z", *parts).to(self.device, self.dtype)
 
-    def labels(self, batch: dict[str, Tensor]) -> Tensor | None:
-        """The batch's labels (B,) when the model is conditional, else None."""
-        return batch["label"] if self.spec.num_classes else None
+    def penalty(self, function: Callable, *args: Any) -> Any:
+        """A gradient penalty; eager even when the networks are compiled, which know no double backward.
 
-    def class_target(self, batch: dict[str, Tensor]) -> Tensor:
-        """What a classifier should say of the real clips: labels (B,), or shares (B, K) where clips were joined."""
-        return batch.get("label_share", batch["label"])
-
-    def fake_clips(self, batch: dict[str, Tensor], player: Player) -> Tensor:
-        """As many generated clips as the batch has real ones; without a graph when D is to move."""
-        z = self.latents(batch["slot"].tolist(), player, self._move)
-        with torch.set_grad_enabled(player == "g"):
-            return self.generator(z, self.labels(batch))
-
-    def discriminate(self, clip: Tensor, batch: dict[str, Tensor], side: Side) -> Tensor:
-        """Logits (B,) of clips (B, C, T, H, W), augmented before.
-
-        Args:
-            side: whose clips these are, for the discriminator's heads; `mixed` is what a penalty makes of both.
+        Raises:
+            UsageError: D mixes the clips of a batch.
         """
-        return self.logits_of(self.discriminator(self.augmented(clip), self.labels(batch)), side)
+        self.check_penalty()
+        if not self.compile_networks:
+            return function(*args)
+        with torch.compiler.set_stance("force_eager"):
+            return function(*args)
 
-    def augmented(self, clip: Tensor) -> Tensor:
-        """What D sees of clips (B, C, T, H, W) in [-1, 1]: every look of an update with parameters of its own."""
-        if self.discriminator_augment is None or self._looks is None:
-            return clip
-        self._looks += 1
-        key = (self.seed, "look", self.batches_seen, self._moving, self._move, self._looks)
-        size = len(clip)
-        return self.discriminator_augment(clip, key, rank() * size, world_size() * size)
+    def check_penalty(self) -> None:
+        """Refuse a D that mixes the clips of a batch: a penalty is of each clip's own gradient.
+
+        `penalty` asks; a family whose penalty is always there asks at construction too, before any data is read.
+        """
+        if mixing := [what for what in mixes_clips(self.discriminator) if what not in self.penalty_through]:
+            raise UsageError(
+                f"{type(self).__name__}: the gradient penalty is per clip and has no meaning through {mixing[0]}; give "
+                "the discriminator norm: layer, instance or none, and no minibatch_std, or set the penalty's weight "
+                "to 0 where the family can do without"
+            )
 
     # ---- the step -----------------------------------------------------------------------------------------------
 
@@ -183,9 +195,8 @@ class AdversarialModule(Heads, Judging, Sampling, Record, Strategies, L.Lightnin
         return {"g": self.generator, "d": self.discriminator}
 
     def configure_optimizers(self):
-        self._order: list[Player] = ["g", "d"]
         optimizers = []
-        for player in self._order:
+        for player in PLAYERS:
             try:
                 optimizers.append(self._factories[player](self.players[player].parameters()))
             except (ValueError, TypeError) as error:
@@ -223,16 +234,15 @@ class AdversarialModule(Heads, Judging, Sampling, Record, Strategies, L.Lightnin
         if self.ema_half_life is not None:
             clips = len(batch["slot"]) * world_size() * self.n_critic / self.g_steps
             self.generator_ema.decay = decay_from_half_life(self.ema_half_life, clips)
-        self._move = 0
         self.before_batch(batch)
-        self._update("d", self.discriminator_losses, batch)
+        turn = Turn(self, "d", batch)
+        self._take(turn)
         self.batches_seen += 1
         if self.batches_seen % self.n_critic == 0:
             for move in range(self.g_steps):
-                self._move = move
                 if 0 < self.trainer.max_steps <= self.trainer.global_step:
                     break
-                self._update("g", self.generator_losses, batch)
+                self._take(Turn(self, "g", batch, move, turn.slots))
         # BatchNorm's statistics drift apart between processes: whoever looks between two batches finds them equal.
         for network in (*self.players.values(), self.generator_ema):
             broadcast_buffers(network)
@@ -241,13 +251,13 @@ class AdversarialModule(Heads, Judging, Sampling, Record, Strategies, L.Lightnin
         """The batch with its clips (`clip`, or `clip_a` and `clip_b`) in the module's precision."""
         return {k: v.to(self.dtype) if k.split("_")[0] == "clip" else v for k, v in batch.items()}
 
-    def _update(self, player: Player, losses: Callable, batch: dict[str, Tensor]) -> None:
-        """The only backward: objective, gradients over processes, optimiser step, EMA."""
-        if not self.trains(player):
-            self._pass(player)
+    def _take(self, turn: Turn) -> None:
+        """One turn: the player's update, or none in a stage that trains the other one."""
+        if not self.trains(turn.player):
+            self._pass(turn.player)
             return
-        with self._alone(player):
-            self._move_of(player, losses, batch)
+        with self._alone(turn.player):
+            self._update(turn)
 
     @contextmanager
     def _alone(self, player: Player) -> Iterator[None]:
@@ -262,14 +272,16 @@ class AdversarialModule(Heads, Judging, Sampling, Record, Strategies, L.Lightnin
             for p in others:
                 p.requires_grad_(True)
 
-    def _move_of(self, player: Player, losses: Callable, batch: dict[str, Tensor]) -> None:
-        optimizer = self.optimizers()[self._order.index(player)]
+    def _update(self, turn: Turn) -> None:
+        """The only backward: objective, gradients over processes, optimiser step, EMA."""
+        player = turn.player
+        optimizer = self.optimizers()[PLAYERS.index(player)]
         for group in optimizer.param_groups:
             group["lr"] = group["initial_lr"] * self.rate_factor(player)
         optimizer.zero_grad(set_to_none=True)
-        self._moving, self._looks, self._predicted, self._watched = player, 0, {}, None
-        terms = self.weighted(player, losses(batch) | self.head_losses(player, batch))
-        self._looks = None
+        losses = self.discriminator_losses if player == "d" else self.generator_losses
+        terms = losses(turn)
+        terms = self.weighted(player, terms | head_losses(turn))
         total = torch.stack([t.reshape(()) for t in terms.values()]).sum()
         if not on_every_process(torch.isfinite(total)):
             self._stop_on_non_finite(player, terms)
@@ -279,11 +291,34 @@ class AdversarialModule(Heads, Judging, Sampling, Record, Strategies, L.Lightnin
         if player == "g":
             self.generator_ema.update_parameters(self.generator)
         self.after_update(player)
-        self.terms |= {f"train/{player}_{name}": t.detach() for name, t in terms.items()}
-        self.terms[f"train/{player}_total"] = total.detach()
-        self.terms[f"train/lr_{player}"] = torch.tensor(optimizer.param_groups[0]["lr"])
         if player == "d":
-            self.adapt(len(batch["slot"]))
+            self._follow_logits(turn)
+        turn.note(**terms, total=total)
+        self.terms |= {f"train/{player}_{name}": value for name, value in turn.notes.items()}
+        self.terms[f"train/lr_{player}"] = torch.tensor(optimizer.param_groups[0]["lr"])
+
+    def _follow_logits(self, turn: Turn) -> None:
+        """After an update of D: what its logits say is logged, ADA and the balance follow.
+
+        Raises:
+            UsageError: either is wanted, and the family has not judged both sides.
+        """
+        adaptive = isinstance(self.discriminator_augment, AdaptiveAugment)
+        if (answers := turn.answers()) is None:
+            if adaptive or self.balancer is not None:
+                what = "model.discriminator_augment: AdaptiveAugment" if adaptive else "model.balance"
+                raise UsageError(
+                    f"{what} goes by D's logits, and {type(self).__name__} does not show them: its "
+                    'discriminator_losses has to get them by turn.judge(clip, "real") and turn.judge(clip, "fake")'
+                )
+            return
+        described = describe_logits(*answers, gathered=self.balancer is not None)
+        turn.note(**described)
+        if adaptive:
+            augment = self.discriminator_augment
+            adapt_augmentation(augment, *answers, self.real_above, len(turn.batch["slot"]))
+            self.terms |= {"train/ada_p": augment.p.clone(), "train/ada_r_t": augment.r_t.clone()}
+        self._rebalance(described["separation"])
 
     def _step(self, optimizer, counts: bool) -> None:
         """Step through the LightningOptimizer (precision plugins need it), but let only G's steps be counted."""
@@ -308,15 +343,16 @@ class AdversarialModule(Heads, Judging, Sampling, Record, Strategies, L.Lightnin
 
     def on_before_optimizer_step(self, optimizer) -> None:
         # Here, and not right after backward, because under fp16 gradients are scaled until now.
-        parameters = [p for p in self.players[self._moving].parameters() if p.grad is not None]
+        player = next(p for p, o in zip(PLAYERS, self.optimizers(use_pl_optimizer=False)) if o is optimizer)
+        parameters = [p for p in self.players[player].parameters() if p.grad is not None]
         norm = nn.utils.get_total_norm([p.grad for p in parameters])
-        self.terms[f"train/{self._moving}_grad_norm"] = norm
+        self.terms[f"train/{player}_grad_norm"] = norm
         # Behind normalisation and tanh, weights can explode while every loss stays finite.
         weights = nn.utils.get_total_norm([p.detach() for p in parameters])
         weights = torch.where(weights < EXPLODED, weights, math.inf)
         scaler = getattr(self.trainer.precision_plugin, "scaler", None)  # skips a step with infinite gradients itself
         if scaler is None and not torch.isfinite(norm + weights):
-            self._stop_on_non_finite(self._moving, {"grad_norm": norm, "weight_norm": weights})
+            self._stop_on_non_finite(player, {"grad_norm": norm, "weight_norm": weights})
         if self.clip_grad_norm is not None:
             nn.utils.clip_grads_with_norm_(parameters, self.clip_grad_norm, norm)
 
@@ -332,11 +368,7 @@ class AdversarialModule(Heads, Judging, Sampling, Record, Strategies, L.Lightnin
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Mean logit of held-out clips: far below the training clips' means that D memorises."""
-        logits = self.real_logits(self._cast(batch))
+        logits = self.real_logits(Turn(self, "d", self._cast(batch), augmented=False))
         self.log("val/d_real_logit", logits.mean(), batch_size=len(batch["slot"]))
 
     test_step = validation_step
-
-    def real_logits(self, batch: dict[str, Tensor]) -> Tensor:
-        """Logits of a batch's real clips."""
-        return self.discriminate(batch["clip"], batch, "real")

@@ -20,6 +20,7 @@ Deviations: time axis, mu and tau; D moves before G; batches of any size; sample
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal
 
@@ -33,6 +34,7 @@ from vidiff.losses import least_squares_d, least_squares_g, reconstruction, stil
 from vidiff.models.base import AdversarialModule, NetworkFactory
 from vidiff.models.consistency import Consistency, predictors
 from vidiff.models.translation import Translator
+from vidiff.models.turn import Terms, Turn
 from vidiff.nn.history import History
 from vidiff.nn.perceptual import Extractor
 from vidiff.nn.resnet import PatchDiscriminator, ResnetGenerator
@@ -109,38 +111,38 @@ class CycleGAN(Consistency, Translator, AdversarialModule):
         self.perceptual_weight, self.perceptual = perceptual_weight, perceptual
         self.history = nn.ModuleDict({d: History(self.spec, pool_size) for d in "ab"})
 
-    def discriminator_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        a, b = batch["clip_a"], batch["clip_b"]
-        with torch.no_grad():
-            fakes = {"a": self.generator["b2a"](b), "b": self.generator["a2b"](a)}
-        terms, seen = {}, []
-        for d, real in (("a", a), ("b", b)):
-            fake = self._past(fakes[d], batch, d)
-            for name, network in self._judges(d).items():
-                real_logits, fake_logits = network(self.augmented(real)), network(self.augmented(fake))
-                terms[f"{name}real_{d}"], terms[f"{name}fake_{d}"] = least_squares_d(real_logits, fake_logits)
-                seen.append((real_logits.flatten(), fake_logits.flatten()))
-        self.watch(*map(torch.cat, zip(*seen)))
+    def fake_clips(self, turn: Turn) -> dict[str, Tensor]:
+        """Translations into each domain."""
+        return {"a": self.generator["b2a"](turn.batch["clip_b"]), "b": self.generator["a2b"](turn.batch["clip_a"])}
+
+    def discriminator_losses(self, turn: Turn) -> Terms:
+        fakes, slots, terms = turn.fake(), gather_batch(turn.batch["slot"]).tolist(), {}
+        for d in "ab":
+            fake = self._past(fakes[d], slots, slots.index(turn.slots[0]), d)
+            for name, judge in self._judges(d).items():
+                logits = turn.judge(turn.batch[f"clip_{d}"], "real", judge), turn.judge(fake, "fake", judge)
+                terms[f"{name}real_{d}"], terms[f"{name}fake_{d}"] = least_squares_d(*logits)
         return terms
 
-    def generator_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    def generator_losses(self, turn: Turn) -> Terms:
         a2b, b2a = self.generator["a2b"], self.generator["b2a"]
-        a, b = batch["clip_a"], batch["clip_b"]
-        terms = self._direction(a2b, b2a, a, "a", "b") | self._direction(b2a, a2b, b, "b", "a")
+        terms = self._direction(turn, a2b, b2a, "a", "b") | self._direction(turn, b2a, a2b, "b", "a")
         if self.identity_weight:
             weight = self.cycle_weight * self.identity_weight
-            terms["identity_a"] = weight * reconstruction(b2a(a), a, self.cycle_loss)
-            terms["identity_b"] = weight * reconstruction(a2b(b), b, self.cycle_loss)
+            for d, network in (("a", b2a), ("b", a2b)):
+                x = turn.batch[f"clip_{d}"]
+                terms[f"identity_{d}"] = weight * reconstruction(network(x), x, self.cycle_loss)
         return terms
 
-    def _direction(self, there: nn.Module, back: nn.Module, x: Tensor, source: str, target: str) -> dict[str, Tensor]:
+    def _direction(self, turn: Turn, there: nn.Module, back: nn.Module, source: str, target: str) -> Terms:
         """Terms of one direction: is G(x) like the target domain, and does x come back from it?"""
+        x = turn.batch[f"clip_{source}"]
         fake = there(x)
         rec = back(fake)
         # The paper's generator loss has no factor 1/2.
         terms = {
-            f"{name}adv_{target}": 2.0 * least_squares_g(network(self.augmented(fake)))
-            for name, network in self._judges(target).items()
+            f"{name}adv_{target}": 2.0 * least_squares_g(turn.judge(fake, "fake", judge))
+            for name, judge in self._judges(target).items()
         }
         terms[f"cycle_{source}"] = self.cycle_weight * reconstruction(rec, x, self.cycle_loss)
         if self.motion_weight and x.shape[2] > 1:
@@ -148,10 +150,9 @@ class CycleGAN(Consistency, Translator, AdversarialModule):
             terms[f"motion_{source}"] = self.cycle_weight * self.motion_weight * motion
         if self.temporal_weight and x.shape[2] > 1:
             terms[f"temporal_{target}"] = self.temporal_weight * still_where_still(fake, x)
-        terms |= self.consistency(back, x, fake, rec, source, target)
-        return terms
+        return terms | self.consistency(back, x, fake, rec, source, target)
 
-    def _judges(self, domain: str) -> dict[str, nn.Module]:
+    def _judges(self, domain: str) -> dict[str, Callable[[Tensor], Tensor]]:
         """Prefix of a term -> discriminator of whole clips, and of frames (B*T, C, 1, H, W) where there is one."""
         judges = {"": self.discriminator[domain]}
         if f"frame_{domain}" in self.discriminator:
@@ -159,15 +160,18 @@ class CycleGAN(Consistency, Translator, AdversarialModule):
             judges["frame_"] = lambda clip: frames(clip_to_frames(clip).unsqueeze(2))
         return judges
 
-    def _past(self, fake: Tensor, batch: dict[str, Tensor], domain: str) -> Tensor:
-        """Fresh clips mixed with past ones. Every process keeps the buffer of the global batch and takes its rows."""
-        slots = gather_batch(batch["slot"]).tolist()
+    def _past(self, fake: Tensor, slots: list[int], first: int, domain: str) -> Tensor:
+        """Fresh clips mixed with past ones. Every process keeps the buffer of the global batch and takes its rows.
+
+        Args:
+            slots: of the global batch.
+            first: this process's first row in it.
+        """
         shown = self.history[domain].exchange(gather_batch(fake), slots, self.seed, domain)
-        first = slots.index(int(batch["slot"][0]))
         return shown[first : first + len(fake)].to(fake.dtype)
 
-    def real_logits(self, batch: dict[str, Tensor]) -> Tensor:
-        return torch.cat([self.discriminator[d](batch[f"clip_{d}"]).flatten() for d in "ab"])
+    def real_logits(self, turn: Turn) -> Tensor:
+        return torch.cat([turn.judge(turn.batch[f"clip_{d}"], "real", self.discriminator[d]).flatten() for d in "ab"])
 
     @property
     def directions(self) -> dict[str, list[tuple[int, int]]]:

@@ -7,17 +7,17 @@ Networks", 1511.06434, with 3-D convolutions in the place of 2-D ones (as the on
     D minimises  E softplus(-D(x)) + E softplus(D(G(z)))
     G minimises  E softplus(-D(G(z)))          (non-saturating, Goodfellow et al. 2014, 1406.2661)
 
-Paper -> code: z -> `latents`, D before its sigmoid -> `discriminate` (logits), 64 base filters -> `width`.
+Paper -> code: z -> `latents`, D before its sigmoid -> `Turn.judge` (logits), 64 base filters -> `width`.
 Deviations: time axis; z is normal, not uniform; samples come from a moving average of G.
 """
 
 from __future__ import annotations
 
 from lightning.pytorch.cli import OptimizerCallable
-from torch import Tensor
 
 from vidiff.losses import standard_d, standard_g
 from vidiff.models.base import AdversarialModule, NetworkFactory
+from vidiff.models.turn import Terms, Turn
 from vidiff.nn.discriminators import ConvDiscriminator
 from vidiff.nn.generators import ConvGenerator
 from vidiff.optim import Adam
@@ -47,12 +47,9 @@ class DCGAN(AdversarialModule):
         )
         self.real_label = real_label
 
-    def discriminator_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        real_logits = self.discriminate(batch["clip"], batch, "real")
-        fake_logits = self.discriminate(self.fake_clips(batch, "d"), batch, "fake")
-        self.watch(real_logits, fake_logits)
-        real, fake = standard_d(real_logits, fake_logits, self.real_label)
+    def discriminator_losses(self, turn: Turn) -> Terms:
+        real, fake = standard_d(turn.judge(turn.real, "real"), turn.judge(turn.fake(), "fake"), self.real_label)
         return {"real": real, "fake": fake}
 
-    def generator_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        return {"adv": standard_g(self.discriminate(self.fake_clips(batch, "g"), batch, "fake"))}
+    def generator_losses(self, turn: Turn) -> Terms:
+        return {"adv": standard_g(turn.judge(turn.fake(), "fake"))}

@@ -7,7 +7,7 @@ Qi 2017, "Loss-Sensitive Generative Adversarial Networks on Lipschitz Densities"
 
 L is a learned loss, small for real clips; a generated clip has to lose by a margin that grows with its distance to
 the real clip it is paired with, so that what is already close is left alone.
-Paper -> code: L -> -`discriminate` (logits, so that large means real as everywhere here), Delta -> `margin` times the
+Paper -> code: L -> -`Turn.judge` (logits, so that large means real as everywhere here), Delta -> `margin` times the
 mean absolute difference, the gradient penalty of section 6 -> `r1_gamma`.
 s (`spread`) is ours: how far real clips are from their mean. Without it lambda has to be found anew for every data set:
 a small shape on black is so close to an empty clip that lambda = 10 asked for next to nothing, and G stayed black.
@@ -21,12 +21,15 @@ penalty is per clip; samples come from a moving average of G.
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
 
 from vidiff.losses import loss_sensitive_d, wasserstein_g
 from vidiff.models.base import AdversarialModule, NetworkFactory
+from vidiff.models.turn import Terms, Turn
 from vidiff.nn.discriminators import ConvDiscriminator
 from vidiff.nn.generators import ConvGenerator
 from vidiff.optim import Adam
@@ -75,18 +78,16 @@ class LossSensitiveGAN(AdversarialModule):
             self.check_penalty()
         self.margin, self.r1_gamma = margin, r1_gamma
 
-    def discriminator_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        real, fake = batch["clip"], self.fake_clips(batch, "d")
-        terms = {}
+    def discriminator_losses(self, turn: Turn) -> Terms:
+        real, fake, terms = turn.real, turn.fake(), {}
         if self.r1_gamma:
-            real_logits, r1 = self.penalty(logits_and_penalty, lambda x: self.discriminate(x, batch, "real"), real)
+            real_logits, r1 = self.penalty(logits_and_penalty, partial(turn.judge, side="real"), real)
             terms["r1"] = self.r1_gamma * r1
         else:
-            real_logits = self.discriminate(real, batch, "real")
-        fake_logits = self.discriminate(fake, batch, "fake")
-        self.watch(real_logits, fake_logits)
+            real_logits = turn.judge(real, "real")
+        fake_logits = turn.judge(fake, "fake")
         margin = self.margin * (real - fake).abs().flatten(1).mean(1) / spread(real)
         return {"margin": loss_sensitive_d(-real_logits, -fake_logits, margin), **terms}
 
-    def generator_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        return {"adv": wasserstein_g(self.discriminate(self.fake_clips(batch, "g"), batch, "fake"))}
+    def generator_losses(self, turn: Turn) -> Terms:
+        return {"adv": wasserstein_g(turn.judge(turn.fake(), "fake"))}

@@ -17,10 +17,10 @@ differ in the loss alone.
 from __future__ import annotations
 
 from lightning.pytorch.cli import OptimizerCallable
-from torch import Tensor
 
 from vidiff.losses import laplacian, least_squares_d, least_squares_g
 from vidiff.models.base import AdversarialModule, NetworkFactory
+from vidiff.models.turn import Terms, Turn
 from vidiff.nn.discriminators import ConvDiscriminator
 from vidiff.nn.generators import ConvGenerator
 from vidiff.optim import Adam
@@ -57,14 +57,12 @@ class LSGAN(AdversarialModule):
         self.real_above = 0.5 * (fake_target + real_target)
         self.laplacian = {"space": laplacian_space, "time": laplacian_time}
 
-    def discriminator_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        real_logits = self.discriminate(batch["clip"], batch, "real")
-        fake_logits = self.discriminate(self.fake_clips(batch, "d"), batch, "fake")
-        self.watch(real_logits, fake_logits)
+    def discriminator_losses(self, turn: Turn) -> Terms:
+        real_logits, fake_logits = turn.judge(turn.real, "real"), turn.judge(turn.fake(), "fake")
         real, fake = least_squares_d(real_logits, fake_logits, self.fake_target, self.real_target)
         return {"real": real, "fake": fake}
 
-    def generator_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        fake = self.fake_clips(batch, "g")
-        terms = {"adv": least_squares_g(self.discriminate(fake, batch, "fake"), self.generator_target)}
+    def generator_losses(self, turn: Turn) -> Terms:
+        fake = turn.fake()
+        terms = {"adv": least_squares_g(turn.judge(fake, "fake"), self.generator_target)}
         return terms | {f"laplacian_{a}": w * laplacian(fake, a) for a, w in self.laplacian.items() if w}

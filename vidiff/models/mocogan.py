@@ -31,7 +31,8 @@ from torch import Tensor, nn
 from vidiff import keyed
 from vidiff.errors import UsageError
 from vidiff.losses import standard_d, standard_g
-from vidiff.models.base import AdversarialModule, NetworkFactory, Player, Side
+from vidiff.models.base import AdversarialModule, NetworkFactory
+from vidiff.models.turn import Side, Terms, Turn
 from vidiff.nn.moco import MoCoDiscriminators, MoCoGenerator
 from vidiff.optim import Adam
 
@@ -98,43 +99,38 @@ class MoCoGAN(AdversarialModule):
         late = keyed.integers(slots, 2, self.seed, "late", *parts)
         return network.noise_from(noise, (late * start).to(noise.device), frames)
 
-    def fake_clips(self, batch: dict[str, Tensor], player: Player) -> Tensor:
-        slots = batch["slot"].tolist()
-        with torch.set_grad_enabled(player == "g"):
-            noise = self.window(self.generator, slots, player, self._move)
-            return self.generator(self.latents(slots, player, self._move), self.labels(batch), noise)
+    def fake_clips(self, turn: Turn) -> Tensor:
+        noise = self.window(self.generator, turn.slots, turn.player, turn.move)
+        return self.generator(turn.latents(), turn.label, noise)
 
-    def one_frame(self, clip: Tensor, batch: dict[str, Tensor], *parts: int | str) -> Tensor:
+    def one_frame(self, clip: Tensor, slots: Sequence[int], *parts: int | str) -> Tensor:
         """One random frame of each clip, (B, C, 1, H, W)."""
-        t = keyed.integers(batch["slot"].tolist(), clip.shape[2], self.seed, "frame", *parts).to(clip.device)
+        t = keyed.integers(slots, clip.shape[2], self.seed, "frame", *parts).to(clip.device)
         return clip[torch.arange(len(clip), device=clip.device), :, t][:, :, None]
 
-    def discriminate(self, clip: Tensor, batch: dict[str, Tensor], side: Side) -> Tensor:
-        """The clip judge's logits (B, P)."""
-        return self.discriminator["clip"](self.augmented(clip))[0]
+    def discriminate(self, clip: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """The clip judge's logits (B, P), and class logits (B, K) where there are classes."""
+        return self.discriminator["clip"](clip)
 
-    def discriminator_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        real, fake = batch["clip"], self.fake_clips(batch, "d")
-        frame, clip = self.discriminator["frame"], self.discriminator["clip"]
-        frame_real, frame_fake = standard_d(
-            frame(self.augmented(self.one_frame(real, batch, "real"))),
-            frame(self.augmented(self.one_frame(fake, batch, "d"))),
-        )
-        (real_logits, real_class), (fake_logits, _) = clip(self.augmented(real)), clip(self.augmented(fake))
-        self.watch(real_logits, fake_logits)
-        clip_real, clip_fake = standard_d(real_logits, fake_logits)
-        terms = {"frame_real": frame_real, "frame_fake": frame_fake, "clip_real": clip_real, "clip_fake": clip_fake}
-        return terms | self._class_term(real_class, self.class_target(batch))
+    def judge_frame(self, turn: Turn, clip: Tensor, side: Side, *parts: int | str) -> Tensor:
+        """The frame judge's logits of one frame of each clip; the dashboard goes by the clip judge's."""
+        return turn.judge(self.one_frame(clip, turn.slots, *parts), side, self.discriminator["frame"], counts=False)
 
-    def generator_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        fake = self.fake_clips(batch, "g")
-        frame_logits = self.discriminator["frame"](self.augmented(self.one_frame(fake, batch, "g", self._move)))
-        clip_logits, fake_class = self.discriminator["clip"](self.augmented(fake))
-        terms = {"frame": standard_g(frame_logits), "clip": standard_g(clip_logits)}
-        return terms | self._class_term(fake_class, batch["label"])
+    def discriminator_losses(self, turn: Turn) -> Terms:
+        real, fake = turn.real, turn.fake()
+        frames = standard_d(self.judge_frame(turn, real, "real", "real"), self.judge_frame(turn, fake, "fake", "d"))
+        clips = standard_d(turn.judge(real, "real"), turn.judge(fake, "fake"))
+        terms = dict(zip(("frame_real", "frame_fake", "clip_real", "clip_fake"), (*frames, *clips)))
+        return terms | self._class_term(turn, "real", turn.class_target)
 
-    def _class_term(self, class_logits: Tensor | None, target: Tensor) -> dict[str, Tensor]:
-        if class_logits is None:
+    def generator_losses(self, turn: Turn) -> Terms:
+        fake = turn.fake()
+        frame = standard_g(self.judge_frame(turn, fake, "fake", "g", turn.move))
+        terms = {"frame": frame, "clip": standard_g(turn.judge(fake, "fake"))}
+        return terms | self._class_term(turn, "fake", turn.batch["label"])
+
+    def _class_term(self, turn: Turn, side: Side, target: Tensor) -> Terms:
+        if (class_logits := turn.predictions[side]) is None:
             return {}
         return {"class": self.cls_weight * F.cross_entropy(class_logits, target)}
 

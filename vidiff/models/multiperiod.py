@@ -20,6 +20,7 @@ Names in code: g_P -> `generator.keys`, g_p -> `generator.between`, D_p -> `disc
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal, Sequence
 
 import torch
@@ -29,7 +30,8 @@ from torch import Tensor, nn
 from vidiff import keyed
 from vidiff.errors import UsageError
 from vidiff.losses import standard_d, standard_g
-from vidiff.models.base import AdversarialModule, NetworkFactory, Player, Side
+from vidiff.models.base import AdversarialModule, NetworkFactory
+from vidiff.models.turn import Side, Terms, Turn
 from vidiff.nn.multiperiod import MultiPeriodDiscriminators, MultiPeriodGenerator
 from vidiff.optim import Adam
 from vidiff.parallel import world_size
@@ -82,28 +84,31 @@ class MultiPeriodGAN(AdversarialModule):
         return steps if self.mode == "joint" else [steps[min(clips // self.stage_clips, len(steps) - 1)]]
 
     @torch.no_grad()
-    def to_continue(self, slots: list[int], label: Tensor | None, player: Player) -> tuple[Tensor, Tensor]:
+    def to_continue(self, turn: Turn) -> tuple[Tensor, Tensor]:
         """The last key frame of other clips (B, C, 1, H, W), and which training clips continue theirs (B,)."""
-        before = self.generator.keys(self.latents(slots, player, self._move, "before"), label, None, None)
-        draws = keyed.integers(slots, 10_000, self.seed, "continue", player, self._move)
+        before = self.generator.keys(turn.latents("before"), turn.label, None, None)
+        draws = keyed.integers(turn.slots, 10_000, self.seed, "continue", turn.player, turn.move)
         return before[:, :, -1:], (draws < 10_000 * self.continue_share).to(self.device)
 
-    def fake_periods(self, batch: dict[str, Tensor], player: Player) -> dict[int, Tensor]:
-        """Generated clips of every period down to the finest that is trained, by period."""
-        slots, label = batch["slot"].tolist(), self.labels(batch)
-        z = self.latents(slots, player, self._move)
-        given, has = self.to_continue(slots, label, player)
+    def fake_clips(self, turn: Turn) -> dict[int, Tensor]:
+        """Generated clips of every period that is trained, by period."""
+        z = turn.latents()
+        given, has = self.to_continue(turn)
         steps = self.generator.steps
         upto = steps.index(self._active[-1]) + 1
-        with torch.set_grad_enabled(player == "g"):
-            keys = self.generator.keys(z, label, given, has)
-            path = z[:, :, None].expand(-1, -1, keys.shape[2])
-            clips = self.generator.refine(keys, path, label, upto, detached=self.mode == "staged")
+        keys = self.generator.keys(z, turn.label, given, has)
+        path = z[:, :, None].expand(-1, -1, keys.shape[2])
+        clips = self.generator.refine(keys, path, turn.label, upto, detached=self.mode == "staged")
         return {p: clip for p, clip in zip(steps, clips) if p in self._active}
 
-    def discriminate(self, clip: Tensor, batch: dict[str, Tensor], side: Side, period: int = 1) -> Tensor:
+    def discriminate(self, clip: Tensor, label: Tensor | None, period: int = 1) -> Tensor:
         """Logits (B,) of clips that hold every `period`-th frame."""
-        return self.discriminator[f"p{period}"](self.augmented(clip), self.labels(batch))
+        return self.discriminator[f"p{period}"](clip, label)
+
+    def judge_period(self, turn: Turn, clip: Tensor, side: Side, period: int) -> Tensor:
+        """Logits of a period's discriminator; for the dashboard the finest one that is trained speaks for all."""
+        by = partial(self.discriminate, label=turn.label, period=period)
+        return turn.judge(clip, side, by, counts=period == self._active[-1])
 
     def before_batch(self, batch: dict[str, Tensor]) -> None:
         self._active = self.periods_at(self.batches_seen * len(batch["clip"]) * world_size())
@@ -111,19 +116,16 @@ class MultiPeriodGAN(AdversarialModule):
                  for k in (f"d_p{p}_real", f"d_p{p}_fake", f"g_p{p}")}  # fmt: skip
         self.terms = {k: v for k, v in self.terms.items() if k not in stale}  # else the dashboard repeats old values
 
-    def discriminator_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    def discriminator_losses(self, turn: Turn) -> Terms:
         terms = {}
-        for p, fake in self.fake_periods(batch, "d").items():
-            real_logits = self.discriminate(batch["clip"][:, :, ::p], batch, "real", p)
-            fake_logits = self.discriminate(fake, batch, "fake", p)
-            if p == self._active[-1]:  # the finest one speaks for all
-                self.watch(real_logits, fake_logits)
+        for p, fake in turn.fake().items():
+            real_logits = self.judge_period(turn, turn.real[:, :, ::p], "real", p)
+            fake_logits = self.judge_period(turn, fake, "fake", p)
             terms[f"p{p}_real"], terms[f"p{p}_fake"] = standard_d(real_logits, fake_logits)
         return terms
 
-    def generator_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        fakes = self.fake_periods(batch, "g")
-        return {f"p{p}": standard_g(self.discriminate(fake, batch, "fake", p)) for p, fake in fakes.items()}
+    def generator_losses(self, turn: Turn) -> Terms:
+        return {f"p{p}": standard_g(self.judge_period(turn, fake, "fake", p)) for p, fake in turn.fake().items()}
 
     def synthesise(
         self, network: nn.Module, ids: Sequence[int], seed: int, label: Tensor | None, num_frames: int | None

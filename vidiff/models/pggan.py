@@ -23,6 +23,7 @@ here has hundreds of steps, not 40,000.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Sequence
 
 import torch
@@ -32,6 +33,7 @@ from torch import Tensor
 from vidiff.errors import UsageError
 from vidiff.losses import standard_d, standard_g
 from vidiff.models.base import AdversarialModule, NetworkFactory
+from vidiff.models.turn import Terms, Turn
 from vidiff.nn.progressive import GrowingDiscriminator, GrowingGenerator
 from vidiff.optim import Adam
 from vidiff.parallel import world_size
@@ -87,10 +89,10 @@ class PGGAN(AdversarialModule):
         stage, rest = divmod(clips, period)
         return min(stage + max(0.0, (rest - self.stable_clips) / self.fade_clips), float(self.generator.last))
 
-    def real_clips(self, batch: dict[str, Tensor]) -> Tensor:
-        """The batch's clips at the size of the current stage, faded like the generated ones."""
+    def real_clips(self, clip: Tensor) -> Tensor:
+        """Clips at the size of the current stage, faded like the generated ones."""
         stage, alpha = self.discriminator.position()
-        clip = self.discriminator.at_stage(batch["clip"], stage)
+        clip = self.discriminator.at_stage(clip, stage)
         if alpha < 1.0:
             coarse = self.discriminator.enlarge(self.discriminator.reduce(clip, stage), stage)
             clip = torch.lerp(coarse, clip, alpha)
@@ -102,16 +104,14 @@ class PGGAN(AdversarialModule):
             network.level.fill_(level)
         self.terms["train/level"] = torch.tensor(level)
 
-    def discriminator_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        critic = lambda clips: self.discriminate(clips, batch, "real")  # noqa: E731
-        real_logits, r1 = self.penalty(logits_and_penalty, critic, self.real_clips(batch))
-        fake_logits = self.discriminate(self.fake_clips(batch, "d"), batch, "fake")
-        self.watch(real_logits, fake_logits)
-        real, fake = standard_d(real_logits, fake_logits)
+    def discriminator_losses(self, turn: Turn) -> Terms:
+        critic = partial(turn.judge, side="real")
+        real_logits, r1 = self.penalty(logits_and_penalty, critic, self.real_clips(turn.real))
+        real, fake = standard_d(real_logits, turn.judge(turn.fake(), "fake"))
         return {"real": real, "fake": fake, "r1": self.r1_gamma * r1}
 
-    def generator_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        return {"adv": standard_g(self.discriminate(self.fake_clips(batch, "g"), batch, "fake"))}
+    def generator_losses(self, turn: Turn) -> Terms:
+        return {"adv": standard_g(turn.judge(turn.fake(), "fake"))}
 
     def generate(self, ids: Sequence[int], *args, stage: int | None = None, ema: bool = True, **kwargs) -> Tensor:
         """As in the base class; `stage` shows what an earlier stage would make (0 = 4x4), enlarged to full size."""

@@ -20,14 +20,15 @@ none).
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import torch
 from lightning.pytorch.cli import OptimizerCallable
-from torch import Tensor
 
 from vidiff.errors import UsageError
 from vidiff.losses import relativistic_d, relativistic_g
 from vidiff.models.base import AdversarialModule, NetworkFactory, Player
+from vidiff.models.turn import Terms, Turn
 from vidiff.nn.r3 import R3Discriminator, R3Generator
 from vidiff.optim import Adam
 from vidiff.penalties import logits_and_penalty
@@ -80,16 +81,14 @@ class R3GAN(AdversarialModule):
         """Of the schedule and strategies, times the burn-in's."""
         return super().rate_factor(player) * self.burned_in(1.0, self.lr_final)
 
-    def discriminator_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        critic = lambda side: lambda clips: self.discriminate(clips, batch, side)  # noqa: E731
+    def discriminator_losses(self, turn: Turn) -> Terms:
         gamma = self.burned_in(self.r1_gamma, self.r1_gamma_final)
-        real_logits, r1 = self.penalty(logits_and_penalty, critic("real"), batch["clip"])
-        fake_logits, r2 = self.penalty(logits_and_penalty, critic("fake"), self.fake_clips(batch, "d"))
-        self.watch(real_logits, fake_logits)
+        real_logits, r1 = self.penalty(logits_and_penalty, partial(turn.judge, side="real"), turn.real)
+        fake_logits, r2 = self.penalty(logits_and_penalty, partial(turn.judge, side="fake"), turn.fake())
         return {"adv": relativistic_d(real_logits, fake_logits), "r1": gamma * r1, "r2": gamma * r2}
 
-    def generator_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        fake_logits = self.discriminate(self.fake_clips(batch, "g"), batch, "fake")
+    def generator_losses(self, turn: Turn) -> Terms:
+        fake_logits = turn.judge(turn.fake(), "fake")
         with torch.no_grad():
-            real_logits = self.discriminate(batch["clip"], batch, "real")
+            real_logits = turn.judge(turn.real, "real")
         return {"adv": relativistic_g(real_logits, fake_logits)}

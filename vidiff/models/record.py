@@ -120,7 +120,7 @@ class Record:
                 f"{before} (--model.lr_schedule.total_steps {before} keeps that)"
             )
         # A restored optimiser brings its old settings along; the configured ones win.
-        for player, optimizer, wanted in zip(self._order, self.optimizers(), self._optimizer_settings):
+        for player, optimizer, wanted in zip(self.players, self.optimizers(), self._optimizer_settings):
             for group, settings in zip(optimizer.param_groups, wanted):
                 for name, value in settings.items():
                     if name != "lr" and group.get(name) != value:

@@ -29,8 +29,9 @@ from torch import Tensor
 from vidiff import keyed
 from vidiff.errors import UsageError
 from vidiff.losses import least_squares_d, least_squares_g, reconstruction, wasserstein_d, wasserstein_g
-from vidiff.models.base import AdversarialModule, NetworkFactory, Player
+from vidiff.models.base import AdversarialModule, NetworkFactory
 from vidiff.models.translation import Translator
+from vidiff.models.turn import Terms, Turn
 from vidiff.nn.resnet import StarDiscriminator, StarGenerator
 from vidiff.optim import Adam, Schedule
 from vidiff.penalties import gradient_penalty
@@ -100,48 +101,44 @@ class StarGAN(Translator, AdversarialModule):
         self.cls_weight, self.rec_weight, self.gp_weight = cls_weight, rec_weight, gp_weight
         self.rec_loss, self.motion_weight = rec_loss, motion_weight
 
-    def targets(self, batch: dict[str, Tensor], player: Player) -> Tensor:
+    def targets(self, turn: Turn) -> Tensor:
         """Domains to translate to (B,), uniform over all K, a function of the slot."""
-        draw = keyed.integers(batch["slot"].tolist(), self.num_domains, self.seed, "target", player)
-        return draw.to(self.device)
+        return keyed.integers(turn.slots, self.num_domains, self.seed, "target", turn.player).to(self.device)
 
-    def discriminator_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        x, label = batch["clip"], batch["label"]
-        with torch.no_grad():
-            fake = self.generator(x, self.targets(batch, "d"))
-        judge = lambda clip: self.discriminator(self.augmented(clip))  # noqa: E731
-        (real_logits, domain_logits), (fake_logits, _) = judge(x), judge(fake)
-        self.watch(real_logits, fake_logits)
+    def fake_clips(self, turn: Turn) -> Tensor:
+        return self.generator(turn.real, self.targets(turn))
+
+    def discriminate(self, clip: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Patch logits, and domain logits."""
+        return self.discriminator(clip)
+
+    def discriminator_losses(self, turn: Turn) -> Terms:
+        x, fake = turn.real, turn.fake()
         losses = wasserstein_d if self.game == "wasserstein" else least_squares_d
-        terms = dict(zip(("real", "fake"), losses(real_logits, fake_logits)))
-        terms["cls"] = self.cls_weight * F.cross_entropy(domain_logits, self.class_target(batch))
-        self.terms["train/d_accuracy"] = (domain_logits.detach().argmax(1) == label).float().mean()
+        terms = dict(zip(("real", "fake"), losses(turn.judge(x, "real"), turn.judge(fake, "fake"))))
+        domain_logits = turn.predictions["real"]
+        terms["cls"] = self.cls_weight * F.cross_entropy(domain_logits, turn.class_target)
+        turn.note(accuracy=(domain_logits.argmax(1) == turn.label).float().mean())
         if self.game == "wasserstein":
-            slots = batch["slot"].tolist()
-            mix = torch.stack([torch.rand((), generator=keyed.generator(self.seed, "mix", s)) for s in slots])
-            summed = lambda clip: judge(clip)[0].flatten(1).sum(1)  # noqa: E731  as published: of the sum over patches
-            gp = self.penalty(gradient_penalty, summed, x, fake, mix)
-            terms["gp"] = self.gp_weight * gp
+            summed = lambda clip: turn.judge(clip, "mixed").flatten(1).sum(1)  # noqa: E731  as published: not the mean
+            terms["gp"] = self.gp_weight * self.penalty(gradient_penalty, summed, x, fake, turn.uniform("mix"))
         return terms
 
-    def generator_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        x, label, target = batch["clip"], batch["label"], self.targets(batch, "g")
+    def generator_losses(self, turn: Turn) -> Terms:
+        x, target = turn.real, self.targets(turn)
         fake = self.generator(x, target)
-        rec = self.generator(fake, label)
-        logits, domain_logits = self.discriminator(self.augmented(fake))
+        rec = self.generator(fake, turn.label)
+        logits = turn.judge(fake, "fake")
         adv = wasserstein_g(logits) if self.game == "wasserstein" else 2.0 * least_squares_g(logits)
         terms = {
             "adv": adv,
-            "cls": self.cls_weight * F.cross_entropy(domain_logits, target),
+            "cls": self.cls_weight * F.cross_entropy(turn.predictions["fake"], target),
             "rec": self.rec_weight * reconstruction(rec, x, self.rec_loss),
         }
         if self.motion_weight and x.shape[2] > 1:
             motion = reconstruction(rec.diff(dim=2), x.diff(dim=2), self.rec_loss)
             terms["motion"] = self.rec_weight * self.motion_weight * motion
         return terms
-
-    def real_logits(self, batch: dict[str, Tensor]) -> Tensor:
-        return self.discriminator(batch["clip"])[0]
 
     def mapping(self, source: int, target: int, ema: bool = True):
         network = self.network(source, target, ema)

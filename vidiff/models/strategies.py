@@ -190,10 +190,10 @@ class Strategies:
         value = torch.tensor(values[metric], device=self.device)
         self.plateau.update(mean_over_processes({metric: value})[metric])
 
-    def _rebalance(self) -> None:
+    def _rebalance(self, separation: Tensor) -> None:
         """After an update of D: the balance decides, and what it decided is shown."""
         if self.balancer is not None:
-            self.balancer.update(self.terms["train/d_separation"])
+            self.balancer.update(separation)
             self._apply_balance()
             self.terms[f"train/balance_{self.balancer.options.adapt}"] = torch.tensor(self.balancer.value)
 

@@ -26,6 +26,7 @@ from vidiff.clip import ClipSpec, signed_to_uint8
 from vidiff.errors import UsageError
 from vidiff.losses import standard_d, standard_g
 from vidiff.models.base import AdversarialModule, NetworkFactory
+from vidiff.models.turn import Terms, Turn
 from vidiff.nn.blocks import ClassEmbedding, initialize, time_doublings
 from vidiff.nn.discriminators import ConvDiscriminator
 from vidiff.nn.frames import LSTMPath, frame_decoder, frame_head
@@ -117,19 +118,15 @@ class VideoGAN(AdversarialModule):
             raise UsageError("VideoGAN: the generator needs `parts(z, label)`, as TwoStreamGenerator has it")
         self.temporal, self.mask_weight = temporal, mask_weight
 
-    def discriminator_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        real_logits = self.discriminate(batch["clip"], batch, "real")
-        fake_logits = self.discriminate(self.fake_clips(batch, "d"), batch, "fake")
-        self.watch(real_logits, fake_logits)
-        real, fake = standard_d(real_logits, fake_logits)
+    def discriminator_losses(self, turn: Turn) -> Terms:
+        real, fake = standard_d(turn.judge(turn.real, "real"), turn.judge(turn.fake(), "fake"))
         return {"real": real, "fake": fake}
 
-    def generator_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        z = self.latents(batch["slot"].tolist(), "g", self._move)
-        background, foreground, mask = self.generator.parts(z, self.labels(batch))
+    def generator_losses(self, turn: Turn) -> Terms:
+        background, foreground, mask = self.generator.parts(turn.latents(), turn.label)
         fake = self.generator.compose(background, foreground, mask)
-        self.terms["train/g_mask_mean"] = mask.detach().mean()
-        return {"adv": standard_g(self.discriminate(fake, batch, "fake")), "mask": self.mask_weight * mask.mean()}
+        turn.note(mask_mean=mask.mean())
+        return {"adv": standard_g(turn.judge(fake, "fake")), "mask": self.mask_weight * mask.mean()}
 
     def synthesise(
         self, network: nn.Module, ids: Sequence[int], seed: int, label: Tensor | None, num_frames: int | None

@@ -6,7 +6,7 @@ Arjovsky, Chintala, Bottou 2017, "Wasserstein GAN", 1701.07875, algorithm 1.
     G (g_theta)        minimises  -E D(G(z))
 
 Paper -> code: c = 0.01 -> `weight_clip`, n_critic = 5 -> `n_critic`, alpha = 5e-5 with RMSProp -> `optimizer_*`,
-f_w -> `discriminate`. Minus the sum of D's terms estimates the Wasserstein-1 distance up to a factor.
+f_w -> `Turn.judge`. Minus the sum of D's terms estimates the Wasserstein-1 distance up to a factor.
 Deviations: time axis; one data batch per critic update; samples come from a moving average of G. BatchNorm in both
 networks, as in the paper's DCGAN; its scales are clamped like every other weight, as in the authors' code, which
 makes the critic's logits small.
@@ -15,12 +15,12 @@ makes the critic's logits small.
 from __future__ import annotations
 
 from lightning.pytorch.cli import OptimizerCallable
-from torch import Tensor
 from torch.optim import RMSprop
 
 from vidiff.errors import UsageError
 from vidiff.losses import wasserstein_d, wasserstein_g
 from vidiff.models.base import AdversarialModule, NetworkFactory, Player
+from vidiff.models.turn import Terms, Turn
 from vidiff.nn.discriminators import ConvDiscriminator
 from vidiff.nn.generators import ConvGenerator
 from vidiff.penalties import clip_weights_
@@ -61,15 +61,12 @@ class WGAN(AdversarialModule):
             raise UsageError(f"model.weight_clip must be positive, got {weight_clip}")
         self.weight_clip = weight_clip
 
-    def discriminator_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        real_logits = self.discriminate(batch["clip"], batch, "real")
-        fake_logits = self.discriminate(self.fake_clips(batch, "d"), batch, "fake")
-        self.watch(real_logits, fake_logits)
-        real, fake = wasserstein_d(real_logits, fake_logits)
+    def discriminator_losses(self, turn: Turn) -> Terms:
+        real, fake = wasserstein_d(turn.judge(turn.real, "real"), turn.judge(turn.fake(), "fake"))
         return {"real": real, "fake": fake}
 
-    def generator_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        return {"adv": wasserstein_g(self.discriminate(self.fake_clips(batch, "g"), batch, "fake"))}
+    def generator_losses(self, turn: Turn) -> Terms:
+        return {"adv": wasserstein_g(turn.judge(turn.fake(), "fake"))}
 
     def after_update(self, player: Player) -> None:
         if player == "d":

@@ -6,20 +6,20 @@ Gulrajani, Ahmed, Arjovsky, Dumoulin, Courville 2017, "Improved Training of Wass
     G minimises  -E D(G(z))
 
 Paper -> code: lambda = 10 -> `gp_weight`, n_critic = 5 -> `n_critic`, Adam (1e-4, 0, 0.9) -> `optimizer_*`,
-eps ~ U[0, 1] per clip -> `mix`. The penalty is per clip, so a critic with BatchNorm is refused; the critic has layer
-norm, as the paper recommends, and the generator BatchNorm.
+eps ~ U[0, 1] per clip -> `Turn.uniform`. The penalty is per clip, so a critic with BatchNorm is refused; the critic
+has layer norm, as the paper recommends, and the generator BatchNorm.
 Deviations: time axis; one data batch per critic update; samples come from a moving average of G.
 """
 
 from __future__ import annotations
 
-import torch
-from lightning.pytorch.cli import OptimizerCallable
-from torch import Tensor
+from functools import partial
 
-from vidiff import keyed
+from lightning.pytorch.cli import OptimizerCallable
+
 from vidiff.losses import wasserstein_d, wasserstein_g
 from vidiff.models.base import AdversarialModule, NetworkFactory
+from vidiff.models.turn import Terms, Turn
 from vidiff.nn.discriminators import ConvDiscriminator
 from vidiff.nn.generators import ConvGenerator
 from vidiff.optim import Adam
@@ -63,17 +63,12 @@ class WGANGP(AdversarialModule):
         self.check_penalty()
         self.gp_weight = gp_weight
 
-    def discriminator_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        real_clips, fake_clips = batch["clip"], self.fake_clips(batch, "d")
-        real_logits = self.discriminate(real_clips, batch, "real")
-        fake_logits = self.discriminate(fake_clips, batch, "fake")
-        self.watch(real_logits, fake_logits)
-        real, fake = wasserstein_d(real_logits, fake_logits)
-        slots = batch["slot"].tolist()
-        mix = torch.stack([torch.rand((), generator=keyed.generator(self.seed, "mix", s)) for s in slots])
-        critic = lambda x: self.discriminate(x, batch, "mixed")  # noqa: E731
-        gp = self.penalty(gradient_penalty, critic, real_clips, fake_clips, mix)
+    def discriminator_losses(self, turn: Turn) -> Terms:
+        fake_clips = turn.fake()
+        real, fake = wasserstein_d(turn.judge(turn.real, "real"), turn.judge(fake_clips, "fake"))
+        critic = partial(turn.judge, side="mixed")
+        gp = self.penalty(gradient_penalty, critic, turn.real, fake_clips, turn.uniform("mix"))
         return {"real": real, "fake": fake, "gp": self.gp_weight * gp}
 
-    def generator_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        return {"adv": wasserstein_g(self.discriminate(self.fake_clips(batch, "g"), batch, "fake"))}
+    def generator_losses(self, turn: Turn) -> Terms:
+        return {"adv": wasserstein_g(turn.judge(turn.fake(), "fake"))}

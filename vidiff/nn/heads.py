@@ -12,7 +12,7 @@ from vidiff.nn.discriminators import ConvDiscriminator
 
 
 class HeadedDiscriminator(ConvDiscriminator):
-    """`ConvDiscriminator` with linear heads on its last features, for auxiliary losses (`vidiff.models._heads`).
+    """`ConvDiscriminator` with linear heads on its last features, for auxiliary losses (`vidiff.models.heads`).
 
     The class head is that of Odena, Olah, Shlens 2017, 1610.09585: the network is not told the label, it has to find
     it, so there is no projection term.

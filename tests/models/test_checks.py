@@ -1,17 +1,17 @@
-"""What goes by a discriminator's logits and gradients: penalties of judges that mix clips, `watch` as a contract."""
+"""What a model refuses: penalties of discriminators that mix clips."""
 
 from __future__ import annotations
+
+from functools import partial
 
 import pytest
 from helpers import TINY, Clips, quiet_trainer
 from torch import nn
 
-from vidiff.augment import AdaptiveAugment
 from vidiff.errors import UsageError
 from vidiff.models import families
 from vidiff.models.dcgan import DCGAN
 from vidiff.models.pggan import PGGAN
-from vidiff.models.strategies import Balance
 from vidiff.nn.blocks import mixes_clips
 from vidiff.nn.discriminators import ConvDiscriminator
 from vidiff.nn.progressive import GrowingDiscriminator
@@ -59,29 +59,11 @@ def test_progressive_growing_keeps_its_papers_statistic_and_nothing_else():
 
 def test_a_family_that_does_not_ask_at_construction_is_refused_at_its_first_penalty():
     class Penalised(DCGAN):
-        def discriminator_losses(self, batch):
-            judge = lambda x: self.discriminate(x, batch, "real")  # noqa: E731
-            return {"r1": self.penalty(logits_and_penalty, judge, batch["clip"])[1]}
+        def discriminator_losses(self, turn):
+            return {"r1": self.penalty(logits_and_penalty, partial(turn.judge, side="real"), turn.real)[1]}
 
     with pytest.raises(UsageError, match="Penalised.*BatchNorm"):
         quiet_trainer(max_steps=1).fit(Penalised(**TINY), Clips())
     minibatch_std = lambda spec: ConvDiscriminator(spec, norm="layer", minibatch_std=True)  # noqa: E731
     with pytest.raises(UsageError, match="minibatch standard deviation"):
         quiet_trainer(max_steps=1).fit(Penalised(discriminator=minibatch_std, **TINY), Clips())
-
-
-class Silent(DCGAN):
-    """A family that never calls `watch`."""
-
-    def watch(self, real_logits, fake_logits):
-        pass
-
-
-@pytest.mark.parametrize(
-    "settings, what",
-    [({"balance": Balance()}, "model.balance"), ({"discriminator_augment": AdaptiveAugment()}, "AdaptiveAugment")],
-)
-def test_what_goes_by_the_logits_says_that_it_is_not_shown_any(settings, what):
-    with pytest.raises(UsageError, match=f"{what}.*Silent.*self.watch"):
-        quiet_trainer(max_steps=1).fit(Silent(**settings, **TINY), Clips())
-    quiet_trainer(max_steps=1).fit(Silent(**TINY), Clips())  # nobody asks

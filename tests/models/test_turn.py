@@ -1,0 +1,111 @@
+"""A turn: standalone losses, keys of what is drawn, what is recorded of a discriminator's logits."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from helpers import TINY, Anything, Clips, losses_of, numbers, quiet_trainer
+from lightning.pytorch import Callback
+
+from vidiff import keyed
+from vidiff.augment import DiffAugment
+from vidiff.models import families
+from vidiff.models.dcgan import DCGAN
+from vidiff.models.r3gan import R3GAN
+from vidiff.models.turn import Turn
+from vidiff.models.wgan_gp import WGANGP
+
+
+@pytest.mark.parametrize("family", sorted(families()))
+def test_two_lines_give_the_terms_of_the_step(family):
+    """Outside a trainer, before the first update of D: what that update logs, augmentation included."""
+    settings = TINY | {"num_frames": 8, "num_classes": 2, "discriminator_augment": DiffAugment()}
+    alone, trained = (families()[family](**settings) for _ in range(2))
+    data = Anything(num_frames=8, num_classes=2)
+    batch = data.batch(0)
+    torch.manual_seed(keyed.key(0, "step", 0, 0))  # what networks draw by themselves
+    alone.before_batch(batch)
+    turn = Turn(alone, "d", batch)
+    terms = alone.discriminator_losses(turn)
+    first = {}
+
+    class First(Callback):
+        def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
+            if batch_idx == 0:
+                first.update(module.terms)
+
+    quiet_trainer(max_steps=1, callbacks=[First()]).fit(trained, data)
+    for name, value in terms.items():
+        assert torch.equal(first[f"train/d_{name}"], value.detach()), name
+
+
+def test_what_is_drawn_depends_on_player_move_and_slot():
+    model, batch = DCGAN(**TINY), Clips().batch(3)
+    turn = Turn(model, "g", batch, move=1)
+    assert turn.slots == [12, 13, 14, 15]
+    assert torch.equal(turn.latents("more"), model.latents(turn.slots, "g", 1, "more"))
+    others = [Turn(model, "d", batch, 1), Turn(model, "g", batch), Turn(model, "g", Clips().batch(2), 1)]
+    assert not any(torch.equal(turn.latents(), other.latents()) for other in others)
+    u = torch.cat([Turn(model, "d", {"slot": torch.arange(k, k + 200)}).uniform("mix") for k in (0, 200)])
+    assert torch.equal(u[150:300], Turn(model, "d", {"slot": torch.arange(150, 300)}).uniform("mix"))
+    assert 0 <= u.min() < 0.05 and 0.95 < u.max() < 1 and float(u.mean()) == pytest.approx(0.5, abs=0.05)
+
+
+def test_slots_are_read_once():
+    class Slots:
+        reads = 0
+
+        def tolist(self):
+            self.reads += 1
+            return [4, 5]
+
+    model, batch = DCGAN(**TINY), {"slot": Slots()}
+    first = Turn(model, "d", batch)
+    second = Turn(model, "g", batch, slots=first.slots)
+    assert first.slots == second.slots == [4, 5] and batch["slot"].reads == 1
+
+
+def test_a_generated_clip_has_a_graph_for_g_alone():
+    model, batch = DCGAN(**TINY), Clips().batch(0)
+    assert Turn(model, "g", batch).fake().requires_grad and not Turn(model, "d", batch).fake().requires_grad
+
+
+def test_two_calls_are_augmented_differently_and_a_turn_repeats_them():
+    model, batch = DCGAN(discriminator_augment=DiffAugment(), **TINY), Clips().batch(0)
+    turn = Turn(model, "d", batch)
+    first, second = turn.augment(turn.real), turn.augment(turn.real)
+    assert not torch.equal(first, second)
+    again = Turn(model, "d", batch)
+    assert torch.equal(again.augment(turn.real), first) and torch.equal(again.augment(turn.real), second)
+    assert not torch.equal(Turn(model, "g", batch).augment(turn.real), first)
+    assert torch.equal(Turn(model, "d", batch, augmented=False).augment(turn.real), turn.real)
+
+
+def test_logits_are_kept_by_side():
+    model, batch = DCGAN(**TINY), Clips().batch(0)
+    model.discriminator.eval()
+    turn = Turn(model, "d", batch)
+    real = turn.judge(turn.real.flip(-1), "real")
+    assert turn.answers() is None  # of one side
+    turn.judge(turn.real, "mixed")
+    turn.judge(turn.real, "real", counts=False)
+    turn.judge(turn.real, "fake", by=lambda clip: clip.mean((1, 2)))
+    turn.judge(turn.real, "fake", by=lambda clip: (clip.amax((1, 2, 3, 4)), "beside"))
+    kept, fake = turn.answers()
+    assert torch.equal(kept, real) and not kept.requires_grad
+    expected = torch.cat([batch["clip"].mean((1, 2)).flatten(), batch["clip"].amax((1, 2, 3, 4))])
+    assert torch.equal(fake, expected)  # of several discriminators, one after the other
+    assert turn.predictions == {"fake": "beside"}
+
+
+@pytest.mark.parametrize("family", [WGANGP, R3GAN])
+def test_a_penalty_leaves_one_answer_a_clip(family):
+    model = family(**{**TINY, "width": 8})
+    turn = Turn(model, "d", Clips().batch(0))
+    model.discriminator_losses(turn)
+    assert [x.shape for x in turn.answers()] == [(4,), (4,)]
+
+
+def test_terms_do_not_depend_on_a_trainer():
+    model = DCGAN(**TINY)
+    assert set(numbers(losses_of(model, "g", Clips().batch(0)))) == {"adv"} and model._trainer is None

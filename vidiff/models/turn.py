@@ -1,0 +1,143 @@
+"""A turn: one update of one player on one batch, as a family's losses receive it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor
+
+from vidiff import keyed
+from vidiff.models.strategies import Player
+from vidiff.parallel import rank, world_size
+
+if TYPE_CHECKING:
+    from vidiff.models.base import AdversarialModule
+
+Side = Literal["real", "fake", "mixed"]
+Terms = dict[str, Tensor]
+"""Named, weighted terms of one player's objective, which is their sum."""
+
+
+class Turn:
+    """What a player has in hand when it moves, and what it leaves for the dashboard.
+
+    It needs no trainer; a loss is computed anywhere with
+
+        turn = Turn(model, "d", batch)
+        terms = model.discriminator_losses(turn)
+
+    Args:
+        model: the family.
+        player: who moves.
+        batch: clips in [-1, 1], `slot` (B,) (the number of each sample in the whole run), `label` (B,) where there are
+            classes.
+        move: number of this player's move on the batch, from 0.
+        slots: the batch's, where an earlier turn has read them.
+        augmented: whether `model.discriminator_augment` is in front of the discriminator.
+
+    Attributes:
+        logits: side -> what the discriminator gave for it, in order, detached; what a penalty mixes is not kept.
+        predictions: side -> what it gave beside its first logits.
+        notes: name -> what is logged beside the terms.
+    """
+
+    def __init__(
+        self,
+        model: AdversarialModule,
+        player: Player,
+        batch: dict[str, Tensor],
+        move: int = 0,
+        slots: list[int] | None = None,
+        augmented: bool = True,
+    ):
+        self.model, self.player, self.batch, self.move, self.augmented = model, player, batch, move, augmented
+        if slots is not None:
+            self.slots = slots
+        self.logits: dict[Side, list[Tensor]] = {"real": [], "fake": []}
+        self.predictions: dict[Side, Any] = {}
+        self.notes: dict[str, Tensor] = {}
+        self._key = (model.seed, "look", model.batches_seen, player, move)
+        self._augmentations = 0
+
+    # ---- the batch ----------------------------------------------------------------------------------------------
+
+    @cached_property
+    def slots(self) -> list[int]:
+        """The batch's slots as numbers: reading them waits for the device, once."""
+        return self.batch["slot"].tolist()
+
+    @property
+    def real(self) -> Tensor:
+        """The batch's clips (B, C, T, H, W) in [-1, 1]."""
+        return self.batch["clip"]
+
+    @property
+    def label(self) -> Tensor | None:
+        """The batch's labels (B,) when the model is conditional, else None."""
+        return self.batch["label"] if self.model.spec.num_classes else None
+
+    @property
+    def class_target(self) -> Tensor:
+        """A classifier's target for the real clips: labels (B,), or shares (B, K) where clips were joined."""
+        return self.batch.get("label_share", self.batch["label"])
+
+    # ---- what is drawn ------------------------------------------------------------------------------------------
+
+    def latents(self, *parts: int | str) -> Tensor:
+        """z (B, Z) of this turn; `parts` tell several apart."""
+        return self.model.latents(self.slots, self.player, self.move, *parts)
+
+    def uniform(self, *parts: int | str) -> Tensor:
+        """Uniform numbers in [0, 1) on the CPU (B,), each a function of (seed, parts, slot)."""
+        generators = (keyed.generator(self.model.seed, *parts, s) for s in self.slots)
+        return torch.stack([torch.rand((), generator=g) for g in generators])
+
+    def fake(self) -> Any:
+        """As many generated clips as real ones, made anew by `model.fake_clips`; without a graph when D moves."""
+        with torch.set_grad_enabled(self.player == "g"):
+            return self.model.fake_clips(self)
+
+    # ---- the discriminator --------------------------------------------------------------------------------------
+
+    def augment(self, clip: Tensor) -> Tensor:
+        """Clips (B, C, T, H, W) as the discriminator gets them; every call of a turn has a key of its own."""
+        operator = self.model.discriminator_augment
+        if operator is None or not self.augmented:
+            return clip
+        self._augmentations += 1
+        size = len(clip)
+        return operator(clip, (*self._key, self._augmentations), rank() * size, world_size() * size)
+
+    def judge(self, clip: Tensor, side: Side, by: Callable[[Tensor], Any] | None = None, counts: bool = True) -> Tensor:
+        """Logits of clips (B, C, T, H, W), augmented before.
+
+        Args:
+            side: whose clips these are; `mixed`, what a penalty makes of both, leaves no trace.
+            by: one discriminator of several, clips -> logits or (logits, more); None: `model.discriminate`.
+            counts: whether the dashboard, adaptive augmentation and `balance` go by these logits.
+        """
+        clip = self.augment(clip)
+        out = self.model.discriminate(clip, self.label) if by is None else by(clip)
+        logits, beside = out if isinstance(out, tuple) else (out, None)
+        if side != "mixed":
+            if counts:
+                self.logits[side].append(logits.detach())
+            if isinstance(out, tuple):
+                self.predictions.setdefault(side, beside)
+        return logits
+
+    # ---- what is left -------------------------------------------------------------------------------------------
+
+    def note(self, **values: Tensor) -> None:
+        """Values that are logged beside the terms, as `train/<player>_<name>`."""
+        self.notes |= {name: value.detach() for name, value in values.items()}
+
+    def answers(self) -> tuple[Tensor, Tensor] | None:
+        """The discriminator's logits for real and generated clips, float32 of any shape; None where a side has none."""
+        if not all(self.logits.values()):
+            return None
+        real, fake = (x[0] if len(x) == 1 else torch.cat([y.flatten() for y in x]) for x in self.logits.values())
+        return real.float(), fake.float()
