@@ -83,7 +83,7 @@ def test_weights_of_one_side_add_up_and_never_use_what_is_dropped(length, tile, 
 
 
 def test_a_tile_too_small_is_refused():
-    with pytest.raises(UsageError, match="tiles need more than"):
+    with pytest.raises(UsageError, match="a tile needs more than"):
         plan_tiles(generator(), 32)
     with pytest.raises(UsageError, match="at least 16"):
         plan_tiles(generator(norm="instance"), 8)

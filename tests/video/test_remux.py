@@ -10,9 +10,10 @@ import av
 import numpy as np
 import pytest
 from av.stream import Disposition
-from films import RATE, beep, film
+from films import RATE, beep, check_kept, facts, film, moving_bar
+from helpers import SHARED
 
-from vidiff.errors import RunError
+from vidiff.errors import RunError, UsageError
 from vidiff.video.remux import remux
 
 
@@ -231,3 +232,46 @@ def test_what_is_hidden_before_a_cut_is_not_heard_in_matroska(tmp_path):
         assert remux(tmp_path / "in.mp4", tmp_path / f"out.{suffix}", iter) == 6
         flash, beep = flash_and_beep(tmp_path / f"out.{suffix}")
         assert abs(flash - beep) < 0.005 and flash < 0.1 + 2048 / RATE
+
+
+@pytest.mark.parametrize("size", [(48, 32), (33, 27)])
+@pytest.mark.parametrize("rate, gap", [(Fraction(25), 1), (Fraction(30000, 1001), 1), (Fraction(24), 3)])
+def test_times_size_and_sound_are_kept(tmp_path, size, rate, gap):
+    source = moving_bar(tmp_path / "in.mp4", size=size, rate=rate, sound=True, gap=gap)
+    for suffix in ("mp4", "mkv"):
+        target = tmp_path / f"out.{suffix}"
+        assert remux(source, target, lambda frames: iter(frames)) == 20
+        assert len(facts(source)["sound"]) > 5
+        check_kept(source, target)
+
+
+def test_what_fails_leaves_nothing(tmp_path):
+    source = moving_bar(tmp_path / "in.mp4")
+
+    def interrupted(frames):
+        for i, frame in enumerate(frames):
+            if i == 10:
+                raise KeyboardInterrupt
+            yield frame
+
+    with pytest.raises(KeyboardInterrupt):
+        remux(source, tmp_path / "out.mp4", interrupted)
+    (tmp_path / "noise.mp4").write_bytes(bytes(range(256)) * 40)
+    with pytest.raises(RunError, match="noise.mp4"):
+        remux(tmp_path / "noise.mp4", tmp_path / "out.mp4", lambda frames: iter(frames))
+    with pytest.raises(UsageError, match=".mp4, .mov, .mkv"):
+        remux(source, tmp_path / "out.gif", lambda frames: iter(frames))
+    with pytest.raises(UsageError, match="replace the input"):
+        remux(source, source, lambda frames: iter(frames))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.mp4", "noise.mp4"]
+
+
+REAL = [p for f in ("clips", "dyntex") for p in sorted((SHARED / "data" / f).glob("*.*")) if p.suffix != ".md"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", REAL, ids=lambda p: p.name)
+def test_real_videos_keep_everything(path, tmp_path):
+    target = tmp_path / "out.mp4"
+    remux(path, target, lambda frames: iter(frames))
+    check_kept(path, target)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vidiff.errors import UsageError
+from vidiff.inference.windows import check_room
 from vidiff.nn.clip_layers import ClipConv, Double
 from vidiff.nn.resnet import GRID
 
@@ -63,11 +64,7 @@ def plan_tiles(network: nn.Module, tile: int) -> tuple[int, int, int]:
             raise UsageError(f"tile {tile}: at least {4 * GRID} pixels are needed")
         return tile, 0, tile // 2 - tile // 2 % GRID
     trim, fade = -(-radius // GRID) * GRID, GRID
-    if tile <= 2 * trim + fade:
-        raise UsageError(
-            f"tile {tile}: this generator looks {radius} pixels to either side, so tiles need more than "
-            f"{2 * trim + fade} pixels"
-        )
+    check_room("tile", tile, radius, 2 * trim + fade, "pixels")
     return tile, trim, fade
 
 

@@ -27,12 +27,24 @@ def plan(network: torch.nn.Module, num_frames: int, window: int | None) -> tuple
         window = window or max(16, num_frames)
         return window, 0, window // 2
     window = window or max(num_frames, 4 * trim + 2 * fade)
-    if window <= 2 * trim + fade:
-        raise UsageError(
-            f"window {window}: this generator looks {trim} frames to either side, so windows need more than "
-            f"{2 * trim + fade} frames"
-        )
+    check_room("window", window, trim, 2 * trim + fade, "frames")
     return window, trim, fade
+
+
+def check_room(name: str, size: int, radius: int, used: int, unit: str) -> None:
+    """Raise UsageError where the ends of a window or tile leave nothing between them.
+
+    Args:
+        name, unit: for the message.
+        size: of the window or tile.
+        radius: how far an output depends on the input to either side.
+        used: what both ends take together.
+    """
+    if size <= used:
+        raise UsageError(
+            f"{name} {size}: this generator sees {radius} {unit} to either side, so a {name} needs more than {used} "
+            f"{unit}"
+        )
 
 
 def through_windows(

@@ -8,10 +8,10 @@ import pytest
 import torch
 from helpers import TINY, Clips, quiet_trainer
 
-from vidiff.cli import main
-from vidiff.errors import UsageError
+from vidiff.errors import RunError, UsageError
 from vidiff.inference.checkpoint import load_model
 from vidiff.inference.checkpoint_file import read_checkpoint
+from vidiff.inference.fuse import fuse_checkpoints
 from vidiff.models.dcgan import DCGAN
 from vidiff.models.lsgan import LSGAN
 from vidiff.models.pggan import PGGAN
@@ -30,14 +30,9 @@ def three(tmp_path_factory) -> list[Path]:
     return [trained(root / f"{n}.ckpt", n) for n in (2, 3, 5)]
 
 
-def fuse(*paths: Path, out: Path, more: tuple[str, ...] = ()) -> int:
-    return main(["fuse", *map(str, paths), "--output", str(out), *more])
-
-
-def test_weighted_mean_of_all_weights(three, tmp_path, capsys):
+def test_weighted_mean_of_all_weights(three, tmp_path):
     out = tmp_path / "new" / "c.ckpt"
-    assert fuse(*three, out=out, more=("--weights", "1", "2", "1")) == 0
-    assert "3 checkpoints averaged" in capsys.readouterr().out
+    assert fuse_checkpoints(three, out, [1, 2, 1]) == out
     states = [read_checkpoint(p)["state_dict"] for p in three]
     got, model = read_checkpoint(out), load_model(out)
     parameters = dict(model.named_parameters())
@@ -52,7 +47,7 @@ def test_weighted_mean_of_all_weights(three, tmp_path, capsys):
 
 def test_statistics_are_measured_on_the_fused_weights(three, tmp_path):
     out = tmp_path / "c.ckpt"
-    assert fuse(*three, out=out) == 0
+    fuse_checkpoints(three, out)
     model = load_model(out)
     z = torch.cat([model.latents(range(32 * i, 32 * i + 32), "statistics") for i in range(8)])
     for network in (model.generator, model.averaged_generator()):  # the second when it is asked for
@@ -65,8 +60,8 @@ def test_statistics_are_measured_on_the_fused_weights(three, tmp_path):
 def test_equal_inputs_change_nothing(three, tmp_path):
     copy = tmp_path / "copy.ckpt"
     copy.write_bytes(three[2].read_bytes())
-    assert fuse(three[2], copy, three[2], out=tmp_path / "c.ckpt", more=("--weights", "1", "0.3", "5")) == 0
-    assert fuse(three[2], three[0], out=tmp_path / "d.ckpt", more=("--weights", "1", "0")) == 0
+    fuse_checkpoints([three[2], copy, three[2]], tmp_path / "c.ckpt", [1, 0.3, 5])
+    fuse_checkpoints([three[2], three[0]], tmp_path / "d.ckpt", [1, 0])
     before = read_checkpoint(three[2])["state_dict"]
     for name in ("c", "d"):
         after = read_checkpoint(tmp_path / f"{name}.ckpt")["state_dict"]
@@ -74,14 +69,10 @@ def test_equal_inputs_change_nothing(three, tmp_path):
     assert torch.equal(load_model(tmp_path / "c.ckpt").sample(2), load_model(three[2]).sample(2))
 
 
-def test_samples_and_validation_but_no_training(three, tmp_path):
+def test_samples_but_no_training(three, tmp_path):
     out = tmp_path / "c.ckpt"
-    assert fuse(*three[:2], out=out) == 0
-    assert (
-        main(["sample", "--ckpt", str(out), "--num_clips", "2", "--formats", "npy", "--output", str(tmp_path / "s")])
-        == 0
-    )
-    assert (tmp_path / "s" / "clips.npy").exists()
+    fuse_checkpoints(three[:2], out)
+    assert load_model(out).sample(2).shape == (2, 3, 4, 16, 16)
     with pytest.raises(UsageError, match="fused from several"):
         quiet_trainer(max_steps=9).fit(DCGAN(**TINY), Clips(), ckpt_path=out, weights_only=True)
 
@@ -89,28 +80,28 @@ def test_samples_and_validation_but_no_training(three, tmp_path):
 def test_other_state_is_the_first_ones(tmp_path):
     paths = [trained(tmp_path / f"{n}.ckpt", n, PGGAN, fade_clips=8, stable_clips=2) for n in (2, 4)]
     levels = [float(read_checkpoint(p)["state_dict"]["generator.level"]) for p in paths]
-    assert levels[0] != levels[1] and fuse(*paths, out=tmp_path / "c.ckpt") == 0
+    assert levels[0] != levels[1]
+    fuse_checkpoints(paths, tmp_path / "c.ckpt")
     assert float(load_model(tmp_path / "c.ckpt").generator.level) == levels[0]
 
 
-def test_refusals(three, tmp_path, capsys):
+def test_refusals(three, tmp_path):
     a, b = three[:2]
     wide, other = trained(tmp_path / "w.ckpt", 1, width=8), trained(tmp_path / "l.ckpt", 1, LSGAN)
     (tmp_path / "bad.ckpt").write_text("hello")
-    out = tmp_path / "c.ckpt"
-    for paths, more, code, named in (
-        ((a, wide), (), 2, "different architectures (width 4 and 8)"),
-        ((a, other), (), 2, "holds a DCGAN"),
-        ((a,), (), 2, "at least two"),
-        ((a, b), ("--weights", "1"), 2, "1 weights for 2"),
-        ((a, b), ("--weights", "1", "-1"), 2, "must not be negative"),
-        ((a, b), ("--weights", "1", "x"), 2, "invalid float value"),
-        ((a, tmp_path / "none.ckpt"), (), 2, "does not exist"),
-        ((a, tmp_path / "bad.ckpt"), (), 1, "not a readable checkpoint"),
+    for paths, weights, error, said in (
+        ((a, wide), None, UsageError, r"different architectures \(width 4 and 8\)"),
+        ((a, other), None, UsageError, "holds a DCGAN"),
+        ((a,), None, UsageError, "at least two"),
+        ((a, b), [1], UsageError, "1 weights for 2"),
+        ((a, b), [1, -1], UsageError, "must not be negative"),
+        ((a, b), [0, 0], UsageError, "not all be 0"),
+        ((a, tmp_path / "none.ckpt"), None, UsageError, "does not exist"),
+        ((a, tmp_path / "bad.ckpt"), None, RunError, "not a readable checkpoint"),
     ):
-        assert fuse(*paths, out=out, more=more) == code
-        said = capsys.readouterr().err
-        assert named in said and len(said.splitlines()) == 1, said
-    assert fuse(a, b, out=a) == 2 and "one of the inputs" in capsys.readouterr().err
-    assert fuse(a, b, out=tmp_path / "c.pt") == 2 and "end in .ckpt" in capsys.readouterr().err
+        with pytest.raises(error, match=said):
+            fuse_checkpoints(paths, tmp_path / "c.ckpt", weights)
+    for output, said in ((a, "one of the inputs"), (tmp_path / "c.pt", "end in .ckpt")):
+        with pytest.raises(UsageError, match=said):
+            fuse_checkpoints([a, b], output)
     assert not list(tmp_path.glob("c.*")) and not list(tmp_path.glob(".*"))
