@@ -41,7 +41,7 @@ FIT = (
     "--checkpoints.every_n_steps 4"
 )
 CONTINUE = f"{FIT} --ckpt_path {{ckpt}}"
-SAMPLE = "sample --ckpt {ckpt} --num_clips 5 --seed 3 --formats npy --output {out}"
+SAMPLE = "sample --ckpt {ckpt} --num_clips 5 --seed 3 --output {out}"
 TRANSLATE = "translate --ckpt {ckpt} --input {video} --output {out}/translated.mp4"
 
 RENDER = "data make --out {out}"
@@ -214,7 +214,8 @@ def samples_of(name: str, checkpoint: Path, data: Path, folder: Path) -> dict[st
         out = folder / label.replace(" ", "-")
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir(parents=True)
-        command(TRANSLATE if name in TRANSLATIONS else SAMPLE, more, ckpt=checkpoint, out=out, video=video)
+        form = "" if name in TRANSLATIONS or "--formats" in more else " --formats npy"
+        command(TRANSLATE if name in TRANSLATIONS else SAMPLE, more + form, ckpt=checkpoint, out=out, video=video)
         for path in sorted(out.iterdir()):
             clips = path.suffix == ".npy"
             made[f"{label} {path.name}"] = sha(np.load(path)) if clips else pictures_of(path)
