@@ -12,7 +12,6 @@ from vidiff import flow as flow_module
 from vidiff.errors import UsageError
 from vidiff.flow import flow_method, motion_back, warp
 from vidiff.losses import flow_consistency
-from vidiff.pretrained import networks as pretrained
 
 
 def texture(size: int = 64) -> torch.Tensor:
@@ -103,8 +102,8 @@ def test_a_clip_that_follows_the_flow_costs_nothing_and_one_that_does_not_is_the
 
 def test_raft_needs_its_file_and_loads_nothing_else(tmp_path, monkeypatch):
     monkeypatch.setenv("VIDIFF_WEIGHTS_DIR", str(tmp_path))
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
-    monkeypatch.setattr(pretrained.Path, "home", lambda: tmp_path)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setenv("HOME", str(tmp_path))
     with pytest.raises(UsageError, match="raft_small_C_T_V2-01064c6d.pth.*VIDIFF_WEIGHTS_DIR"):
         flow_method("raft")
     (tmp_path / "raft_small_C_T_V2-01064c6d.pth").write_bytes(b"something else")
@@ -117,13 +116,13 @@ def test_raft_gives_pixels_of_the_frame_it_was_given(monkeypatch):
     from torchvision.models.optical_flow import raft_small
 
     weights = raft_small(weights=None).state_dict()
-    monkeypatch.setattr(flow_module, "load_weights", lambda *a: weights)
+    monkeypatch.setattr("vidiff.pretrained.raft.load_weights", lambda *a: weights)
     method = flow_method("raft")
     one, two = torch.rand(1, 1, 16, 24) * 2 - 1, torch.rand(1, 1, 16, 24) * 2 - 1
     assert method(one.double(), two.double()).shape == (1, 2, 16, 24)
     monkeypatch.setattr(method._frozen, "network", torch.nn.Conv2d(1, 1, 1))  # stands in: 8 pixels right, 16 down
     big = torch.tensor([8.0, 16.0])[None, :, None, None].expand(1, 2, 128, 192)
-    monkeypatch.setattr(method._frozen, "beside", lambda x: lambda a, b: [big])
+    monkeypatch.setattr(method._frozen, "network_for", lambda x: lambda a, b: [big])
     torch.testing.assert_close(method(one, two)[0, :, 3, 4], torch.tensor([1.0, 2.0]))
 
 

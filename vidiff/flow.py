@@ -11,10 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vidiff import keyed
 from vidiff.clip import clip_to_frames, frames_to_clip
 from vidiff.errors import UsageError
-from vidiff.pretrained.networks import Frozen, load_weights
+from vidiff.pretrained.frozen import Frozen
+from vidiff.pretrained.raft import raft_network
 
 FlowKind = Literal["dis", "raft"]
 FlowMethod = Callable[[Tensor, Tensor], Tensor]
@@ -69,15 +69,7 @@ class _DIS:
 
 class _RAFT:
     def __init__(self):
-        from torchvision.models.optical_flow import Raft_Small_Weights, raft_small
-
-        url = Raft_Small_Weights.DEFAULT.url
-        file = url.rsplit("/", 1)[1]  # raft_small_..-<first digits of its sha256>.pth
-        weights = load_weights(file, file.removesuffix(".pth").rsplit("-", 1)[1], "flow `raft`", url)
-        with keyed.forked("raft"):
-            network = raft_small(weights=None)
-        network.load_state_dict(weights)
-        self._frozen = Frozen(network)
+        self._frozen = Frozen(raft_network("flow `raft`"))
 
     @torch.no_grad()
     def __call__(self, first: Tensor, second: Tensor) -> Tensor:
@@ -87,7 +79,7 @@ class _RAFT:
         frames = [x.float().expand(-1, 3, -1, -1) for x in (first, second)]
         frames = [F.interpolate(x, size, mode="bilinear") for x in frames]
         with torch.autocast(first.device.type, enabled=False):
-            flow = self._frozen.beside(frames[0])(*frames)[-1]  # the last of its refinements
+            flow = self._frozen.network_for(frames[0])(*frames)[-1]  # the last of its refinements
         flow = F.interpolate(flow, (h, w), mode="bilinear", antialias=True)
         return flow * flow.new_tensor([w / size[1], h / size[0]])[None, :, None, None]
 

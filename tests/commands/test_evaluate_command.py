@@ -12,7 +12,7 @@ import torch
 from vidiff.command_line import call
 from vidiff.commands.evaluate import evaluate
 from vidiff.errors import UsageError
-from vidiff.metrics import MetricWeightsMissing, check_comparable
+from vidiff.metrics import WeightsMissing, check_comparable
 from vidiff.metrics.protocol import expand
 from vidiff.video.write import write_mp4
 
@@ -95,7 +95,7 @@ def test_floor_of_the_same_number_where_there_are_videos_enough(folders, tmp_pat
 @pytest.mark.parametrize(
     ("flags", "error", "text"),
     [
-        (["--metrics", "fvd2048_16f"], MetricWeightsMissing, "i3d_torchscript.pt.*vidiff weights fetch i3d"),
+        (["--metrics", "fvd2048_16f"], WeightsMissing, "i3d_torchscript.pt.*vidiff weights fetch i3d"),
         (["--metrics", "fvd_randm"], UsageError, "Did you mean 'fvd_random'"),
         (["--metrics", "motion", "--num_clips", "9"], UsageError, "num_clips 9.*holds 8"),
         (["--metrics", "motion", "--num_clips", "1"], UsageError, "num_clips must be at least 2, got 1"),

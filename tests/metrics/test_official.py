@@ -10,12 +10,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vidiff.errors import RunError, UsageError
+from vidiff.errors import UsageError
 from vidiff.keyed import forked
-from vidiff.metrics import Evaluator, MetricWeightsMissing, resolve_metrics
-from vidiff.metrics.official import I3D, Inception, fidelity_available
+from vidiff.metrics import Evaluator, WeightsMissing, resolve_metrics
+from vidiff.metrics.official import I3D, Inception
 from vidiff.metrics.resolve import auto_note
-from vidiff.pretrained.weights import MANIFEST, WeightsFile, fetch, find, search_paths, verify
+from vidiff.pretrained.inception import fidelity_available
+from vidiff.pretrained.weights import MANIFEST
 
 needs_fidelity = pytest.mark.skipif(not fidelity_available(), reason="torch-fidelity is not installed")
 
@@ -98,34 +99,10 @@ def test_another_hash_is_refused_before_loading(tmp_path):
         I3D(path, known(path))
 
 
-def test_unknown_hash_is_trusted_once_and_recorded(tmp_path):
-    path = put_i3d(tmp_path / "w")
-    entry = dataclasses.replace(MANIFEST["i3d"], sha256=None)
-    assert verify(path, entry) == (digest(path), "first use")
-    assert path.with_name("i3d_torchscript.pt.sha256").read_text().split()[0] == digest(path)
-    assert verify(path, entry) == (digest(path), "first use")
-    put_i3d(tmp_path / "w", StandIn(401))
-    with pytest.raises(UsageError, match="recorded on its first use"):
-        verify(path, entry)
-
-
-def test_order_of_folders(tmp_path, monkeypatch):
-    entry = MANIFEST["i3d"]
-    explicit, env, home = tmp_path / "a", tmp_path / "b", tmp_path / "home" / ".cache" / "vidiff" / "weights"
-    assert find(entry) is None
-    home.mkdir(parents=True)
-    for folder in (home, env, explicit):
-        put_i3d(folder)
-        monkeypatch.setenv("VIDIFF_WEIGHTS_DIR", str(env))
-        assert find(entry, explicit).parent == folder
-    assert find(entry, explicit / entry.file) == explicit / entry.file
-    assert [p.parent for p in search_paths(entry, explicit)] == [explicit, env, home]
-
-
 @pytest.mark.parametrize("name", ["fvd2048_16f", "fvd256_16f@sgv", "kvd2048_16f", "fid", "fid_legacy"])
 def test_missing_weights_raise_at_the_start(name, tmp_path, monkeypatch):
     monkeypatch.setenv("VIDIFF_WEIGHTS_DIR", str(tmp_path / "mine"))
-    with pytest.raises(MetricWeightsMissing) as info:
+    with pytest.raises(WeightsMissing) as info:
         resolve_metrics([name, "fvd_random"])
     text = str(info.value)
     assert isinstance(info.value, UsageError)
@@ -216,30 +193,3 @@ def test_inception_rules(tmp_path, monkeypatch):
     path.write_bytes(b"no weights")
     with pytest.raises(UsageError, match="not the Inception weights"):
         Inception("clean", path, known(path, "inception"))
-
-
-def entry_for(source, **changes):
-    values = dict(
-        key="x", file="x.bin", url=source.as_uri(), sha256=digest(source), size=None, license="none", enables="nothing"
-    )
-    return WeightsFile(**{**values, **changes})
-
-
-def test_fetch_checks_and_leaves_nothing_behind(tmp_path, monkeypatch):
-    source, folder = tmp_path / "source.bin", tmp_path / "to"
-    source.write_bytes(b"weights" * 1000)
-    seen = []
-    path = fetch(entry_for(source), folder, lambda done, total: seen.append((done, total)))
-    assert path.read_bytes() == source.read_bytes() and seen[-1] == (7000, 7000)
-    for broken, text in (
-        (entry_for(source, file="y.bin", sha256="0" * 64), "expected 000.*nothing was kept"),
-        (entry_for(source, file="y.bin", url=(tmp_path / "none").as_uri()), "download failed"),
-        (entry_for(source, file="y.bin", url="nonsense"), "download failed"),
-    ):
-        with pytest.raises(RunError, match=text):
-            fetch(broken, folder)
-    assert [p.name for p in folder.iterdir()] == ["x.bin"]
-    monkeypatch.setenv("VIDIFF_WEIGHTS_DIR", str(tmp_path / "env"))
-    unknown = entry_for(source, sha256=None)
-    assert fetch(unknown).parent == tmp_path / "env"
-    assert verify(tmp_path / "env" / "x.bin", unknown)[0] == digest(source)

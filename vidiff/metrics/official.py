@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
-import io
-import warnings
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from vidiff import keyed
 from vidiff.errors import UsageError
 from vidiff.metrics.features import Extractor
+from vidiff.pretrained.i3d import i3d_network
+from vidiff.pretrained.inception import inception_trunk, resize_like_tensorflow1
 from vidiff.pretrained.weights import MANIFEST, WeightsFile, require, verify
-
-
-def fidelity_available() -> bool:
-    return importlib.util.find_spec("torch_fidelity") is not None
 
 
 class _Official(Extractor):
@@ -51,7 +45,7 @@ class I3D(_Official):
         entry: the manifest's entry; another one only in tests.
 
     Raises:
-        MetricWeightsMissing: no file. UsageError: another sha256, not TorchScript, or not 400 features a clip.
+        WeightsMissing: no file. UsageError: another sha256, not TorchScript, or not 400 features a clip.
     """
 
     name = "i3d_torchscript"
@@ -61,13 +55,7 @@ class I3D(_Official):
     def __init__(self, path: str | Path | None = None, entry: WeightsFile = MANIFEST["i3d"]):
         super().__init__()
         file = self._load("fvd", entry, path)
-        try:
-            with warnings.catch_warnings():
-                # The published file is TorchScript, whatever torch recommends for new ones.
-                warnings.filterwarnings("ignore", message=".*torch.jit.load", category=FutureWarning)
-                self.net = torch.jit.load(str(file), map_location="cpu").eval()
-        except RuntimeError as error:
-            raise UsageError(f"{file}: not a TorchScript file ({str(error).splitlines()[0]})") from error
+        self.net = i3d_network(file)
         try:
             # A wrong module would otherwise fail (or worse, not fail) in the middle of a run.
             self(torch.zeros(1, 3, 16, 32, 32, dtype=torch.uint8))
@@ -93,7 +81,7 @@ class Inception(_Official):
         entry: the manifest's entry; another one only in tests.
 
     Raises:
-        MetricWeightsMissing: no file. UsageError: torch-fidelity missing, another sha256, or other contents.
+        WeightsMissing: no file. UsageError: torch-fidelity missing, another sha256, or other contents.
     """
 
     dim = 2048
@@ -109,31 +97,13 @@ class Inception(_Official):
         clean = "299x299 bicubic antialias (PIL's), float"
         self.resize = clean if rule == "clean" else "299x299 bilinear, TensorFlow 1 grid"
         file = self._load("fid" if rule == "clean" else "fid_legacy", entry, path)
-        if not fidelity_available():
-            raise UsageError("fid needs the package torch-fidelity: pip install 'vidiff[fid]'")
-        from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
-
-        try:
-            state = torch.load(file, map_location="cpu", weights_only=True)
-            # The library's own loader unpickles freely: it is given bytes written here from plain tensors instead.
-            plain = io.BytesIO()
-            torch.save(state, plain)
-            plain.seek(0)
-            with keyed.forked("inception"):  # building a network draws from the global RNG
-                net = FeatureExtractorInceptionV3("inception", ["2048"], feature_extractor_weights_path=plain)
-        except Exception as error:
-            raise UsageError(f"{file}: not the Inception weights that fid is defined by: {error}") from error
-        # Children stand in the order of the forward pass, stem to average pool; the last is the classifier.
-        self.trunk = nn.Sequential(*list(net.children())[:-1]).requires_grad_(False).eval()
+        self.trunk = inception_trunk(file)
         self._check_fingerprint(entry)
 
     def features(self, clips: Tensor) -> Tensor:
         frames = self.pick_frames(clips).float()  # (B*F, 3, H, W), 0..255
         if self.rule == "clean":
-            size = (299, 299)
-            frames = F.interpolate(frames, size=size, mode="bicubic", antialias=True).clamp(0, 255)
+            frames = F.interpolate(frames, size=(299, 299), mode="bicubic", antialias=True).clamp(0, 255)
         else:
-            from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x
-
-            frames = interpolate_bilinear_2d_like_tensorflow1x(frames, size=(299, 299), align_corners=False)
+            frames = resize_like_tensorflow1(frames)
         return self.trunk((frames - 128) / 128).flatten(1)

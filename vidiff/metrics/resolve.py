@@ -10,6 +10,8 @@ from vidiff.metrics import acd, features, official
 from vidiff.metrics import pixels as temporal
 from vidiff.metrics.features import Extractor
 from vidiff.metrics.protocol import Name, expand, parse_name
+from vidiff.pretrained.inception import fidelity_available
+from vidiff.pretrained.lite0 import lite0_available
 from vidiff.pretrained.weights import MANIFEST, WeightsFile, find
 
 # I3D halves time four times; shorter clips do not pass through it.
@@ -53,7 +55,7 @@ def resolve_metrics(
         manifest: known weights files; another one only in tests.
 
     Raises:
-        UsageError: unknown name. MetricWeightsMissing (a UsageError): a metric asked for by name has no weights.
+        UsageError: unknown name. WeightsMissing (a UsageError): a metric asked for by name has no weights.
     """
     wanted = []
     for name in expand(names):
@@ -84,10 +86,10 @@ def _auto_names(num_clips: int, num_frames: int, weights, manifest: Mapping[str,
     names = []
     if num_frames >= I3D_MIN_FRAMES and find(manifest["i3d"], weights):
         names.append(f"fvd{num_clips}_{num_frames}f")
-    if official.fidelity_available() and find(manifest["inception"], weights):
+    if fidelity_available() and find(manifest["inception"], weights):
         names.append("fid")
     names.append("fvd_random")
-    if features.lite0_available():
+    if lite0_available():
         names.append("fd_lite0")
     return [*names, *(["motion"] if num_frames > 1 else []), "diversity", "nearest"]
 

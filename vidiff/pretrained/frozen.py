@@ -1,0 +1,46 @@
+"""Networks that are used but never trained here: how to load their weights and hold them outside of a model."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from vidiff.pretrained.weights import MANIFEST, require, verify
+
+
+class Frozen:
+    """A network in evaluation mode without gradients of its own; being no module, it stays out of a model's parameters,
+    state dict, moving average and device moves, and follows its input instead.
+
+    It works in float32, or in float64 for such input: half precision is for what can adapt to it by training.
+    """
+
+    def __init__(self, network: nn.Module):
+        self.network = network.requires_grad_(False).eval()
+
+    def network_for(self, x: Tensor) -> nn.Module:
+        """The network on the device of x and in its precision, for an x that has been through `precise`."""
+        own = next(self.network.parameters())
+        if own.device != x.device or own.dtype != x.dtype:
+            self.network.to(device=x.device, dtype=x.dtype)
+        return self.network
+
+
+def precise(x: Tensor) -> Tensor:
+    """x as float32, or as it is where it is float64."""
+    return x if x.dtype == torch.float64 else x.float()
+
+
+def load_weights(key: str, needed_by: str) -> dict[str, Tensor]:
+    """The tensors of a weights file that is here already; nothing is downloaded.
+
+    Args:
+        key: of `vidiff.pretrained.weights.MANIFEST`.
+        needed_by: the setting that asks for it, for the message.
+
+    Raises:
+        WeightsMissing: no such file. UsageError: another sha256.
+    """
+    path = require(MANIFEST[key], needed_by)
+    verify(path, MANIFEST[key])
+    return torch.load(path, map_location="cpu", weights_only=True)
