@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from vidiff.errors import RunError, UsageError, first_line
 from vidiff.inference.checkpoint_file import read_checkpoint
 from vidiff.inference.device import pick_device
+from vidiff.inference.tiles import on_grid
 from vidiff.inference.trust import Budget, build, check_name, check_names, look_up
 from vidiff.models.arguments import is_plain
 from vidiff.models.base import AdversarialModule
 from vidiff.models.translation import translator
-from vidiff.nn.resnet import GRID
 
 
 def load_model(
@@ -104,13 +103,6 @@ def load_like(model: AdversarialModule, path: str | Path) -> AdversarialModule:
             trust.add(value["class_path"].rpartition(".")[0])
         queue += value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else []
     return load_model(path, model.device, sorted(trust - {""}), **given)
-
-
-def on_grid(clips: Tensor, network: Callable[[Tensor], Tensor]) -> Tensor:
-    """Clips (..., H, W) of any size through a network that takes sides that are multiples of GRID: what is missing to
-    one repeats the border, and is cut off again."""
-    h, w = clips.shape[-2:]
-    return network(F.pad(clips, (0, -w % GRID, 0, -h % GRID, 0, 0), "replicate"))[..., :h, :w]
 
 
 class CheckpointTranslation:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -19,7 +19,7 @@ from vidiff.video.alpha import write_cutout
 from vidiff.video.write import sheet, write_clip, write_mp4, write_npy, write_png
 
 Format = Literal["mp4", "gif", "png", "npy"]
-FORMATS = ("mp4", "gif", "png", "npy")
+FORMATS = get_args(Format)
 SHOWN = 16  # clips on the contact sheet
 
 

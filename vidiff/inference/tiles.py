@@ -1,10 +1,11 @@
-"""A frame larger than memory allows through a network: overlapping tiles in space, cross-faded."""
+"""A frame of any size through a network: padded to its grid, and in tiles that overlap where it is large."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidiff.errors import UsageError
@@ -13,6 +14,13 @@ from vidiff.nn.clip_layers import ClipConv, Double
 from vidiff.nn.resnet import GRID
 
 POINTWISE = (nn.Identity, nn.ReLU, nn.LeakyReLU, nn.Tanh)
+
+
+def on_grid(clips: Tensor, network: Callable[[Tensor], Tensor]) -> Tensor:
+    """Clips (..., H, W) of any size through a network that takes sides that are multiples of GRID: what is missing to
+    one repeats the border, and is cut off again."""
+    h, w = clips.shape[-2:]
+    return network(F.pad(clips, (0, -w % GRID, 0, -h % GRID, 0, 0), "replicate"))[..., :h, :w]
 
 
 def space_radius(network: nn.Module) -> int | None:

@@ -14,9 +14,8 @@ from torch import Tensor
 
 from vidiff.clip import clip_to_thwc, signed_to_uint8, thwc_to_clip, uint8_to_unit, unit_to_signed
 from vidiff.errors import RunError, UsageError, at_least, doing, unforeseen
-from vidiff.inference.checkpoint import on_grid
 from vidiff.inference.jobs import Job, Translated, find_jobs
-from vidiff.inference.tiles import plan_tiles, space_radius, through_tiles
+from vidiff.inference.tiles import on_grid, plan_tiles, space_radius, through_tiles
 from vidiff.inference.windows import plan, through_windows
 from vidiff.models.translation import Translator, translator
 from vidiff.nn.resnet import GRID
