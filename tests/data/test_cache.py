@@ -17,9 +17,10 @@ import torch
 
 from vidiff.data import cache as cache_module
 from vidiff.data import dataset as dataset_module
+from vidiff.data.bad_files import BadFiles
 from vidiff.data.cache import DiskCache, RamCache, Video
 from vidiff.data.datamodule import ClipDataModule
-from vidiff.data.dataset import BadFiles, ClipDataset
+from vidiff.data.dataset import ClipDataset
 from vidiff.data.index import build_index
 from vidiff.data.loader import ClipLoader
 from vidiff.files import TEMPORARY

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from vidiff.data.dataset import BadFiles, ClipDataset
+from vidiff.data.bad_files import BadFiles
+from vidiff.data.dataset import ClipDataset
 from vidiff.data.index import build_index
 from vidiff.data.loader import ClipLoader, ClipPass
 from vidiff.errors import RunError, UsageError

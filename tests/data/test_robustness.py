@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from vidiff.data.bad_files import BadFiles
 from vidiff.data.cache import DiskCache
-from vidiff.data.dataset import BadFiles, ClipDataset
+from vidiff.data.dataset import ClipDataset
 from vidiff.data.index import build_index
 from vidiff.data.loader import ClipLoader
 

@@ -13,6 +13,7 @@ import pytest
 
 from vidiff.data.shapes import render as shapes
 from vidiff.data.shapes.styles import SHAPES, distance
+from vidiff.data.shapes.truth import truth_of
 from vidiff.errors import UsageError
 
 SIZE = dict(frames=6, resolution=32)
@@ -256,3 +257,18 @@ def test_panorama_is_a_picture_of_the_sphere():
     clip = shapes.render_panorama(0, 2, frames=1, height=128).astype(float)[0]
     around = clip.std(axis=1).mean(-1)  # (H,)
     assert around[0] < 3 and around[-1] < 3 and around[40:88].mean() > 8
+
+
+def test_what_is_known_is_known_of_rendered_sets_only(tmp_path):
+    """Another folder, or one that another version of the renderer made, is like anybody's videos."""
+    assert truth_of(tmp_path, 16) is None
+    shapes.render_dataset(tmp_path / "d", videos=4, frames=4, resolution=16, progress=False)
+    truth = truth_of(tmp_path / "d", 32)
+    known = truth.speed_and_positions("bounce/00001.mp4", range(4))
+    where = shapes.scene_truth(0, 1, frames=4, resolution=32)["positions"]
+    np.testing.assert_allclose(known["positions"][:, : where.shape[1]], where)
+    steps = np.linalg.norm(np.diff(where, axis=0), axis=-1)
+    assert known["speed"] == pytest.approx(np.nanmean(steps)) and truth.speed("00001.mp4", range(1)) == {"speed": 0.0}
+    record = json.loads((tmp_path / "d" / "shapes.json").read_text())
+    (tmp_path / "d" / "shapes.json").write_text(json.dumps(record | {"version": 0}))
+    assert truth_of(tmp_path / "d", 32) is None

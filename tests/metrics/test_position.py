@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from vidiff.data.shapes.render import render_scene, scene_truth, sprite_positions
+from vidiff.data.shapes.render import render_scene, scene_truth
+from vidiff.data.shapes.truth import Truth
 from vidiff.files import TEMPORARY
 from vidiff.metrics import position
 from vidiff.metrics.classifier import DomainClassifier, remembered
 from vidiff.metrics.position import SIDE, STRIDE, PositionRegressor, peaks, position_error, wanted_heat
-
-RECORD = {"seed": 5}
 
 
 def test_the_renderer_paints_the_sprite_where_it_says():
@@ -23,7 +22,7 @@ def test_the_renderer_paints_the_sprite_where_it_says():
     for scene in range(40):
         truth = scene_truth(5, scene, 6, 32)
         if truth["shapes"] in (["disc"], ["ring"]):
-            where = sprite_positions(RECORD, f"train/plain/{scene:05d}.mp4", [1, 3, 5], 32)
+            where = Truth(5, 32).positions(f"train/plain/{scene:05d}.mp4", [1, 3, 5])
             assert where.shape == (3, 2, 2) and np.isnan(where[:, 1]).all()
             with_it, without = (render_scene(5, scene, "cartoon", 6, 32, sprites=s).astype(float) for s in (1, 0))
             changed = np.abs(with_it - without).sum(-1)[[1, 3, 5]] > 60  # (T, H, W)
@@ -35,7 +34,7 @@ def test_the_renderer_paints_the_sprite_where_it_says():
 
 
 def test_positions_scale_with_the_clip():
-    small, large = (sprite_positions(RECORD, "00003.mp4", range(4), side) for side in (16, 64))
+    small, large = (Truth(5, side).positions("00003.mp4", range(4)) for side in (16, 64))
     assert (small + 0.5) * 4 == pytest.approx(large + 0.5, nan_ok=True)
 
 
@@ -109,7 +108,7 @@ def test_the_regressor_is_good_enough_on_every_style():
 
     def draw(scenes):
         clips = {s: torch.from_numpy(np.stack([render_scene(5, i, s, **sides) for i in scenes])) for s in styles}
-        where = np.stack([sprite_positions(RECORD, f"{i}.mp4", range(8), 32) for i in scenes])
+        where = np.stack([Truth(5, 32).positions(f"{i}.mp4", range(8)) for i in scenes])
         return {s: c.permute(0, 4, 1, 2, 3).contiguous() for s, c in clips.items()}, torch.from_numpy(where).float()
 
     parts = [draw(range(k * 60, (k + 1) * 60)) for k in range(4)]  # no scene in two styles

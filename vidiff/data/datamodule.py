@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import warnings
 from collections.abc import Iterator
 from functools import cached_property
@@ -14,13 +13,15 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor, nn
 
 from vidiff.augment.pipeline import build_augment
-from vidiff.clip import uint8_to_unit, unit_to_signed
+from vidiff.data.bad_files import BadFiles
 from vidiff.data.cache import FrameCache, open_cache
-from vidiff.data.dataset import BadFiles, ClipDataset
+from vidiff.data.dataset import ClipDataset, Known
 from vidiff.data.index import Entry, Index, build_index
 from vidiff.data.layouts import ACCEPTED
 from vidiff.data.loader import ClipLoader, ClipPass
-from vidiff.data.sampling import clip_span
+from vidiff.data.on_device import to_augmented_float, to_float
+from vidiff.data.sampling import clip_span, drop_short
+from vidiff.data.shapes.truth import Truth, truth_of
 from vidiff.data.splits import Split, make_splits
 from vidiff.errors import RunError, UsageError
 from vidiff.video.open import decoding
@@ -55,9 +56,8 @@ class ClipDataModule(LightningDataModule):
             64 frames counts as unreadable. 0: wait for ever.
         stills: every image is a video of one frame (photos in class folders); for `num_frames: 1`.
         multiprocessing_context: how workers start: `fork`, `spawn`, `forkserver`; None: the platform's way.
-        cache: decoded frames are kept on `disk` (`$VIDIFF_CACHE_DIR/frames`, shared by workers, processes and runs;
-            the default, because decoding otherwise competes with training for the same cores, and the clips are the
-            same to the bit), in `ram` (all decoded at the start, held by each process), or nowhere: `none`.
+        cache: decoded frames are kept on `disk` (`$VIDIFF_CACHE_DIR/frames`, shared by workers, processes and runs), in
+            `ram` (all decoded at the start, held by each process), or nowhere: `none`. The clips are the same.
         cache_limit_gb: most that is kept, in 10^9 bytes, of all runs together for `disk`. What does not fit is decoded
             each time.
     """
@@ -96,22 +96,23 @@ class ClipDataModule(LightningDataModule):
         if batch_size < 1:
             raise UsageError(f"batch_size must be at least 1, got {batch_size}")
         if cache not in ("none", "ram", "disk") or cache_limit_gb < 0:
-            raise UsageError(
-                f"cache must be none, ram or disk, its limit not negative, got {cache!r}, {cache_limit_gb}"
-            )
+            raise UsageError(f"cache must be none, ram or disk, its limit above 0, got {cache!r}, {cache_limit_gb}")
         if root is not None and not str(root).strip():
             raise UsageError("data.root is empty (an unset variable?): name a folder, or omit it for the embedded set")
+        clip_span(num_frames, frame_stride)  # refuses what is below 1
         self.root = Path(root).expanduser() if root is not None else self.embedded_root
         self.embedded = root is None
-        self.num_frames, self.resolution, self.frame_stride = num_frames, resolution, frame_stride
-        self.channels, self.batch_size, self.seed = channels, batch_size, seed
-        self.split, self.fit, self.backend, self.on_error, self.stills = split, fit, backend, on_error, stills
-        self.max_bad_fraction, self.clips_per_epoch = max_bad_fraction, clips_per_epoch
+        self.num_frames, self.resolution = num_frames, resolution
+        self.frame_stride, self.channels = frame_stride, channels
+        self.batch_size, self.clips_per_epoch = batch_size, clips_per_epoch
+        self.seed = seed
+        self.split = split
+        self.fit, self.backend, self.stills = fit, backend, stills
+        self.on_error, self.max_bad_fraction = on_error, max_bad_fraction
         self.loading = dict(num_workers=num_workers, timeout=timeout, multiprocessing_context=multiprocessing_context)
         self.cache, self.cache_limit = cache, int(cache_limit_gb * 1e9)
         self.augment = build_augment(augment)
         self._num_classes = num_classes
-        clip_span(num_frames, frame_stride)
 
     # ---- what there is
 
@@ -125,8 +126,9 @@ class ClipDataModule(LightningDataModule):
             )
 
     def setup(self, stage: str | None = None) -> None:
-        """Index the videos and divide them; every process finds the same."""
-        _ = self.videos, self.num_classes
+        """Index the videos and divide them; every process finds the same, and the same faults."""
+        self.videos  # noqa: B018
+        self.num_classes  # noqa: B018
 
     def _ensure_root(self) -> None:
         if self.embedded:
@@ -147,34 +149,16 @@ class ClipDataModule(LightningDataModule):
     @cached_property
     def bad_files(self) -> BadFiles:
         """The unreadable files so far, of this process."""
-        total = len(self.index.entries) + len(self.index.bad)
-        bad = BadFiles(total, self.max_bad_fraction)
-        for path, reason in self.index.bad:
-            bad.add(self.index.root / path, reason, found="index")
-        if self.index.bad:
-            names = "".join(f"\n  {path}: {reason}" for path, reason in self.index.bad[:5])
-            warnings.warn(f"{len(self.index.bad)} of {total} files cannot be used:{names}", stacklevel=2)
-        bad.check()
-        return bad
+        return BadFiles.of_index(self.index, self.max_bad_fraction)
 
     @cached_property
     def videos(self) -> dict[str, list[Entry]]:
         """The usable videos of `train`, `val` and `test`: divided first, then those too short for a clip left out, so
         that the division does not depend on the clip length."""
-        _ = self.bad_files
-        entries, span = self.index.entries, clip_span(self.num_frames, self.frame_stride)
+        self.bad_files  # noqa: B018  (raises where they are too many)
         division = make_splits(self.index, self.split, self.every_domain)
-        parts = {name: [entries[i] for i in part] for name, part in division.items()}
-        long = {name: [e for e in part if e.num_frames >= span] for name, part in parts.items()}
-        lengths = sorted(e.num_frames for e in entries)
-        need = f"{self.num_frames} frames at stride {self.frame_stride} need {span}"
-        has = f"the videos have {lengths[0]} to {lengths[-1]} (median {int(statistics.median(lengths))})"
-        if not long["train"]:
-            raise UsageError(f"{self.root}: no training video is long enough: {need}, {has}")
-        skipped = sum(length < span for length in lengths)
-        if skipped:
-            warnings.warn(f"{skipped} of {len(entries)} videos are too short and left out: {need}, {has}", stacklevel=2)
-        return long
+        parts = {name: [self.index.entries[i] for i in part] for name, part in division.items()}
+        return drop_short(parts, self.index.entries, self.num_frames, self.frame_stride, self.root)
 
     @property
     def num_classes(self) -> int | None:
@@ -220,12 +204,15 @@ class ClipDataModule(LightningDataModule):
 
     def dataset(self, split: str = "train", seed: int | None = None, purpose: str = "train", **options) -> ClipDataset:
         """The clips of a split."""
-        if split not in self.videos:
-            raise UsageError(f"split must be train, val or test, got {split!r}")
-        if not self.videos[split]:
+        if not (entries := self._videos_of(split)):
             span = clip_span(self.num_frames, self.frame_stride)
             raise UsageError(f"{self.root}: the {split} split holds no video of {span} frames or more")
-        return self.clips_of(self.videos[split], self.index.classes, seed, purpose, **options)
+        return self.clips_of(entries, self.index.classes, seed, purpose, **options)
+
+    def _videos_of(self, split: str) -> list[Entry]:
+        if split not in self.videos:
+            raise UsageError(f"split must be train, val or test, got {split!r}")
+        return self.videos[split]
 
     def clips_of(
         self,
@@ -239,8 +226,21 @@ class ClipDataModule(LightningDataModule):
         """The clips of some videos, with the geometry and decoding of this datamodule."""
         geometry = self.num_frames, self.resolution, self.frame_stride, self.channels, classes
         key = self.seed if seed is None else seed, purpose
-        decoding = dict(cache=self.frame_cache, patience=self.loading["timeout"] / 8) | options
-        return kind(self.index.root, entries, *geometry, *key, self.fit, self.on_error, **decoding)
+        reading = dict(cache=self.frame_cache, known=self._known(purpose), patience=self.loading["timeout"] / 8)
+        return kind(self.index.root, entries, *geometry, *key, self.fit, self.on_error, **reading | options)
+
+    def _known(self, purpose: str) -> Known | None:
+        """What the renderer knows of clips of the embedded videos, see `ClipDataset`; None of other videos.
+
+        Augmentation moves the sprites of training clips, so that only an evaluation gets their positions.
+        """
+        if self._truth is None:
+            return None
+        return self._truth.speed_and_positions if purpose == "evaluation" else self._truth.speed
+
+    @cached_property
+    def _truth(self) -> Truth | None:
+        return truth_of(self.index.root, self.resolution)
 
     @cached_property
     def frame_cache(self) -> FrameCache | None:
@@ -278,9 +278,13 @@ class ClipDataModule(LightningDataModule):
     def _pass(self, split: str) -> ClipPass:
         """The centred clip of every video of a split."""
         rank, world = self._place()
-        dataset = self.dataset(split, purpose=split, random_start=False)
-        requests = [(i, i) for i in range(rank, len(dataset), world)]
+        dataset = self.centred_dataset(split)
+        requests = dataset.each_once()[rank::world]
         return ClipPass(dataset, requests, self.batch_size, bad_files=self.bad_files, **self.loading)
+
+    def centred_dataset(self, split: str) -> ClipDataset:
+        """What validation and test read."""
+        return self.dataset(split, purpose=split, random_start=False)
 
     def eval_clips(
         self,
@@ -305,12 +309,18 @@ class ClipDataModule(LightningDataModule):
             ids int64 (B,), clips uint8 (B, C, T, H, W), labels int64 (B,); each id once. A clip that cannot be read is
             replaced by another, keyed the same way, and counted in `bad_files`.
         """
+        dataset = self.dataset(split, seed, "evaluation")
+        for batch in self._eval_batches(dataset, num_clips, batch_size, rank, world):
+            yield batch["slot"], batch["clip"], batch["label"]
+
+    def _eval_batches(
+        self, dataset: ClipDataset, num_clips: int, batch_size: int = 32, rank: int = 0, world: int = 1
+    ) -> ClipPass:
+        """This process's share of `num_clips` clips of a dataset."""
         if num_clips < 1:
             raise UsageError(f"num_clips must be at least 1, got {num_clips}")
-        dataset = self.dataset(split, seed, "evaluation")
         requests = dataset.requests(torch.arange(rank, num_clips, world).numpy())
-        for batch in ClipPass(dataset, requests, batch_size, bad_files=self.bad_files, **self.loading):
-            yield batch["slot"], batch["clip"], batch["label"]
+        return ClipPass(dataset, requests, batch_size, bad_files=self.bad_files, **self.loading)
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """On the device: uint8 -> float [-1, 1]; in training the augmentation in between, keyed by the global slot."""
@@ -319,27 +329,10 @@ class ClipDataModule(LightningDataModule):
         return self.to_float(batch, augment=self.trainer is not None and self.trainer.training)
 
     def to_float(self, batch: dict[str, Any], augment: bool) -> dict[str, Any]:
-        """The batch with its uint8 clips (`clip`, `clip_a`, `clip_b`) as float [-1, 1], augmented or not."""
-        out, (rank, world) = dict(batch), self._place()
-        if augment and not self.augment.keeps_speed:
-            out.pop("speed", None)  # it was that of the clip before
-        for name in ("clip", "clip_a", "clip_b"):
-            if name not in batch or batch[name].dtype != torch.uint8:
-                continue
-            clip = uint8_to_unit(batch[name])
-            if augment:
-                size = len(clip)
-                first = int(batch["slot"][0]) - rank * size
-                self.augment.to(clip.device)
-                key = (self.seed, first) if name == "clip" else (self.seed, first, name)
-                label = batch.get("label") if self.num_classes else None
-                clip = self.augment(clip, key=key, offset=rank * size, total=world * size, label=label)
-                if label is not None:
-                    clip, mix = clip
-                    if self.augment.joins_clips:  # what a classifier should say of a clip that was joined from two
-                        out["label_share"] = mix.soft(self.num_classes)
-            out[name] = unit_to_signed(clip)
-        return out
+        """The batch with its uint8 clips as float [-1, 1], augmented or not; see `on_device`."""
+        if not augment:
+            return to_float(batch)
+        return to_augmented_float(batch, self.augment, self.seed, self._place(), self.num_classes)
 
     def write_bad_files(self, run_dir: str | Path) -> Path | None:
         """Write `bad_files.csv` (path, found, failures, reason) into a run's folder; None when every file was fine."""

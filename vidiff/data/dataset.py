@@ -1,13 +1,10 @@
-"""One sample: (slot, video) -> a decoded uint8 clip, its start keyed by the slot; and the list of bad files."""
+"""One sample: (slot, video) -> a decoded uint8 clip, its start keyed by the slot."""
 
 from __future__ import annotations
 
-import csv
 import functools
 import hashlib
-import io
-import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -21,13 +18,12 @@ from vidiff.clip import thwc_to_clip
 from vidiff.data.cache import FrameCache, Video
 from vidiff.data.index import Entry
 from vidiff.data.sampling import clip_indices, clip_span, video_at
-from vidiff.data.shapes.render import rendered_here, sprite_speed
-from vidiff.errors import RunError, UsageError
-from vidiff.files import write_text
+from vidiff.errors import UsageError
 from vidiff.video.open import FITS, RESIZE_RULE, ReadError, open_reader, read_square
 from vidiff.video.patience import within
 
 ATTEMPTS = 10  # clips tried for one slot before giving up
+Known = Callable[[str, np.ndarray], dict[str, Any]]
 DECODED_VERSION = 2  # of the frames in the cache: raise it whenever decoding or resizing gives other pixels
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # BT.601
 
@@ -46,6 +42,8 @@ class ClipDataset(Dataset):
             says so; `raise`: ReadError.
         random_start: False takes the centred clip of each video.
         cache: where decoded frames are kept; the clips are the same with and without.
+        known: what is known of a clip besides its frames: a function (path of the video, frame numbers) ->
+            {name: number or array}; the item gets each under its name, float32.
         patience: seconds for decoding 64 frames before a file counts as unreadable (0: for ever); those in which other
             programs had the cores do not count.
     """
@@ -65,6 +63,7 @@ class ClipDataset(Dataset):
         on_error: str = "skip",
         random_start: bool = True,
         cache: FrameCache | None = None,
+        known: Known | None = None,
         patience: float = 0.0,
     ):
         if channels not in (1, 3):
@@ -85,7 +84,7 @@ class ClipDataset(Dataset):
         self.patience = patience
         self.late: dict[int, int] = {}  # video -> times that it took too long
         self.cache = cache
-        self.rendered = rendered_here(self.root)  # what the renderer knows of the embedded set
+        self.known = known
         self.videos = [self._video(i) for i in range(len(self.entries))] if cache else []
         if cache:
             cache.prepare(self.videos, self._decode)
@@ -106,6 +105,10 @@ class ClipDataset(Dataset):
         """What to ask for, (slot, video), at each slot of an endless run."""
         order = "order" if self.purpose == "train" else self.purpose
         return list(zip(slots.tolist(), video_at(slots, len(self), self.seed, order).tolist()))
+
+    def each_once(self) -> list[tuple[int, int]]:
+        """What to ask for to see every video once."""
+        return [(i, i) for i in range(len(self))]
 
     def paths(self, request: tuple[int, int]) -> list[Path]:
         """The files that a request reads."""
@@ -145,9 +148,9 @@ class ClipDataset(Dataset):
         decode = functools.partial(self._decode, video)
         clip = self.cache.read(self.videos[video], indices, decode) if self.cache else decode(indices)
         item = {"clip": torch.from_numpy(clip), "start": int(indices[0])}
-        if self.rendered is not None:
-            speed = sprite_speed(self.rendered, self.entries[video].path, indices, self.resolution)
-            item["speed"] = torch.tensor(speed, dtype=torch.float32)
+        if self.known is not None:
+            known = self.known(self.entries[video].path, indices)
+            item |= {name: torch.tensor(value, dtype=torch.float32) for name, value in known.items()}
         return item
 
     def _decode(self, video: int, indices: Sequence[int]) -> np.ndarray:
@@ -193,51 +196,3 @@ def _libraries() -> tuple[str, ...]:
         except metadata.PackageNotFoundError:
             continue
     return tuple(found)
-
-
-class BadFiles:
-    """The files that could not be read, counted in the main process; stops the run when they are too many.
-
-    Args:
-        total: files that there are.
-        max_fraction: share of bad files above which `add` raises.
-    """
-
-    def __init__(self, total: int, max_fraction: float = 0.1):
-        self.total, self.max_fraction = total, max_fraction
-        self.files: dict[str, dict[str, Any]] = {}
-
-    def add(self, path: Path | str, reason: str, found: str = "decode") -> None:
-        """Count a failure; the first one of a file is a warning.
-
-        Args:
-            path: the file.
-            reason: what is wrong.
-            found: `index` (while listing) or `decode` (while training or evaluating).
-        Raises:
-            RunError: more than `max_fraction` of the files are bad.
-        """
-        row = self.files.setdefault(str(path), {"found": found, "reason": reason, "failures": 0})
-        row["failures"] += 1
-        if row["failures"] == 1 and found == "decode":
-            warnings.warn(f"cannot read {path}: {reason}; other clips take its place", stacklevel=2)
-            self.check()
-
-    def check(self) -> None:
-        """Raise RunError if the share of bad files is above the limit."""
-        if len(self.files) > self.max_fraction * self.total:
-            some = "".join(f"\n  {path}: {row['reason']}" for path, row in list(self.files.items())[:5])
-            more = f"\n  ... and {len(self.files) - 5} more" if len(self.files) > 5 else ""
-            raise RunError(
-                f"{len(self.files)} of {self.total} files cannot be read, more than max_bad_fraction="
-                f"{self.max_fraction:g} allows:{some}{more}\nRemove or repair them, or raise max_bad_fraction."
-            )
-
-    def write(self, path: Path) -> None:
-        """Write a CSV with the columns path, found, failures, reason."""
-        text = io.StringIO()
-        writer = csv.writer(text)
-        writer.writerow(["path", "found", "failures", "reason"])
-        for name, row in sorted(self.files.items()):
-            writer.writerow([name, row["found"], row["failures"], row["reason"]])
-        write_text(path, text.getvalue())

@@ -37,6 +37,10 @@ class PairDataset(Dataset):
         """(slot, video of A, video of B) at each slot of an endless run."""
         return [(slot, a, b) for (slot, a), (_, b) in zip(self.a.requests(slots), self.b.requests(slots))]
 
+    def each_once(self) -> list[tuple[int, int, int]]:
+        """What to ask for to see every video once; the smaller domain starts again from its first."""
+        return [(i, i % len(self.a), i % len(self.b)) for i in range(len(self))]
+
     def paths(self, request: tuple[int, int, int]) -> list[Path]:
         slot, a, b = request
         return [*self.a.paths((slot, a)), *self.b.paths((slot, b))]
@@ -53,10 +57,7 @@ class PairDataset(Dataset):
 
 
 class BalancedDataset(ClipDataset):
-    """Clips of K domains, each equally often: K slots in a row hold one of each, in an order drawn anew every time.
-
-    The label is the domain, and `target` another label, drawn uniformly over all K by the slot.
-    """
+    """Clips of K domains, each equally often: K slots in a row hold one of each, in an order drawn anew every time."""
 
     @cached_property
     def members(self) -> list[np.ndarray]:
@@ -72,10 +73,6 @@ class BalancedDataset(ClipDataset):
             here = domains == k  # the domain's n-th turn is in round n
             videos[here] = members[video_at(rounds[here], len(members), *key, "order", k)]
         return list(zip(np.asarray(slots).tolist(), videos.tolist()))
-
-    def __getitem__(self, request: tuple[int, int]) -> dict[str, Any]:
-        target = keyed.key(self.seed, self.purpose, "target", int(request[0])) % len(self.members)
-        return {**super().__getitem__(request), "target": target}
 
     def _instead(self, slot: int, video: int, attempt: int) -> int:
         members = self.members[self.labels[video]]  # the domains stay balanced

@@ -9,15 +9,12 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from vidiff.data.datamodule import ClipDataModule
 from vidiff.data.dataset import ClipDataset
 from vidiff.data.domain_sets import BalancedDataset, CounterpartDataset, PairDataset
 from vidiff.data.index import Entry
-from vidiff.data.loader import ClipPass
 from vidiff.data.sampling import clip_span
 from vidiff.errors import UsageError
 
@@ -27,8 +24,8 @@ EMBEDDED_VIDEOS, EMBEDDED_TESTS = 120, 40  # of each domain; the tests are the s
 class DomainDataModule(ClipDataModule):
     """Clips of K domains (class folders), every domain equally often, for many-domain translation and generation.
 
-    A batch holds `clip`, `label` (the domain), `target` (a domain to translate to, uniform over all K), `video`,
-    `start`, `slot`. When the global batch is a multiple of K, each one holds every domain equally often.
+    A batch holds `clip`, `label` (the domain), `video`, `start`, `slot`. When the global batch is a multiple of K, each
+    one holds every domain equally often.
 
     Args:
         root: folder with a folder for each domain, with or without train/ val/ test/ above. None: the embedded set in
@@ -84,10 +81,11 @@ class DomainDataModule(ClipDataModule):
     @property
     def paired(self) -> bool:
         """Whether equal names in the test set mean the same scene."""
-        return self._paired or (self.index.root / "shapes.json").is_file()
+        return self._paired or self.index.rendered
 
     def setup(self, stage: str | None = None) -> None:
-        _ = self.domains
+        """Index and divide the videos, and find the domains; every process finds the same, and the same faults."""
+        self.domains  # noqa: B018
 
     def describe(self) -> dict[str, Any]:
         counts = {k: {d: sum(e.domain == d for e in v) for d in self.domains} for k, v in self.videos.items()}
@@ -101,17 +99,16 @@ class DomainDataModule(ClipDataModule):
         Raises:
             UsageError: no such split or domain, or a domain without videos in it.
         """
-        if split not in self.videos:
-            raise UsageError(f"split must be train, val or test, got {split!r}")
+        entries = self._videos_of(split)
         for domain in domains:
             if domain not in self.domains:
                 raise UsageError(f"no domain {domain!r}; there are {', '.join(self.domains)}")
-            if not any(e.domain == domain for e in self.videos[split]):
+            if not any(e.domain == domain for e in entries):
                 span = clip_span(self.num_frames, self.frame_stride)
                 raise UsageError(
                     f"{self.root}: the {split} split holds no video of the domain {domain} with {span} frames or more"
                 )
-        return [replace(e, label=e.domain) for e in self.videos[split] if e.domain in domains]
+        return [replace(e, label=e.domain) for e in entries if e.domain in domains]
 
     def dataset(self, split: str = "train", seed: int | None = None, purpose: str = "train", **options) -> ClipDataset:
         """Balanced clips of all domains."""
@@ -134,31 +131,17 @@ class DomainDataModule(ClipDataModule):
         return [(sides[0][name], sides[1][name]) for name in sides[0] if name in sides[1]]
 
     def eval_clips(
-        self,
-        split: str,
-        num_clips: int,
-        seed: int = 0,
-        batch_size: int = 32,
-        rank: int = 0,
-        world: int = 1,
-        domain: str | int | None = None,
-        paired: bool = False,
-        target: str | int | None = None,
+        self, *which: Any, paired: bool = False, **more: Any
     ) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
         """Real clips for evaluation: clip i is a function of (seed, i), the split and the domain.
 
-        Args:
-            split, num_clips, seed, batch_size, rank, world: as in ClipDataModule.
-            domain: name or number of the domain. None: all of them, balanced (of a pair of domains: the second, what
-                translations are compared with; with `paired` the first).
-            paired: also the true counterpart, same scene and same frames, in the domain `target`.
-            target: name or number of a domain, for `paired`. None: the next one after `domain`.
+        Args: see `eval_batches`.
+
         Yields:
             ids int64 (B,), clips uint8 (B, C, T, H, W), and labels int64 (B,); with `paired` in their place the
             counterparts uint8 (B, C, T, H, W), or None where this split has none.
         """
-        which = dict(domain=domain, paired=paired, target=target)
-        for batch in self.eval_batches(split, num_clips, seed, batch_size, rank, world, **which):
+        for batch in self.eval_batches(*which, paired=paired, **more):
             yield batch["slot"], batch["clip"], batch.get("truth") if paired else batch["label"]
 
     def eval_batches(
@@ -173,38 +156,35 @@ class DomainDataModule(ClipDataModule):
         paired: bool = False,
         target: str | int | None = None,
     ) -> Iterator[dict[str, Any]]:
-        """`eval_clips` with all that is known of the clips: `slot`, `clip`, `label`, `video`, `start`, with `paired`
-        the counterparts `truth` where there are any, and for the embedded sets `positions`: x, y of the sprites in
-        pixels of the clip, float32 (B, T, 2, 2), NaN for a second one that is not there."""
-        if num_clips < 1:
-            raise UsageError(f"num_clips must be at least 1, got {num_clips}")
+        """`eval_clips` with all that is known of the clips.
+
+        Args:
+            split, num_clips, seed, batch_size, rank, world: as in ClipDataModule.
+            domain: name or number of the domain. None: all of them, balanced (of a pair of domains: the second, what
+                translations are compared with; with `paired` the first).
+            paired: also the true counterpart, same scene and same frames, in the domain `target`.
+            target: name or number of a domain, for `paired`. None: the next one after `domain`.
+
+        Yields:
+            `slot`, `clip`, `label`, `video`, `start`, with `paired` the counterparts `truth` where there are any, and
+            for the embedded sets `positions`: x, y of the sprites in pixels of the clip, float32 (B, T, 2, 2), NaN for
+            a second one that is not there.
+        """
+        dataset = self._eval_dataset(split, seed, domain, paired, target)
+        yield from self._eval_batches(dataset, num_clips, batch_size, rank, world)
+
+    def _eval_dataset(
+        self, split: str, seed: int, domain: str | int | None, paired: bool, target: str | int | None
+    ) -> ClipDataset:
         if domain is None:
             domain = self._default_domain(paired)
         if paired:
             source = self.domains.index(self.domain(0 if domain is None else domain))
             goal = self.domain((source + 1) % len(self.domains) if target is None else target)
-            dataset = self._paired_dataset(split, seed, self.domains[source], goal)
-        elif domain is None:
-            dataset = self.dataset(split, seed, "evaluation")
-        else:
-            entries = self.domain_entries(split, self.domain(domain))
-            dataset = self.clips_of(entries, self.domains, seed, "evaluation")
-        requests = dataset.requests(torch.arange(rank, num_clips, world).numpy())
-        for batch in ClipPass(dataset, requests, batch_size, bad_files=self.bad_files, **self.loading):
-            yield batch | self._positions(dataset, batch)
-
-    def _positions(self, dataset: ClipDataset, batch: dict[str, Any]) -> dict[str, Tensor]:
-        """What the renderer knows of a batch; nothing for videos that it did not make."""
-        from vidiff.data.shapes.render import rendered_here, sprite_positions
-
-        if (record := rendered_here(self.index.root)) is None:
-            return {}
-        frames = np.arange(self.num_frames) * self.frame_stride
-        each = [
-            sprite_positions(record, dataset.entries[video].path, start + frames, self.resolution)
-            for video, start in zip(batch["video"].tolist(), batch["start"].tolist())
-        ]
-        return {"positions": torch.from_numpy(np.stack(each)).float()}
+            return self._paired_dataset(split, seed, self.domains[source], goal)
+        if domain is None:
+            return self.dataset(split, seed, "evaluation")
+        return self.clips_of(self.domain_entries(split, self.domain(domain)), self.domains, seed, "evaluation")
 
     def _default_domain(self, paired: bool) -> str | None:
         return None
@@ -277,23 +257,17 @@ class PairDataModule(DomainDataModule):
 
     def pairs(self, split: str, purpose: str = "train", **options: Any) -> PairDataset:
         """Clips of A and B, keyed apart."""
-        parts = zip(self.domains, "ab")
-        return PairDataset(
-            *(
-                self.clips_of(self.domain_entries(split, d), self.domains, None, f"{purpose}.{k}", **options)
-                for d, k in parts
-            )
-        )
+        sides = {
+            side: self.clips_of(self.domain_entries(split, domain), self.domains, None, f"{purpose}.{side}", **options)
+            for side, domain in zip("ab", self.domains)
+        }
+        return PairDataset(**sides)
 
     def train_dataset(self) -> PairDataset:
         return self.pairs("train")
 
-    def _pass(self, split: str) -> ClipPass:
-        """The centred clip of every video of a split; the smaller domain starts again from its first."""
-        rank, world = self._place()
-        dataset = self.pairs(split, split, random_start=False)
-        requests = [(i, i % len(dataset.a), i % len(dataset.b)) for i in range(rank, len(dataset), world)]
-        return ClipPass(dataset, requests, self.batch_size, bad_files=self.bad_files, **self.loading)
+    def centred_dataset(self, split: str) -> PairDataset:
+        return self.pairs(split, split, random_start=False)
 
 
 def _scene(entry: Entry) -> str:

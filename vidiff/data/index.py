@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from vidiff.data.layouts import Item, discover
+from vidiff.data.shapes.truth import MARKER
 from vidiff.errors import UsageError
 from vidiff.files import write_text
 from vidiff.paths import cache_dir
@@ -91,6 +92,11 @@ class Index:
     def class_counts(self) -> dict[str, int]:
         counts = Counter(e.label for e in self.entries)
         return {name: counts[name] for name in self.classes}
+
+    @property
+    def rendered(self) -> bool:
+        """Whether the videos are embedded ones: the renderer of `vidiff.data.shapes` leaves its record with them."""
+        return (self.root / MARKER).is_file()
 
     @property
     def fps(self) -> float | None:

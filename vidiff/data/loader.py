@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from vidiff.data.dataset import BadFiles, ClipDataset
+from vidiff.data.bad_files import BadFiles
+from vidiff.data.dataset import ClipDataset
 from vidiff.data.sampling import epoch_length
 from vidiff.errors import RunError, UsageError
 from vidiff.video.open import ReadError

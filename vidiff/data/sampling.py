@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import statistics
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
 import numpy as np
 import torch
 
 from vidiff import keyed
+from vidiff.data.index import Entry
 from vidiff.errors import UsageError
 
 
@@ -67,3 +73,23 @@ def epoch_length(num_videos: int, global_batch: int, clips_per_epoch: int | None
         raise UsageError(f"clips_per_epoch must be at least 1, got {clips_per_epoch}")
     clips = clips_per_epoch or -(-1000 // num_videos) * num_videos
     return max(1, clips // global_batch) * global_batch
+
+
+def drop_short(
+    parts: dict[str, list[Entry]], entries: Sequence[Entry], num_frames: int, frame_stride: int, root: Path
+) -> dict[str, list[Entry]]:
+    """The videos of each part that are long enough for a clip; a warning counts the others of all `entries`.
+
+    Raises:
+        UsageError: none is left to train on.
+    """
+    span = clip_span(num_frames, frame_stride)
+    long = {name: [e for e in part if e.num_frames >= span] for name, part in parts.items()}
+    lengths = sorted(e.num_frames for e in entries)
+    need = f"{num_frames} frames at stride {frame_stride} need {span}"
+    has = f"the videos have {lengths[0]} to {lengths[-1]} (median {int(statistics.median(lengths))})"
+    if not long["train"]:
+        raise UsageError(f"{root}: no training video is long enough: {need}, {has}")
+    if skipped := sum(length < span for length in lengths):
+        warnings.warn(f"{skipped} of {len(lengths)} videos are too short and left out: {need}, {has}", stacklevel=3)
+    return long

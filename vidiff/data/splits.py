@@ -56,28 +56,33 @@ def make_splits(index: Index, split: Split | None = None, every_domain: bool = F
     split = split or Split()
     entries = index.entries
     # An encoder's bytes are not the same on every machine; the scenes of a rendered set are, and so are their names.
-    rendered = split.group_by == "video" and (index.root / "shapes.json").is_file()
-    group_by = "name:(.+)" if rendered else split.group_by
+    by_name = split.group_by == "video" and index.rendered
+    groups = _groups(entries, "name:(.+)" if by_name else split.group_by)
     parts = _given(entries)
-    pool = [i for i, e in enumerate(entries) if e.split in (None, "train")]
-    groups = defaultdict(list)
-    for i, group in zip(pool, group_keys([entries[i] for i in pool], group_by)):
-        groups[group].append(i)
-    lacking = {name: share for name, share in (("val", split.val), ("test", split.test)) if share and not parts[name]}
+    asked = {name: share for name, share in (("val", split.val), ("test", split.test)) if share}
+    count = len(groups)
+    lacking = {name: share for name, share in asked.items() if not parts[name]}
     aside = _set_aside(entries, groups, lacking, split.seed, every_domain)
     for name, chosen in aside.items():
-        parts[name] = [i for group in chosen for i in groups[group]]
-    gone = {group for chosen in aside.values() for group in chosen}
-    train = sorted(i for group in groups if group not in gone for i in groups[group])
-    asked = [name for name, share in (("val", split.val), ("test", split.test)) if share]
-    if lent := _lend(entries, parts, train, asked, every_domain):
+        parts[name] = [i for group in chosen for i in groups.pop(group)]
+    train = sorted(i for members in groups.values() for i in members)
+    if lent := _lend(entries, parts, train, list(asked), every_domain):
         of_each = " of each domain" if every_domain else ""
         warnings.warn(
-            f"{len(groups)} group(s) of videos are too few to set some aside{of_each}: "
+            f"{count} group(s) of videos are too few to set some aside{of_each}: "
             f"{' and '.join(lent)} = the training videos, so their figures say nothing about new videos",
             stacklevel=2,
         )
     return {"train": train, "val": sorted(parts["val"]), "test": sorted(parts["test"])}
+
+
+def _groups(entries: Sequence[Entry], group_by: str) -> dict[str, list[int]]:
+    """The videos that may still be divided, by what must not be torn apart."""
+    pool = [i for i, e in enumerate(entries) if e.split in (None, "train")]
+    groups = defaultdict(list)
+    for i, group in zip(pool, group_keys([entries[i] for i in pool], group_by)):
+        groups[group].append(i)
+    return groups
 
 
 def _given(entries: Sequence[Entry]) -> dict[str, list[int]]:

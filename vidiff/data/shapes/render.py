@@ -19,6 +19,7 @@ import numpy as np
 
 from vidiff.data.shapes.scene import CLASSES, check_size, render_panorama, render_scene, scene_truth
 from vidiff.data.shapes.styles import STYLES
+from vidiff.data.shapes.truth import MARKER, VERSION
 from vidiff.errors import RunError, UsageError
 from vidiff.progress import track
 from vidiff.video import write as media
@@ -32,55 +33,16 @@ __all__ = [
     "render_domains",
     "render_panorama",
     "render_scene",
-    "rendered_here",
     "scene_truth",
-    "sprite_positions",
-    "sprite_speed",
 ]
 
 FPS = 8
-VERSION = 1  # of the renderer: raise it whenever the pixels of any scene change
-MARKER = "shapes.json"
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:
     """Peak signal-to-noise ratio of two uint8 clips in dB, from the mean squared error over all pixels and frames."""
     error = np.mean((a.astype(np.float64) - b.astype(np.float64)) ** 2)
     return float("inf") if error == 0 else float(10 * np.log10(255.0**2 / error))
-
-
-def rendered_here(root: Path) -> dict | None:
-    """The record of a folder that this version of the renderer made; None for any other folder."""
-    try:
-        record = json.loads((root / MARKER).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    made = isinstance(record, dict) and (record.get("dataset"), record.get("version")) == ("shapes", VERSION)
-    return record if made else None
-
-
-def sprite_positions(record: dict, video: str, indices: Sequence[int], resolution: int) -> np.ndarray:
-    """Where the sprites are in some frames of a video of a rendered data set.
-
-    Args:
-        record: of the data set, see `rendered_here`.
-        video: the file's path; its name is the number of the scene.
-        indices: frame numbers (T,).
-        resolution: height and width in pixels of the clip that is looked at, whatever the file's.
-
-    Returns:
-        float64 (T, 2, 2): x, y of each sprite's centre as in `scene_truth`, NaN for a second one that is not there.
-    """
-    known = scene_truth(record["seed"], int(Path(video).stem), int(max(indices)) + 1, resolution)["positions"]
-    out = np.full((len(indices), 2, 2), np.nan)
-    out[:, : known.shape[1]] = known[np.asarray(indices)]
-    return out
-
-
-def sprite_speed(record: dict, video: str, indices: Sequence[int], resolution: int) -> float:
-    """Mean |change of position| of the sprites between neighbouring frames of a clip, in pixels; see the above."""
-    steps = np.linalg.norm(np.diff(sprite_positions(record, video, indices, resolution), axis=0), axis=-1)  # (T - 1, 2)
-    return float(np.nanmean(steps)) if len(steps) else 0.0
 
 
 def _stored(out: Path, request: dict) -> dict | None:
