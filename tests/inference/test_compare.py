@@ -10,7 +10,7 @@ import torch
 from vidiff import keyed
 from vidiff.errors import UsageError
 from vidiff.inference.compare import compare_folders, compare_frames
-from vidiff.inference.folders import Cut, LeftOut
+from vidiff.inference.folders import Cut
 from vidiff.video.write import write_mp4
 
 
@@ -35,16 +35,16 @@ def test_what_is_returned(folders, capsys):
     assert list(result.metrics) == names and result.metrics["fvd_random"]["floor"] > 0
     p = result.metrics["motion"]["protocol"]
     assert (p["n_real"], p["n_fake"], p["num_frames"], p["resolution"]) == (4, 4, 4, "32x32")
-    assert result.left_out == {"real": [], "fake": [LeftOut("short.mp4", "2 frames, a clip needs 4")]}
+    assert result.left_out == {"real": [], "fake": [{"path": "short.mp4", "reason": "2 frames, a clip needs 4"}]}
     assert len(said) == 1 and said[0].startswith("fake: 1 of 5 files")
-    assert json.loads(json.dumps(result.as_dict()))["metrics"] == result.metrics
+    assert json.loads(json.dumps(result.metrics)) == result.metrics
     assert capsys.readouterr().out == ""
 
 
 def test_frame_by_frame(folders):
     with pytest.warns(UserWarning, match="1 of 5 files"):
         result = compare_frames(folders / "real", folders / "fake", metrics="fvd_random", num_frames=3, device="cpu")
-    (curve,) = result.per_frame.values()
+    (curve,) = result.metrics.values()
     assert len(curve["values"]) == 3 and curve["clips"] == 4
     with pytest.raises(UsageError, match="fd_lite0 and fvd_random, not motion"):
         compare_frames(folders / "real", folders / "fake", metrics="motion")

@@ -50,12 +50,12 @@ def evaluate(
     how |= dict(seed=seed, batch_size=batch_size, backend=backend, device=device, say=say)
     if per_frame:
         result = compare_frames(real, fake, **how)
-        _print_curves(result.per_frame)
+        _print_curves(result.metrics)
     else:
         result = compare_folders(real, fake, frame_stride=frame_stride, weights=weights, **how)
         _print_table(result.metrics)
     if json_:
-        write_json(json_, result.as_dict())
+        write_json(json_, {"per_frame" if per_frame else "metrics": result.metrics, "left_out": result.left_out})
 
 
 def _print_table(results: dict[str, dict]) -> None:

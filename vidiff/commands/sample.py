@@ -45,18 +45,8 @@ def sample(
     from vidiff.inference.sample import sample_to
 
     folder = output or ckpt.parent / f"samples-seed{seed}"
-    sample_to(
-        load_model(ckpt, device, trust or ()),
-        folder,
-        num_clips=num_clips,
-        num_frames=num_frames,
-        seed=seed,
-        labels=labels,
-        formats=formats or ("mp4",),
-        fps=fps,
-        batch_size=batch_size,
-        ema=ema,
-        stage=stage,
-        parts=parts,
-    )
+    model = load_model(ckpt, device, trust or ())
+    what = dict(num_clips=num_clips, num_frames=num_frames, seed=seed, labels=labels, stage=stage, parts=parts)
+    how = dict(formats=formats or ("mp4",), fps=fps, batch_size=batch_size, ema=ema)
+    sample_to(model, folder, **what, **how)
     print(f"{num_clips} clips in {folder}")

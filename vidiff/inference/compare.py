@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,33 +27,13 @@ class Comparison:
     """What two folders were found to be to each other.
 
     Args:
-        metrics: name -> value, floor, protocol and more, see `vidiff.metrics.Evaluator.evaluate`.
-        left_out: files of the `real` and the `fake` folder that were not measured.
+        metrics: name -> value, floor, protocol and more, see `vidiff.metrics.Evaluator.evaluate`; frame by frame
+            `values` (one for each index), `floor` and the number of `clips`.
+        left_out: `path` and `reason` of the files of the `real` and the `fake` folder that were not measured.
     """
 
     metrics: dict[str, dict[str, Any]]
-    left_out: dict[str, list[LeftOut]]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self)
-
-
-@dataclass(frozen=True)
-class FrameComparison:
-    """What the frames of generated videos are to real frames, at each index.
-
-    Args:
-        per_frame: name -> `values` (one for each index), `floor`, and the number of `clips`.
-        left_out: as in `Comparison`.
-    """
-
-    per_frame: dict[str, dict[str, Any]]
-    left_out: dict[str, list[LeftOut]]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self)
+    left_out: LeftOut
 
 
 def compare_folders(
@@ -114,7 +94,7 @@ def compare_folders(
                 device=device,
             )
             results |= evaluator.evaluate(both.fake_clips(), both.num_clips)
-    return Comparison({m.name: results[m.name] for m in resolved}, both.left_out())
+    return Comparison({m.name: results[m.name] for m in resolved}, both.left_out)
 
 
 def compare_frames(
@@ -130,7 +110,7 @@ def compare_frames(
     backend: Backend = "pyav",
     device: str | torch.device | None = None,
     say: Callable[[str], None] = warnings.warn,
-) -> FrameComparison:
+) -> Comparison:
     """The Fréchet distance at each frame index of long videos to single real frames: do they keep their quality?
 
     Args:
@@ -150,5 +130,4 @@ def compare_frames(
     results = frame_distances(
         {m.name: m.extractor.to(device) for m in resolved}, both.stills(), both.fake_clips(), device
     )
-    per_frame = {name: {**r, "clips": both.num_clips} for name, r in results.items()}
-    return FrameComparison(per_frame, both.left_out())
+    return Comparison({name: {**r, "clips": both.num_clips} for name, r in results.items()}, both.left_out)

@@ -21,30 +21,15 @@ from vidiff.video.open import decoding
 
 Backend = Literal["pyav", "auto", "decord"]
 Batches = Iterator[tuple[Tensor, Tensor]]  # (ids (B,), clips uint8 (B, C, T, H, W))
+LeftOut = dict[str, list[dict[str, str]]]  # `real` or `fake` -> `path` and `reason` of each file
 BYTES_A_PIXEL = 60  # of memory, where the widest extractor works at a clip's own size
 MOST_BYTES = 5e9  # for one clip; larger ones take minutes each, if they fit at all
 NAMED = 10  # files that are left out, in what is said of them
 
 
 @dataclass(frozen=True)
-class LeftOut:
-    """A file that is not measured, and why."""
-
-    path: str
-    reason: str
-
-
-@dataclass(frozen=True)
 class Cut:
-    """How clips are cut out of videos.
-
-    Args:
-        num_frames: frames of a clip.
-        resolution: height and width in pixels; None: the generated videos' own.
-        frame_stride: of the real videos; of generated ones every frame is taken.
-        seed: of the choice of real clips.
-        batch_size: clips at a time; it changes no value.
-    """
+    """How clips are cut out of videos, as `compare_folders` is given it; `resolution` None is still to be decided."""
 
     num_frames: int = 16
     resolution: int | None = None
@@ -76,27 +61,21 @@ class Cut:
 
 @dataclass(frozen=True)
 class Videos:
-    """The videos of a folder that a clip fits into, in natural order, and what is left out."""
+    """The videos of a folder that a clip fits into, in natural order."""
 
     index: Index
     entries: list[Entry]
-    left_out: list[LeftOut]
 
 
 @dataclass(frozen=True)
 class FolderPair:
-    """Clips of a folder of real videos and of one of generated videos.
-
-    Args:
-        real, fake: the videos.
-        num_clips: clips on each side.
-        cut: how they are cut, its resolution decided.
-    """
+    """Clips of a folder of real videos and of one of generated videos, `num_clips` on each side."""
 
     real: Videos
     fake: Videos
     num_clips: int
     cut: Cut
+    left_out: LeftOut
 
     @classmethod
     def open(
@@ -112,24 +91,24 @@ class FolderPair:
         """Find the videos of both folders; what was not asked for is as in the generated one.
 
         Args:
-            real, fake: folders of videos.
+            real, fake, num_clips, backend, say: see `compare_folders`.
             cut: how clips are to be cut.
-            num_clips: clips on each side; None: the number of generated videos.
             real_span: frames that a real video needs; None: those of a clip.
-            backend: what reads videos.
-            say: called with a line about what is left out.
 
         Raises:
             UsageError: there are not enough videos, or clips would be too large.
         """
         at_least(2, num_clips=num_clips)
-        reals = _usable("real", real, real_span or clip_span(cut.num_frames, cut.frame_stride), backend, say)
-        fakes = _usable("fake", fake, cut.num_frames, backend, say)
+        spans = {"real": real_span or clip_span(cut.num_frames, cut.frame_stride), "fake": cut.num_frames}
+        left_out: LeftOut = {}
+        reals, fakes = (
+            _usable(side, root, spans[side], backend, left_out, say) for side, root in (("real", real), ("fake", fake))
+        )
         held = len(fakes.entries)
         if held < max(2, num_clips or 0):
             asked = f"num_clips {num_clips}: " if num_clips else "at least 2 are needed: "
             raise UsageError(f"{asked}{fake} holds {held} videos of {cut.num_frames} frames")
-        return cls(reals, fakes, num_clips or held, cut.fitted(cut.resolution or _common_size(fakes)))
+        return cls(reals, fakes, num_clips or held, cut.fitted(cut.resolution or _common_size(fakes)), left_out)
 
     def real_clips(self, prefix: bool, first: int = 0) -> Batches:
         """Of the first videos one clip each, or of all in turn in a seeded order, from clip `first` on."""
@@ -164,9 +143,6 @@ class FolderPair:
         for batch in track(ClipPass(dataset, requests, self.cut.batch_size), f"{title} clips"):
             yield batch["slot"], batch["clip"]
 
-    def left_out(self) -> dict[str, list[LeftOut]]:
-        return {"real": self.real.left_out, "fake": self.fake.left_out}
-
     def protocol_fields(self, prefix: bool) -> dict[str, Any]:
         """What a protocol says of the data."""
         held = len(self.real.entries)
@@ -184,14 +160,17 @@ class FolderPair:
         }
 
 
-def _usable(side: str, root: str | Path, span: int, backend: Backend, say: Callable[[str], None]) -> Videos:
-    """The videos of at least `span` frames; what is left out is said."""
+def _usable(
+    side: str, root: str | Path, span: int, backend: Backend, left_out: LeftOut, say: Callable[[str], None]
+) -> Videos:
+    """The videos of at least `span` frames; what is left out is said and noted."""
     index = build_index(root, backend)
     short = [(e.path, f"{e.num_frames} frames, a clip needs {span}") for e in index.entries if e.num_frames < span]
-    out = [LeftOut(*pair) for pair in (*index.bad, *short)]
+    out = [*index.bad, *short]
+    left_out[side] = [{"path": path, "reason": reason} for path, reason in out]
     if out:
         total = len(index.entries) + len(index.bad)
-        names = "".join(f"\n  {o.path}: {o.reason}" for o in out[:NAMED])
+        names = "".join(f"\n  {path}: {reason}" for path, reason in out[:NAMED])
         more = f"\n  ... and {len(out) - NAMED} more (all of them in the result)" if len(out) > NAMED else ""
         say(f"{side}: {len(out)} of {total} files of {index.root} are left out:{names}{more}")
     entries = [e for e in index.entries if e.num_frames >= span]
@@ -199,7 +178,7 @@ def _usable(side: str, root: str | Path, span: int, backend: Backend, say: Calla
         longest = max((e.num_frames for e in index.entries), default=0)
         held = f"{len(index.entries)} videos of at most {longest} frames" if index.entries else "no usable video"
         raise UsageError(f"{index.root} holds {held}; a clip needs {span} frames (num_frames, frame_stride)")
-    return Videos(index, entries, out)
+    return Videos(index, entries)
 
 
 def _common_size(videos: Videos) -> int:

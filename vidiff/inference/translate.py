@@ -63,13 +63,7 @@ def translate_video(
 def run_jobs(
     jobs: Sequence[Job], unusable: Sequence[Translated], change: Change, say: Callable[[str], None]
 ) -> Iterator[Translated]:
-    """Translate one video after the other, and yield what became of each as soon as it is known; see `translate_video`.
-
-    Args:
-        jobs, unusable: from `find_jobs`.
-        change: from `frame_translator`.
-        say: see `translate_video`.
-    """
+    """Yield what became of each of `find_jobs`' videos as soon as it is known; see `translate_video`."""
     yield from unusable
     for job in jobs:
         try:

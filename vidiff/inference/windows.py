@@ -32,14 +32,7 @@ def plan(network: torch.nn.Module, num_frames: int, window: int | None) -> tuple
 
 
 def check_room(name: str, size: int, radius: int, used: int, unit: str) -> None:
-    """Raise UsageError where the ends of a window or tile leave nothing between them.
-
-    Args:
-        name, unit: for the message.
-        size: of the window or tile.
-        radius: how far an output depends on the input to either side.
-        used: what both ends take together.
-    """
+    """Raise UsageError where both ends of a window or tile, which take `used` of it, leave nothing between them."""
     if size <= used:
         raise UsageError(
             f"{name} {size}: this generator sees {radius} {unit} to either side, so a {name} needs more than {used} "

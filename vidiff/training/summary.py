@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from vidiff import keyed
+from vidiff.models.translation import Translator
 from vidiff.nn.blocks import count_parameters
 
 
@@ -88,7 +89,7 @@ class Players(Callback):
         self._note_norms(trainer, pl_module)
 
     def _print_flops(self, trainer: Trainer, module: LightningModule, batch: dict[str, Tensor]) -> None:
-        if hasattr(module, "translate"):
+        if isinstance(module, Translator):
             clip = next(v for k, v in batch.items() if k.split("_")[0] == "clip")[:1]
             make = lambda: module.mapping(0, 1, ema=False)(clip.to(module.dtype))  # noqa: E731
         else:
