@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from vidiff.augment.pipeline import PRESETS
 from vidiff.clip import thwc_to_clip
 from vidiff.data.cache import DiskCache, RamCache
 from vidiff.data.dataset import ClipDataset
-from vidiff.data.index import build_index
+from vidiff.data.index import Entry, Index, build_index
 from vidiff.data.sampling import clip_span
 from vidiff.errors import UsageError
 from vidiff.video.open import open_reader
@@ -63,55 +65,66 @@ def measure(work: Callable[[], Any], seconds: float, device: torch.device | None
 def readers(root: Path, num_frames: int, resolution: int, seconds: float) -> dict[str, Any]:
     """CPU milliseconds and clips per second for each way of getting a clip as uint8 (C, T, H, W)."""
     index = build_index(root, "auto")
-    entries = [e for e in index.entries if e.num_frames >= clip_span(num_frames, 1)][:MOST_VIDEOS]
-    if not entries:
-        raise UsageError(f"{root} holds no video of {num_frames} frames or more")
-    if any(e.kind != "video" for e in entries):
-        raise UsageError(f"{root}: the decoders are compared on video files, this is {index.layout}")
-    entries = [e for e in entries if e.decoder == "decord"] or entries  # where both are exact
+    entries = _comparable(index, num_frames)
 
     def dataset(decoder: str = "pyav", **options: Any) -> ClipDataset:
         plain = [replace(e, label=None, decoder=decoder) for e in entries]  # class names do not matter here
         return ClipDataset(index.root, plain, num_frames, resolution, on_error="raise", **options)
 
-    def rounds(read: Callable[[int, int], Any]) -> Callable[[], None]:
-        # The same clips again and again, so that every way reads the same and a cache is warm after the first round.
-        return lambda: [read(video, video) for video in range(len(entries))] and None
-
-    def first_epoch(decoder: str) -> Callable[[], None]:
-        def run() -> None:
-            with tempfile.TemporaryDirectory() as empty:
-                fresh = dataset(decoder, cache=DiskCache(10**12, empty))
-                for video in range(len(entries)):
-                    fresh[(video, video)]
-
-        return run
-
-    pyav, found = dataset(), {}
+    ways = {}
     with tempfile.TemporaryDirectory() as folder:
-        disk, ram = dataset(cache=DiskCache(10**12, folder)), dataset(cache=RamCache(10**12))
-        ways = {
-            "pyav, resized while decoding": rounds(lambda slot, video: pyav[(slot, video)]),
-            "pyav, full size, resized after": rounds(lambda slot, video: _full_size(pyav, slot, video)),
-            "pyav, first epoch to disk cache": first_epoch("pyav"),
-        }
-        if entries[0].decoder == "decord":
-            decord = dataset("decord")
-            ways["decord, resized while decoding"] = rounds(lambda slot, video: decord[(slot, video)])
-            ways["decord, first epoch to disk cache"] = first_epoch("decord")
-        ways["disk cache"] = rounds(lambda slot, video: disk[(slot, video)])
-        ways["ram cache"] = rounds(lambda slot, video: ram[(slot, video)])
-        for name, work in ways.items():
+        for name, work in _ways(dataset, Path(folder), with_decord=entries[0].decoder == "decord").items():
             figures = measure(work, seconds)
-            found[name] = {
+            ways[name] = {
                 "cpu_ms_per_clip": figures["cpu_ms"] / len(entries),
                 "clips_per_s": 1e3 * len(entries) / figures["wall_ms"],
             }
-    first = next(iter(found.values()))
-    for row in found.values():
+    first = next(iter(ways.values()))
+    for row in ways.values():
         row["times_pyav"] = first["cpu_ms_per_clip"] / row["cpu_ms_per_clip"]
     sizes = sorted({f"{e.width}x{e.height}" for e in entries})
-    return {"root": str(root), "videos": len(entries), "sizes": sizes, "ways": found}
+    return {"root": str(root), "videos": len(entries), "sizes": sizes, "ways": ways}
+
+
+def _comparable(index: Index, num_frames: int) -> list[Entry]:
+    """Some videos that every decoder is tried on: where there are any, those that decord reads exactly as well."""
+    entries = [e for e in index.entries if e.num_frames >= clip_span(num_frames, 1)][:MOST_VIDEOS]
+    if not entries:
+        raise UsageError(f"{index.root} holds no video of {num_frames} frames or more")
+    if any(e.kind != "video" for e in entries):
+        raise UsageError(f"{index.root}: the decoders are compared on video files, this is {index.layout}")
+    return [e for e in entries if e.decoder == "decord"] or entries
+
+
+def _ways(dataset: Callable[..., ClipDataset], folder: Path, with_decord: bool) -> dict[str, Callable[[], None]]:
+    """What is compared, by name; PyAV without a cache is the first."""
+    pyav, disk = dataset(), dataset(cache=DiskCache(10**12, folder))
+    ways = {
+        "pyav, resized while decoding": partial(_read_all, pyav),
+        "pyav, full size, resized after": partial(_read_all, pyav, _full_size),
+        "pyav, first epoch to disk cache": partial(_first_epoch, dataset, "pyav"),
+    }
+    if with_decord:
+        ways["decord, resized while decoding"] = partial(_read_all, dataset("decord"))
+        ways["decord, first epoch to disk cache"] = partial(_first_epoch, dataset, "decord")
+    ways["disk cache"] = partial(_read_all, disk)
+    ways["ram cache"] = partial(_read_all, dataset(cache=RamCache(10**12)))
+    return ways
+
+
+def _resized_while_decoding(dataset: ClipDataset, slot: int, video: int) -> Tensor:
+    return dataset[(slot, video)]["clip"]
+
+
+def _read_all(dataset: ClipDataset, read: Callable[..., Tensor] = _resized_while_decoding) -> None:
+    """Read a clip of every video; the same at every call, so that a cache is warm after the first one."""
+    for video in range(len(dataset)):
+        read(dataset, video, video)
+
+
+def _first_epoch(dataset: Callable[..., ClipDataset], decoder: str) -> None:
+    with tempfile.TemporaryDirectory() as empty:
+        _read_all(dataset(decoder, cache=DiskCache(10**12, empty)))
 
 
 def _full_size(dataset: ClipDataset, slot: int, video: int) -> Tensor:
@@ -125,8 +138,8 @@ def _full_size(dataset: ClipDataset, slot: int, video: int) -> Tensor:
     )
     side = min(entry.width, entry.height)
     left, top = (entry.width - side) // 2, (entry.height - side) // 2
-    box, to = (left, top, left + side, top + side), (size, size)
-    pictures = [np.asarray(Image.fromarray(f).resize(to, Image.Resampling.BILINEAR, box=box)) for f in frames]
+    box = (left, top, left + side, top + side)
+    pictures = [np.asarray(Image.fromarray(f).resize((size, size), Image.Resampling.BILINEAR, box=box)) for f in frames]
     return thwc_to_clip(np.stack(pictures))
 
 
@@ -163,7 +176,8 @@ def _certain(ops: list) -> list:
 
 
 def _pipeline(ops: list, clip: Tensor) -> Callable[[], Tensor]:
-    augment, slots = Augment(ops).to(clip.device), iter(range(10**9))
+    augment = Augment(ops).to(clip.device)
+    slots = itertools.count()
     return lambda: augment(clip, key=(0, next(slots)))
 
 
