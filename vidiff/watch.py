@@ -1,7 +1,7 @@
 """Processes that train together notice when one of them is killed, stopped or terminated, and end.
 
-A collective operation waits for whoever takes part, as long as half an hour. So every process says once a second in the
-group's store that it is alive, from a thread of its own: work that takes long, on one process or on all, is no silence.
+A collective operation waits for every process, as long as half an hour. So each writes a beat into the group's store
+once a second, from a thread of its own: work that takes long, on one process or on all, does not stop the beats.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from collections.abc import Callable, Sequence
 import torch.distributed as dist
 
 BEAT_S = 1.0
-GRACE_S = 5.0  # for a process that has ended: whoever ends for a reason of its own says so first
+GRACE_S = 5.0  # for a process that has ended: it prints its own reason first
 PATIENCE_S = 60.0  # for a process that is silent
 DONE = b"done"
 
 
 class Watch:
-    """Says that this process is alive, and ends it when another one is not.
+    """Writes the beats of this process, and ends it when those of another one stop.
 
     Args:
         world: number of processes.
-        children: the processes that this one has started, those from 1 on; they are looked after at once, the others
-            from `begin` on.
+        children: the processes that this one has started, those from 1 on; they are watched at once, the others from
+            `begin` on.
         patience: seconds of silence after which a process counts as stopped.
-        end: called once with what is to be said, which is None where another process says it.
+        end: called once with the message to print, which is None where another process prints it.
     """
 
     def __init__(
@@ -41,32 +41,36 @@ class Watch:
         patience: float = PATIENCE_S,
         end: Callable[[str | None], None] | None = None,
     ):
-        self.world, self.children, self.patience, self.end = world, children, patience, end or self._end
+        self.world = world
+        self.children = children
+        self.patience = patience
+        self.end = end or self._end
         self.store: dist.Store | None = None
         self.rank = 0
         self._over = threading.Event()
         self._beats: dict[int, bytes] = {}  # the newest beat of each other process
-        self._heard: dict[int, float] = {}  # when it came
-        self._gone: dict[int, str] = {}
-        threading.Thread(target=self._judge, daemon=True, name="vidiff-watch").start()
+        self._last_beat: dict[int, float] = {}  # when it came
+        self._ended_at: dict[int, float] = {}  # when the end of a child was noticed
+        self._lost: dict[int, str] = {}  # and why
+        threading.Thread(target=self._watch, daemon=True, name="vidiff-watch").start()
 
     def begin(self, store: dist.Store, rank: int) -> None:
-        """Speak and listen in what the processes share and process 0 keeps."""
+        """Write and read beats in the store, which process 0 keeps."""
         self.store, self.rank = store, rank
-        self._heard = dict.fromkeys(range(self.world), time.monotonic())
+        self._last_beat = dict.fromkeys(range(self.world), time.monotonic())
         threading.Thread(target=self._beat, daemon=True, name="vidiff-beat").start()
 
     def stop(self) -> None:
-        """This process has done its part; its silence means nothing from now on."""
+        """This process is done; that its beats stop means nothing from now on."""
         self._over.set()
         if self.store is not None:
             with contextlib.suppress(Exception):  # process 0 may have ended before, and its store with it
                 self.store.set(self._key(self.rank), DONE)
 
     def verdict(self) -> None:
-        """After a broken connection: wait for the watch to find out who is gone; it then ends this process.
+        """After a broken connection: wait until the lost process is found, which ends this one.
 
-        Who is silent now need not be waited for as long as usual.
+        A process that is silent now gets less patience than usual.
         """
         self.patience = min(self.patience, 2 * GRACE_S)
         self._over.wait(4 * GRACE_S)
@@ -76,50 +80,55 @@ class Watch:
         return f"vidiff/alive/{rank}"
 
     def _beat(self) -> None:
-        count = 0  # a store whose process is stopped does not answer, so that `_judge` sees process 0 silent
+        count = 0  # a store whose process is stopped does not answer, so that process 0 counts as silent
         while not self._over.wait(BEAT_S):
             count += 1
             try:
                 self.store.set(self._key(self.rank), str(count))
-                self._heard[0] = time.monotonic()
+                self._last_beat[0] = time.monotonic()
                 for other in range(self.world):
                     if other != self.rank and self.store.check([self._key(other)]):
                         beat = self.store.get(self._key(other))
                         if beat != self._beats.get(other) or beat == DONE:
-                            self._beats[other], self._heard[other] = beat, time.monotonic()
+                            self._beats[other], self._last_beat[other] = beat, time.monotonic()
             except Exception:  # the store is process 0's, and has ended with it
                 if not self._over.wait(GRACE_S) and self._beats.get(0) != DONE:
-                    self._gone[0] = "has ended"
+                    self._lost[0] = "has ended"
                 return
 
-    def _judge(self) -> None:
-        last, ended_at = time.monotonic(), {}
+    def _watch(self) -> None:
+        last = time.monotonic()
         while not self._over.wait(BEAT_S):
             now = time.monotonic()
-            if now - last > GRACE_S:  # this process itself was stopped: nobody else was silent
-                self._heard = dict.fromkeys(self._heard, now)
+            if now - last > GRACE_S:  # this process itself was stopped: no other was silent
+                self._last_beat = dict.fromkeys(self._last_beat, now)
             last = now
-            for number, child in enumerate(self.children, 1):
-                if child.poll():
-                    if now - ended_at.setdefault(number, now) >= GRACE_S:
-                        self._gone[number] = how_it_ended(child.returncode)
-            for other, heard in self._heard.items():
-                if other not in (self.rank, *ended_at) and now - heard > self.patience:
-                    silent = (
-                        f"has been silent for {self.patience:.0f} s: it is stopped, or its machine is not reachable"
-                    )
-                    self._gone.setdefault(other, silent)
-            if self._gone:
-                lost = min(self._gone)
-                speaker = min(set(range(self.world)) - set(self._gone))
-                said = f"process {lost} of {self.world} (counted from 0) {self._gone[lost]}; the others end"
-                self.end(said if self.rank == speaker else None)
+            self._look_for_ended(now)
+            self._look_for_silent(now)
+            if self._lost:
+                first = min(self._lost)
+                speaker = min(set(range(self.world)) - set(self._lost))
+                message = f"process {first} of {self.world} (counted from 0) {self._lost[first]}; the others end"
+                self.end(message if self.rank == speaker else None)
                 return
 
-    def _end(self, said: str | None) -> None:
+    def _look_for_ended(self, now: float) -> None:
+        """Note the processes started by this one that ended with an error, and not just now."""
+        for number, child in enumerate(self.children, 1):
+            if child.poll() and now - self._ended_at.setdefault(number, now) >= GRACE_S:
+                self._lost[number] = how_it_ended(child.returncode)
+
+    def _look_for_silent(self, now: float) -> None:
+        """Note the processes whose last beat is too long ago."""
+        for other, beat in self._last_beat.items():
+            if other not in (self.rank, *self._ended_at) and now - beat > self.patience:
+                reason = f"has been silent for {self.patience:.0f} s: it is stopped, or its machine is not reachable"
+                self._lost.setdefault(other, reason)
+
+    def _end(self, message: str | None) -> None:
         """End at once: the main thread waits in a collective operation that never returns."""
-        if said:
-            print(f"vidiff: error: {said}. `--ckpt_path last` continues", file=sys.stderr, flush=True)
+        if message:
+            print(f"vidiff: error: {message}. `--ckpt_path last` continues", file=sys.stderr, flush=True)
         for child in self.children:
             child.kill()
         os._exit(1)

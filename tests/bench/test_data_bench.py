@@ -51,7 +51,7 @@ def test_every_figure_is_measured_and_printed(root, capsys):
         "pyav, resized while decoding",
         "decord, first epoch",
         "disk cache",
-        "colour",
+        "color",
         "standard",
         "of a step",
     ):
@@ -81,8 +81,8 @@ def test_all_ways_read_the_same_clip(root):
 def test_references_do_what_the_operators_do():
     x = torch.rand(4, 3, 6, 16, 16, generator=torch.Generator().manual_seed(1))
     zero = torch.zeros(4, 4)
-    assert torch.allclose(bench._colour(x, 1 + zero[:, :3], zero[:, 0]), x, atol=1e-4)
-    grey = bench._colour(x, torch.tensor([[1.0, 1.0, 0.0]]).expand(4, 3), zero[:, 0])
+    assert torch.allclose(bench._color(x, 1 + zero[:, :3], zero[:, 0]), x, atol=1e-4)
+    grey = bench._color(x, torch.tensor([[1.0, 1.0, 0.0]]).expand(4, 3), zero[:, 0])
     luma = (x * torch.tensor(bench.LUMA).view(1, 3, 1, 1, 1)).sum(1, keepdim=True)
     assert torch.allclose(grey, luma.expand_as(x), atol=1e-3)
     assert torch.allclose(bench._warp_time(x, zero), x, atol=1e-4)

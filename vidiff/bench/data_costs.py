@@ -47,7 +47,9 @@ def measure(work: Callable[[], Any], seconds: float, device: torch.device | None
     wait = torch.cuda.synchronize if device is not None and device.type == "cuda" else lambda: None
     work()
     wait()
-    clock, cpu, runs = time.perf_counter(), time.process_time(), 0
+    clock = time.perf_counter()
+    cpu = time.process_time()
+    runs = 0
     while time.perf_counter() - clock < seconds or runs < 2:
         work()
         runs += 1
@@ -131,7 +133,8 @@ def _full_size(dataset: ClipDataset, slot: int, video: int) -> Tensor:
     """Decode at the source's size, then resize and cut each frame with Pillow."""
     from PIL import Image
 
-    entry, size = dataset.entries[video], dataset.resolution
+    entry = dataset.entries[video]
+    size = dataset.resolution
     start = keyed.key(dataset.seed, dataset.purpose, "start", slot, 0) % (entry.num_frames - dataset.span + 1)
     frames = open_reader(dataset.path(video), entry.kind, files=entry.files, white=entry.white).read(
         range(start, start + dataset.span)
@@ -206,7 +209,7 @@ def references(count: int, device: torch.device) -> Iterator[tuple[str, torch.nn
     """(name, operator at p=1, plain batched torch code for the same work) of every operator in the presets."""
     u = torch.rand(count, 4, generator=torch.Generator().manual_seed(0)).to(device) - 0.5
     yield "flip", K.RandomHorizontalFlip(p=1.0), lambda x: x.flip(-1)
-    yield "colour", K.ColorJitter(0.2, 0.2, 0.2, 0.05, p=1.0), lambda x: _colour(x, 1 + 0.4 * u[:, :3], 0.1 * u[:, 3])
+    yield "color", K.ColorJitter(0.2, 0.2, 0.2, 0.05, p=1.0), lambda x: _color(x, 1 + 0.4 * u[:, :3], 0.1 * u[:, 3])
     yield "resized crop", ResizedCrop((0.7, 1.0), (0.9, 1.1), p=1.0), lambda x: _crop(x, u)
     yield "speed curve", SpeedCurve((0.0, 1.0), p=1.0), lambda x: _warp_time(x, u)
     yield "splice", Splice((0.25, 0.5), p=1.0), lambda x: _splice(x, u)
@@ -214,10 +217,11 @@ def references(count: int, device: torch.device) -> Iterator[tuple[str, torch.nn
     yield "noise", K.RandomGaussianNoise(std=0.03, p=1.0), lambda x: (x + 0.03 * torch.randn_like(x)).clamp(0, 1)
 
 
-def _colour(x: Tensor, factors: Tensor, hue: Tensor) -> Tensor:
+def _color(x: Tensor, factors: Tensor, hue: Tensor) -> Tensor:
     """Brightness, contrast about the clip's mean grey, saturation and hue as one 3x3 matrix a clip, in YIQ."""
     yiq = x.new_tensor([LUMA, (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112)])
-    angle, saturation = 2 * math.pi * hue, factors[:, 2]
+    angle = 2 * math.pi * hue
+    saturation = factors[:, 2]
     turn = x.new_zeros(len(x), 3, 3)
     turn[:, 0, 0] = 1
     turn[:, 1, 1] = turn[:, 2, 2] = saturation * angle.cos()

@@ -19,7 +19,7 @@ from vidiff.errors import RunError, UsageError
 from vidiff.files import read_yaml
 from vidiff.training.run import config_hash
 
-POLL_S = 0.2  # seconds between two looks at the running processes
+POLL_S = 0.2  # seconds after which the running processes are polled again
 
 
 @dataclass
@@ -137,7 +137,8 @@ def run_missing(
 
 def _run_all(waiting: list[Run], jobs: int) -> list[Run]:
     """Train `jobs` at a time until none is left; those that failed."""
-    waiting, failed = list(waiting), []
+    waiting = list(waiting)
+    failed = []
     running: list[tuple[subprocess.Popen, Run]] = []
     while waiting or running:
         while waiting and len(running) < jobs:

@@ -83,7 +83,8 @@ def markdown(groups: dict[str, list[dict[str, Any]]]) -> str:
 
 def _quality(groups: dict[str, list[dict[str, Any]]], reports: list[dict[str, Any]]) -> str:
     """Metrics, controls and who is ahead of whom."""
-    metrics, translates = list(reports[0]["metrics"]), "directions" in reports[0]
+    metrics = list(reports[0]["metrics"])
+    translates = "directions" in reports[0]
     gains = _gains(reports[0]) if translates else []
     own = [] if translates else ["untrained"]
     rows = []

@@ -30,7 +30,7 @@ PIECE = 256  # frames
 SPARE = 1_000_000_000  # bytes of the disk that are never taken
 GRANTS = 16  # a look at the folder entitles to 1/16 of the free room: so many writers at once cannot overdraw it
 TOUCHED = 60.0  # seconds for which a file's last use need not be noted again
-ABANDONED = 3600.0  # seconds after which a temporary file belongs to nobody
+ABANDONED = 3600.0  # seconds after which a temporary file is abandoned
 Decode = Callable[[Sequence[int]], np.ndarray]  # frame numbers -> uint8 (C, T, H, W)
 
 
@@ -78,7 +78,8 @@ class FrameCache:
         Raises:
             ReadError: one of them cannot be decoded.
         """
-        homes, parts = indices // PIECE, []
+        homes = indices // PIECE
+        parts = []
         for piece in np.unique(homes).tolist():
             frames = self._piece(video, piece, decode)
             if frames is None:

@@ -34,8 +34,8 @@ class ClipDataModule(LightningDataModule):
     """Clips from a folder of videos.
 
     Args:
-        root: folder of videos, of folders of frames or of strips, or a CSV manifest (`vidiff data check DIR` says what
-            is recognised); `~` is the home folder. None: the embedded set, rendered to `data/shapes` on first use.
+        root: folder of videos, of folders of frames or of strips, or a CSV manifest (`vidiff data check DIR` prints
+            what is recognised); `~` is the home folder. None: the embedded set, rendered to `data/shapes` on first use.
         num_frames: frames T of a clip.
         resolution: height and width of a clip in pixels.
         frame_stride: distance between the frames of a clip in the video.
@@ -117,7 +117,7 @@ class ClipDataModule(LightningDataModule):
     # ---- what there is
 
     def prepare_data(self) -> None:
-        """Render the embedded set if it is asked for, and measure the files once for all processes."""
+        """Render the embedded set if no root is given, and measure the files once for all processes."""
         self._ensure_root()
         index = build_index(self.root, self.backend, self.stills)
         if looks_like_photos(index):
@@ -165,11 +165,12 @@ class ClipDataModule(LightningDataModule):
         """Number of classes, None when labels are not used.
 
         Raises:
-            UsageError: there are no class folders, or not as many as asked for.
+            UsageError: there are no class folders, or not that many.
         """
         if self._num_classes is None:
             return None
-        count, root = len(self.index.classes), self.root
+        count = len(self.index.classes)
+        root = self.root
         if count == 0:
             raise UsageError(f"num_classes={self._num_classes}, but {root} has no class folders ({self.index.layout})")
         if self._num_classes not in ("auto", count):
@@ -183,7 +184,7 @@ class ClipDataModule(LightningDataModule):
         return self.index.fingerprint
 
     def describe(self) -> dict[str, Any]:
-        """What a protocol record has to say about the data; plain values."""
+        """What a protocol record holds about the data; plain values."""
         return {
             "dataset": self.root.resolve().name,
             "layout": self.index.layout,
@@ -257,7 +258,8 @@ class ClipDataModule(LightningDataModule):
 
     def train_dataloader(self) -> ClipLoader:
         rank, world = self._place()
-        dataset, clips = self.train_dataset(), self.clips_per_epoch
+        dataset = self.train_dataset()
+        clips = self.clips_per_epoch
         limit = getattr(self.trainer, "limit_train_batches", 1.0)
         if isinstance(limit, int) and limit > 0:
             # The loader's epoch is then what Lightning calls an epoch, and slots stay without gaps.
@@ -278,11 +280,11 @@ class ClipDataModule(LightningDataModule):
     def _pass(self, split: str) -> ClipPass:
         """The centred clip of every video of a split."""
         rank, world = self._place()
-        dataset = self.centred_dataset(split)
+        dataset = self.centered_dataset(split)
         requests = dataset.each_once()[rank::world]
         return ClipPass(dataset, requests, self.batch_size, bad_files=self.bad_files, **self.loading)
 
-    def centred_dataset(self, split: str) -> ClipDataset:
+    def centered_dataset(self, split: str) -> ClipDataset:
         """What validation and test read."""
         return self.dataset(split, purpose=split, random_start=False)
 

@@ -39,7 +39,7 @@ class ClipDataset(Dataset):
         seed, purpose: key of the random starts, together with the slot.
         fit: `crop | stretch`.
         on_error: `skip`: an unreadable clip is replaced by another one, keyed by (seed, slot, attempt), and the item
-            says so; `raise`: ReadError.
+            lists it under `bad`; `raise`: ReadError.
         random_start: False takes the centred clip of each video.
         cache: where decoded frames are kept; the clips are the same with and without.
         known: what is known of a clip besides its frames: a function (path of the video, frame numbers) ->
@@ -80,7 +80,8 @@ class ClipDataset(Dataset):
         self.resolution, self.channels = resolution, channels
         self.labels = [classes.index(e.label) if e.label is not None else 0 for e in entries]
         self.seed, self.purpose, self.fit = seed, purpose, fit
-        self.on_error, self.random_start = on_error, random_start
+        self.on_error = on_error
+        self.random_start = random_start
         self.patience = patience
         self.late: dict[int, int] = {}  # video -> times that it took too long
         self.cache = cache

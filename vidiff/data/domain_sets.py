@@ -66,8 +66,10 @@ class BalancedDataset(ClipDataset):
         return [np.flatnonzero(labels == k) for k in range(max(self.labels) + 1)]
 
     def requests(self, slots: np.ndarray) -> list[tuple[int, int]]:
-        count, key = len(self.members), (self.seed, self.purpose)
-        domains, rounds = video_at(slots, count, *key, "domains"), np.asarray(slots) // count
+        count = len(self.members)
+        key = (self.seed, self.purpose)
+        domains = video_at(slots, count, *key, "domains")
+        rounds = np.asarray(slots) // count
         videos = np.empty(len(slots), dtype=np.int64)
         for k, members in enumerate(self.members):
             here = domains == k  # the domain's n-th turn is in round n

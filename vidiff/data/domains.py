@@ -46,7 +46,8 @@ class DomainDataModule(ClipDataModule):
         **kwargs: Any,
     ):
         super().__init__(root=root, num_classes=None, **kwargs)
-        self._domains, self._paired = domains, paired
+        self._domains = domains
+        self._paired = paired
 
     def _ensure_root(self) -> None:
         if self.embedded:
@@ -266,7 +267,7 @@ class PairDataModule(DomainDataModule):
     def train_dataset(self) -> PairDataset:
         return self.pairs("train")
 
-    def centred_dataset(self, split: str) -> PairDataset:
+    def centered_dataset(self, split: str) -> PairDataset:
         return self.pairs(split, split, random_start=False)
 
 

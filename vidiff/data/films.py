@@ -12,7 +12,7 @@ import numpy as np
 from vidiff.video.filetype import ReadError, strip_frames
 from vidiff.video.pictures import Header, open_rgb
 
-# Words in a name that say that a picture is made of another one.
+# Words in the name of a picture that is made of another one.
 BESIDE = frozenset(
     "mask masks matte mattes depth depths flow flows segmentation segmentations seg segm semantic instance instances "
     "annotation annotations disparity disparities normals".split()
@@ -45,7 +45,7 @@ class Pictures:
 
 
 def sort_pictures(root: Path, pictures: list[Picture], strips: bool = True) -> Pictures:
-    """Tell strips, films and photos apart, by all pictures of a folder together.
+    """Separate strips, films and photos, by all pictures of a folder together.
 
     Args:
         root: what the paths are relative to.
@@ -70,7 +70,7 @@ def sort_pictures(root: Path, pictures: list[Picture], strips: bool = True) -> P
 
 
 def is_beside(words: str) -> bool:
-    """Whether a name says that what it names is made of something else: a mask, a depth map, optical flow."""
+    """Whether by its name something is made of something else: a mask, a depth map, optical flow."""
     return any(word in BESIDE for word in re.findall("[a-z]+", words.lower()))
 
 
@@ -96,7 +96,7 @@ def _is_wide_film(root: Path, wide: list[Picture]) -> bool:
 
 
 def _by_name(pictures: list[Picture]) -> list[list[Picture]]:
-    """Pictures whose names differ in their frame number only; all together where the names say nothing."""
+    """Pictures whose names differ in their frame number only; all together where the names mean nothing."""
     kinds = defaultdict(list)
     for picture in pictures:
         words = _NUMBER.split(picture.stem)[::2]
@@ -107,7 +107,7 @@ def _by_name(pictures: list[Picture]) -> list[list[Picture]]:
 
 
 def _by_other_numbers(group: list[Picture]) -> list[list[Picture]]:
-    """Names of the same words: one film, or several that a further number tells apart and that all count anew."""
+    """Names of the same words: one film, or several that differ in a further number and all count anew."""
     if any(_DATE.search(p.stem) for p in group):
         return [group]  # a point in time has many numbers
     names = [_NUMBER.split(p.stem) for p in group]
@@ -115,7 +115,8 @@ def _by_other_numbers(group: list[Picture]) -> list[list[Picture]]:
     counters = [c for c in varying if not _CAMERA.search(names[0][c - 1])]
     if len(varying) < 2 or not counters:
         return [group]
-    counter, parts = counters[-1], defaultdict(list)
+    counter = counters[-1]
+    parts = defaultdict(list)
     for picture, name in zip(group, names):
         parts[tuple(name[c] for c in varying if c != counter)].append((float(name[counter]), picture))
     first = {min(number for number, _ in part) for part in parts.values()}

@@ -1,4 +1,4 @@
-"""What the names of folders say: splits, domains, classes, and what only lies beside them. No torch in here."""
+"""What the names of folders mean: splits, domains, classes, and what only lies next to them. No torch in here."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _WORDS = {
     "test": "test testing tests tst testset testdata holdout heldout",
 }
 SPLIT_WORDS = {word: split for split, words in _WORDS.items() for word in words.split()}
-# Words that may stand beside the name of a split and say nothing more.
+# Words that may stand next to the name of a split without a meaning of their own.
 _FILLERS = frozenset(
     "set data dataset split subset part videos video clips clip frames images image img all full".split()
 )
@@ -25,7 +25,7 @@ PREVIEWS = frozenset(
 
 @dataclass
 class Meaning:
-    """What folders say about each of a list of videos.
+    """What the folders of each of a list of videos mean.
 
     Args:
         splits, domains, labels: a name or None for each.
@@ -55,7 +55,8 @@ def read_folders(above: list[list[str]], own: list[bool]) -> Meaning:
         own: for each video whether the last folder is the video itself, and so no class.
     """
     count = len(above)
-    meaning, above = Meaning([None] * count, [None] * count), [list(parts) for parts in above]
+    meaning = Meaning([None] * count, [None] * count)
+    above = [list(parts) for parts in above]
     if found := _split_level(above):
         _take_splits(meaning, above, *found)
     _take_domains(meaning, above)
@@ -65,13 +66,13 @@ def read_folders(above: list[list[str]], own: list[bool]) -> Meaning:
 
 
 def is_preview(name: str) -> bool:
-    """Whether a folder's name says that it holds thumbnails, posters or contact sheets."""
+    """Whether by its name a folder holds thumbnails, posters or contact sheets."""
     words = re.findall("[a-z]+", name.lower())
     return bool(words) and all(word in PREVIEWS for word in words)
 
 
 def _parse(name: str) -> tuple[str, str] | None:
-    """(split, what else the name says) for a name with one split word in it, such as testB or sky_train."""
+    """(split, what else is in the name) for a name with one split word in it, such as testB or sky_train."""
     if match := _GLUED.fullmatch(name):  # trainA, also all in small letters
         return SPLIT_WORDS[match[1].lower()], match[2].upper()
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
@@ -84,7 +85,7 @@ def _parse(name: str) -> tuple[str, str] | None:
 
 
 def _split_level(above: list[list[str]]) -> tuple[int, set[str]] | None:
-    """How deep the split folders lie, and what else the names of the training ones say (A and B of trainA, trainB).
+    """How deep the split folders lie, and what else is in the names of the training ones (A and B of trainA, trainB).
 
     They are `train` beside `val` or `test`, or nothing but names of splits. None where there are none.
     """
@@ -113,7 +114,8 @@ def _take_splits(meaning: Meaning, above: list[list[str]], level: int, rests: se
         meaning.splits[i], rest = parsed
         pair = rest in ("A", "B")
         pairs = pairs or pair
-        outer, inner = [] if wrapped else parts[:level], parts[level + 1 :]
+        outer = [] if wrapped else parts[:level]
+        inner = parts[level + 1 :]
         if rest not in rests or rest.lower() in (part.lower() for part in outer):  # test_hard; A/trainA
             rest = ""
         parts[:] = [rest, *outer, *inner] if pair and rest else [*outer, *([rest] if rest else []), *inner]

@@ -36,7 +36,7 @@ class Entry:
         fps: frames per second; None where the source has none (images).
         width, height: size as displayed, in pixels.
         label: class name or None.
-        split: `train | val | test` where folders or a manifest say so.
+        split: `train | val | test` where folders or a manifest assign it.
         group: group of a manifest; videos of a group stay in one split.
         domain: `A | B` in a two-domain root, else the class.
         sha256: of the content (of a folder of frames: over its names and contents).
@@ -196,7 +196,7 @@ class _Cache:
 
     def _file(self, path: str) -> str:
         status = os.stat(self.root / path)
-        known = self.fresh_memo.get(path) or self.memo.get(path)  # an array is asked for once a video
+        known = self.fresh_memo.get(path) or self.memo.get(path)  # an array is looked up once a video
         if isinstance(known, list) and known[:2] == [status.st_size, status.st_mtime_ns] and len(known) == 3:
             sha = known[2]
         else:

@@ -1,4 +1,4 @@
-"""Which videos a folder holds and what their folders say: classes, splits, domains. No torch in here.
+"""Which videos a folder holds and what their folders mean: classes, splits, domains. No torch in here.
 
 Recognised without code: videos flat or in class folders; folders of frames; strips; arrays; a CSV manifest; folders
 for train, val and test above or below any of these; two domains `A/ B/` or `trainA/ trainB/ testA/ testB/`; many
@@ -34,7 +34,7 @@ _PICTURES = ("frames", "image", "strip", "animation")
 
 @dataclass(frozen=True)
 class Item:
-    """A candidate video: its path relative to the root, its kind, and what folders or manifest say about it."""
+    """A candidate video: its path relative to the root, its kind, and what folders or a manifest assign to it."""
 
     path: str
     kind: str  # video | strip | frames | image | animation | array
@@ -88,7 +88,9 @@ def discover(root: Path | str, stills: bool = False) -> Found:
         return found
     if (root / "manifest.csv").is_file():
         return read_manifest(root / "manifest.csv")
-    found, singles, seen = Found(root), [], set()
+    found = Found(root)
+    singles = []
+    seen = set()
     for folder, names, files in os.walk(root, followlinks=True):
         if os.path.realpath(folder) in seen:  # a link that leads back up
             names.clear()
@@ -114,9 +116,11 @@ def sort_folder(found: Found, paths: list[Path], stills: bool, singles: list[Ite
         singles: gets the lone pictures.
         strips: False: no picture is a strip.
     """
-    pictures, videos = [], 0
+    pictures = []
+    videos = 0
     for path in paths:
-        name, kind = path.relative_to(found.root).as_posix(), "missing"
+        name = path.relative_to(found.root).as_posix()
+        kind = "missing"
         try:
             kind = sniff(path) if path.is_file() else kind
             if kind == "image":

@@ -22,7 +22,7 @@ from vidiff.data.sampling import epoch_length
 from vidiff.errors import RunError, UsageError
 from vidiff.video.open import ReadError
 
-Requests = list[tuple]  # a batch as asked for: (slot, video), or whatever the dataset's `requests` gives
+Requests = list[tuple]  # what a batch is requested with: (slot, video), or whatever the dataset's `requests` gives
 
 
 class _Batches(Dataset):
@@ -49,10 +49,10 @@ def _same(batch: Any) -> Any:
 
 
 def _begin_worker(_: int) -> None:
-    """Called in each worker: its process shall end without taking the interpreter down in order.
+    """Called in each worker: its process ends without the interpreter's shutdown.
 
-    A spawned worker that is told to stop while a thread of torch still hands over a batch would abort there, and the
-    main process take it for a crash.
+    A spawned worker that has to stop while a thread of torch still hands over a batch would abort, and the main process
+    would take it for a crash.
     """
     atexit.register(os._exit, 0)
 
@@ -100,7 +100,7 @@ class _Stream:
         )
 
     def _take(self, iterator: Iterator[dict], requests: Requests) -> dict:
-        """The next batch of the iterator, which is the one that was asked for as `requests`."""
+        """The next batch of the iterator, which is that of `requests`."""
         try:
             batch = next(iterator)
         except RuntimeError as error:
@@ -225,7 +225,7 @@ class ClipLoader(_Stream):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue with the batch after the last one handed out. What differs from the saved run is said."""
+        """Continue with the batch after the last one handed out. A warning names what differs from the saved run."""
         now = self.state_dict()
         if state["fingerprint"] != now["fingerprint"]:
             warnings.warn(

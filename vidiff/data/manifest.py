@@ -32,7 +32,8 @@ def read_manifest(path: Path) -> Found:
     Raises:
         UsageError: it has a fault; the message names the line.
     """
-    found, seen = Found(path.parent, "CSV manifest"), {}
+    found = Found(path.parent, "CSV manifest")
+    seen = {}
     columns, rows = _table(path)
     for line, cell in rows:
         where = f"{path}, line {line}"
@@ -48,7 +49,8 @@ def read_manifest(path: Path) -> Found:
         for column in ("label", "split", "domain"):
             if column in columns and not cell[column]:
                 raise UsageError(f"{where}: {column} is empty; fill it in every line or leave the column out")
-        label, domain = cell.get("label") or cell.get("domain"), cell.get("domain") or cell.get("label")
+        label = cell.get("label") or cell.get("domain")
+        domain = cell.get("domain") or cell.get("label")
         split = split_of(cell["split"]) if cell.get("split") else None
         _add_listed(found, name, Item(name, "", label, split, cell.get("group"), domain))
     return found
@@ -57,12 +59,13 @@ def read_manifest(path: Path) -> Found:
 def _table(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str | None]]]]:
     """The columns, and (number of the line, its cells) of each line that is not blank."""
     lines = csv.reader(io.StringIO(text := _text(path), newline=""), delimiter=_delimiter(text), skipinitialspace=True)
-    columns, rows = None, []
+    columns = None
+    rows = []
     try:
         for fields in lines:
             cells = [field.strip() for field in fields]
             if not any(cells) or (columns is None and cells[0].lower().startswith("sep=")):
-                continue  # Excel's own first line says which separator it used
+                continue  # Excel's own first line names its separator
             if columns is None:
                 columns = _columns(path, lines.line_num, cells)
                 continue
@@ -140,12 +143,13 @@ def _old_bytes(name: str) -> str | None:
 
 
 def _add_listed(found: Found, name: str, item: Item) -> None:
-    """Add one line of a manifest, its kind told by the content. In a folder that is listed, pictures are frames."""
-    part, path = Found(found.root), found.root / name
+    """Add one line of a manifest, its kind known from the content. In a folder that is listed, pictures are frames."""
+    part = Found(found.root)
+    path = found.root / name
     if not path.is_dir():
         sort_folder(part, [path], False, singles := [])
         found.items += [replace(item, kind=i.kind, files=i.files, deep=i.deep) for i in part.items + singles]
-        found.bad += part.bad + part.passed  # it was asked for
+        found.bad += part.bad + part.passed  # the manifest lists it
         return
     paths = sorted((p for p in path.iterdir() if p.name[0] != "."), key=lambda p: natural(p.name))
     sort_folder(part, [p for p in paths if not p.is_dir()], False, [], strips=False)

@@ -1,6 +1,6 @@
 """`vidiff data prepare NAME`: a published archive as it unpacks -> a manifest CSV; nothing is copied. No torch in here.
 
-Each recipe says in its docstring where the set comes from, what must lie where, and what label, split and group mean.
+The docstring of each recipe holds where the set comes from, what must lie where, and what label, split and group mean.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from vidiff.errors import UsageError
 from vidiff.files import write_text
 from vidiff.video.filetype import VIDEO_SUFFIXES, ReadError, list_images, natural
 
-DEPTH = 4  # folders below --source that are looked into for the archive's own folders
+DEPTH = 4  # folders below --source that are searched for the archive's own folders
 KTH_PERSONS = {
     "train": {11, 12, 13, 14, 15, 16, 17, 18},
     "val": {1, 4, 19, 20, 21, 23, 24, 25},
@@ -58,7 +58,8 @@ def ucf101(source: Path) -> Prepared:
             if line.strip():
                 label, _, name = line.split()[0].rpartition("/")
                 listed[Path(name).stem] = label, split
-    rows, others = [], 0
+    rows = []
+    others = 0
     for path in _videos(source, re.compile(r"v_\w+_g\d+_c\d+")):
         if path.stem not in listed:
             others += 1

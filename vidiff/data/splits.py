@@ -99,8 +99,8 @@ def _given(entries: Sequence[Entry]) -> dict[str, list[int]]:
 def _set_aside(
     entries: Sequence[Entry], groups: dict[str, list[int]], shares: dict[str, float], seed: int, every_domain: bool
 ) -> dict[str, list[str]]:
-    """The groups that leave `train` for the parts that lack videos: their share, and one of each domain if asked for;
-    every class keeps a group in `train`."""
+    """The groups that leave `train` for the parts that lack videos: their share, with `every_domain` one of each
+    domain; every class keeps a group in `train`."""
     order, strata = _shuffled(entries, groups, seed)
     left = Counter(label for stratum in strata.values() for label in stratum)  # groups of each class still in train
     aside: dict[str, list[str]] = {}

@@ -21,7 +21,7 @@ class CheckpointFiles(TorchCheckpointIO):
     """How a trainer writes and reads checkpoints: whole or not at all, and with the one reader that checks them.
 
     Args:
-        run: is told which checkpoint it continues from.
+        run: gets the path of the checkpoint that it continues from.
     """
 
     def __init__(self, run: Run):
@@ -69,7 +69,8 @@ class Checkpoints(Checkpoint):
     def __init__(self, run: Run, every_n_steps: int):
         if every_n_steps < 1:
             raise UsageError(f"checkpoints.every_n_steps must be at least 1, got {every_n_steps}")
-        self.run, self.every_n_steps = run, every_n_steps
+        self.run = run
+        self.every_n_steps = every_n_steps
         self.best = math.inf
         self._saved = -1
 

@@ -155,7 +155,8 @@ class Evaluation(Callback, ABC):
             self._evaluate_and_offer(trainer, pl_module)
         best = self.run.checkpoints / "best.ckpt"
         if best.exists():
-            model, step = load_like(pl_module, best), read_checkpoint(best)["global_step"]
+            model = load_like(pl_module, best)
+            step = read_checkpoint(best)["global_step"]
             self.report(trainer, model, best.name, step)
         else:
             self.report(trainer, pl_module, "last.ckpt", trainer.global_step)

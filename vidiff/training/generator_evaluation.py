@@ -19,7 +19,7 @@ from vidiff.training.report import print_report
 from vidiff.video.write import sheet
 
 SHEET_REAL, SHEET_FAKE = 4, 8  # clips
-STILL = 0.01  # the least motion that choosing a checkpoint tells from none
+STILL = 0.01  # the least motion that differs from none when a checkpoint is chosen
 
 
 class GeneratorEvaluation(Evaluation):

@@ -36,7 +36,9 @@ class GameProgress(ProgressBar):
         self._enabled = True
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._start, self._clips, self._last = time.monotonic(), 0, 0.0
+        self._start = time.monotonic()
+        self._clips = 0
+        self._last = 0.0
         if not (self._enabled and trainer.is_global_zero):
             return
         if sys.stderr.isatty():

@@ -44,7 +44,7 @@ def print_report(report: dict[str, Any], path: Path, files: dict[str, Path]) -> 
 
 
 def _verdict(value: float | None, controls: dict[str, float | None]) -> list[str]:
-    """Which controls a model is ahead of and which it is behind, in words; what it must not be behind is said first."""
+    """Which controls a model is ahead of and which it is behind, in words; what it must not be behind comes first."""
     ahead, behind = standing([(value, controls)])
     names = [", ".join(c.label for c in side) or "none" for side in (ahead, behind)]
     lines = [f"By {LEAD} ahead of: {names[0]}; behind: {names[1]}."]

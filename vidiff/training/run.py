@@ -16,7 +16,7 @@ from vidiff.paths import cache_dir
 
 # What a run writes before its first checkpoint.
 EARLY = ("config.yaml", "metrics.csv", "timing.csv", "bad_files.csv", "samples", "checkpoints", "wandb", "tensorboard")
-ABANDONED_S = 3600.0  # an older temporary file in a cache that all runs share belongs to nobody
+ABANDONED_S = 3600.0  # an older temporary file in a cache that all runs share is abandoned
 
 
 def config_hash(text: str) -> str:
@@ -55,7 +55,7 @@ class Run:
         """Whether a new training may begin in the folder: it is empty, or holds a run that never came to a checkpoint.
 
         Raises:
-            UsageError: it holds a run that can be continued, or files of somebody else.
+            UsageError: it holds a run that can be continued, or other files.
         """
         if any((self.checkpoints / name).is_file() for name in ("last.ckpt", "best.ckpt")):
             way = how_to_continue(self.dir)
@@ -100,7 +100,7 @@ def last_checkpoint(folder: Path) -> Path:
     """The `last.ckpt` of a run.
 
     Raises:
-        UsageError: there is none; the message says which command works.
+        UsageError: there is none; the message names the command that works.
     """
     path = folder / "checkpoints" / "last.ckpt"
     if path.is_file():

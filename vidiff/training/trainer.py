@@ -32,9 +32,7 @@ def check_settings(settings: dict[str, Any]) -> list[Callback]:
     callbacks = [given] if isinstance(given, Callback) else list(given)
     for name, without in (("accumulate_grad_batches", 1), ("gradient_clip_val", 0)):
         if (settings.get(name) or without) != without:
-            raise UsageError(
-                f"trainer.{name}={settings[name]} does not work with two players that take turns: {OWN[name]}"
-            )
+            raise UsageError(f"trainer.{name}={settings[name]} {TURNS}: {OWN[name]}")
     for callback in callbacks:
         for kind, instead in OWN.items():
             if isinstance(kind, type) and isinstance(callback, kind):

@@ -35,7 +35,9 @@ class Spent(Callback):
         if budget_cpu_s is not None and not budget_cpu_s > 0:
             raise UsageError(f"budget_cpu_s must be above 0, got {budget_cpu_s}")
         self.budget_cpu_s = budget_cpu_s
-        self.cpu_s, self.clips, self._since = 0.0, 0, None
+        self.cpu_s = 0.0
+        self.clips = 0
+        self._since = None
 
     def state_dict(self) -> dict[str, Any]:
         return {"cpu_s": self.total(), "clips": self.clips}
@@ -72,14 +74,18 @@ class TrainingLog(Callback):
         self._first_epoch = 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._logged, self._first_epoch = trainer.global_step, trainer.current_epoch
+        self._logged = trainer.global_step
+        self._first_epoch = trainer.current_epoch
         for logger in trainer.loggers:
             if isinstance(logger, MetricsCSV) and trainer.global_step:
                 logger.resume_at(trainer.global_step)
         self._restart_clock()
 
     def _restart_clock(self) -> None:
-        self._since, self._cpu, self._clips, self._wait = time.perf_counter(), time.process_time(), 0, 0.0
+        self._since = time.perf_counter()
+        self._cpu = time.process_time()
+        self._clips = 0
+        self._wait = 0.0
         self._batch_end = self._since
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
@@ -115,7 +121,8 @@ class TrainingLog(Callback):
         The first epoch decodes what the later ones find in the cache: its waiting is normal.
         """
         data = trainer.datamodule
-        workers, cache = getattr(data, "loading", {}).get("num_workers"), getattr(data, "cache", None)
+        workers = getattr(data, "loading", {}).get("num_workers")
+        cache = getattr(data, "cache", None)
         filling = cache in ("disk", "ram") and trainer.current_epoch == self._first_epoch
         if self._waiting_said or share <= MUCH_WAITING or wall < LONG_ENOUGH or filling or not trainer.is_global_zero:
             return

@@ -80,7 +80,8 @@ class TranslationEvaluation(Evaluation):
         self, trainer: Trainer, module: LightningModule, direction: str, split: str, num_clips: int, seed: int
     ) -> Iterator[Sources]:
         """This process's share of a direction's clips: clip i comes from the i-th of its pairs of domains, in turn."""
-        pairs, data = self._pairs(trainer, module)[direction], trainer.datamodule
+        pairs = self._pairs(trainer, module)[direction]
+        data = trainer.datamodule
         shard = dict(batch_size=self.options.batch_size, rank=trainer.global_rank, world=trainer.world_size)
         for j, (source, target) in enumerate(pairs):
             count = len(range(j, num_clips, len(pairs)))
@@ -110,7 +111,8 @@ class TranslationEvaluation(Evaluation):
 
     def measure(self, trainer: Trainer, module: LightningModule) -> dict[str, float]:
         """The metrics of every direction and their means, and the curves of the paired test clips."""
-        values, directions = {}, self._pairs(trainer, module)
+        values = {}
+        directions = self._pairs(trainer, module)
         for name, pairs in directions.items():
             values |= self._distances(trainer, module, name, pairs[0][1]) | self._curves(trainer, module, name)
         for metric in self._training_metrics:
@@ -121,7 +123,8 @@ class TranslationEvaluation(Evaluation):
 
     def _distances(self, trainer: Trainer, module: LightningModule, name: str, target: int) -> dict[str, float]:
         """The metrics of one direction, `val/<metric>_<direction>`."""
-        count, split = self.options.num_clips, self._held_out(trainer, "val")
+        count = self.options.num_clips
+        split = self._held_out(trainer, "val")
         evaluator = self._evaluator_of(trainer, name, target, self._training_metrics, SELECTION_SEED)
         sources = self._sources(trainer, module, name, split, count, SELECTION_SEED)
         results = evaluator.evaluate(self._translated(module, sources, []), count)
@@ -129,7 +132,8 @@ class TranslationEvaluation(Evaluation):
 
     def _curves(self, trainer: Trainer, module: LightningModule, name: str) -> dict[str, float]:
         """The measures of a few paired test clips of one direction, `test/<measure>_<direction>`."""
-        count, split = min(self.options.num_clips, CURVE_CLIPS), self._held_out(trainer, "test")
+        count = min(self.options.num_clips, CURVE_CLIPS)
+        split = self._held_out(trainer, "test")
         table: list = []
         sources = self._sources(trainer, module, name, split, count, SELECTION_SEED)
         for _ in self._translated(module, sources, table):
@@ -140,7 +144,8 @@ class TranslationEvaluation(Evaluation):
     def write_samples(self, trainer: Trainer, module: LightningModule, stem: str) -> dict[str, Path]:
         """A sheet with source, translation, way back and, where it is known, the truth of each direction."""
         groups, tiles = [], []
-        directions, data = self._pairs(trainer, module), trainer.datamodule
+        directions = self._pairs(trainer, module)
+        data = trainer.datamodule
         count = 4 if len(directions) == 2 else 1
         for source, target in [pair for pairs in directions.values() for pair in pairs]:
             title = f"{data.domains[source]} to {data.domains[target]}"
@@ -191,7 +196,8 @@ class TranslationEvaluation(Evaluation):
         probes: Probes,
     ) -> tuple[dict[str, dict], dict[str, Any]]:
         """The metrics of one direction, and its record in the report: the means of its rows and its controls."""
-        count, domains = self.options.num_clips, trainer.datamodule.domains
+        count = self.options.num_clips
+        domains = trainer.datamodule.domains
         evaluator = self._evaluator_of(trainer, name, pairs[0][1], self._metrics, REPORT_SEED)
         passes = functools.partial(self._sources, trainer, module, name, split, count, REPORT_SEED)
         table: list = []

@@ -46,7 +46,7 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def _stored(out: Path, request: dict) -> dict | None:
-    """The record of `out` if it holds exactly what is asked for, None if there is nothing, an error otherwise."""
+    """The record of `out` if it holds exactly what is requested, None if there is nothing, an error otherwise."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return None
     try:

@@ -1,4 +1,4 @@
-"""How the embedded data set looks: shapes as distance fields, and the four styles that paint the same geometry.
+"""How the embedded data set is painted: shapes as distance fields, and the four styles that paint the same geometry.
 
 Everything is measured in units of the picture's height and drawn with edges one pixel soft, so one scene can be painted
 at any size, on a plane or on a sphere. numpy only.

@@ -22,7 +22,9 @@ class _Table:
     """Rows by step; appended to the file, rewritten whole only when a new column appears."""
 
     def __init__(self, path: Path):
-        self.path, self.columns, self.rows = path, ["step"], {}
+        self.path = path
+        self.columns = ["step"]
+        self.rows = {}
 
     def load(self, last_step: int) -> None:
         """Take up an existing file, without rows after `last_step`: a killed run wrote those past its checkpoint."""
