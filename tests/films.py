@@ -1,7 +1,8 @@
-"""Films with sound, for the tests that read or write whole files, and what of one has to be kept in another."""
+"""Films with sound, pictures that any codec can keep, and what of one file has to be kept in another."""
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 from pathlib import Path
 
@@ -123,3 +124,24 @@ def check_kept(source: Path, target: Path) -> None:
 def frames_of(path: Path) -> np.ndarray:
     with av.open(str(path)) as reader:
         return np.stack([f.to_ndarray(format="rgb24") for f in reader.decode(video=0)])
+
+
+def ramp(t: int, h: int, w: int, c: int = 3) -> np.ndarray:
+    """A smooth moving picture (T, H, W, C) that any codec can keep."""
+    time, y, x = np.meshgrid(np.arange(t), np.arange(h), np.arange(w), indexing="ij")
+    waves = [np.sin(x / (9 + k) + time / 5 + k) + np.cos(y / (11 - k) - k) for k in range(c)]
+    return (127.5 + 55 * np.stack(waves, -1)).astype(np.uint8)
+
+
+def read(path) -> tuple[np.ndarray, dict]:
+    """Every frame (T, H, W, 3) of a video file, and its rate, codec and pixel format."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        frames = np.stack([f.to_ndarray(format="rgb24") for f in container.decode(stream)])
+        facts = {"rate": float(stream.average_rate), "codec": stream.codec_context.name, "pix": stream.pix_fmt}
+    return frames, facts
+
+
+def psnr(a: np.ndarray, b: np.ndarray) -> float:
+    """Peak signal-to-noise ratio in dB."""
+    return 10 * math.log10(255**2 / max(1e-9, np.mean((a.astype(float) - b.astype(float)) ** 2)))

@@ -91,6 +91,13 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def check_suffix(path: Path | str, *accepted: str) -> None:
+    """Raise UsageError where a file's name ends in none of these; upper and lower case are the same."""
+    suffix = Path(path).suffix
+    if suffix.lower() not in accepted:
+        raise UsageError(f"{path}: cannot write '{suffix}'; accepted: {', '.join(accepted)}")
+
+
 def check_writable(path: Path) -> None:
     """Raise UsageError where a file cannot be written under this name; nothing is made on the disk."""
     if path.is_dir():

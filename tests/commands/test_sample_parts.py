@@ -15,7 +15,6 @@ from vidiff.inference.checkpoint import load_model
 from vidiff.models.dcgan import DCGAN
 from vidiff.models.pggan import PGGAN
 from vidiff.models.videogan import VideoGAN
-from vidiff.video.alpha import write_cutout
 
 
 def saved(path: Path, model) -> Path:
@@ -28,19 +27,6 @@ def saved(path: Path, model) -> Path:
 def frames(path: Path, form: str) -> np.ndarray:
     with av.open(str(path)) as container:
         return np.stack([frame.to_ndarray(format=form) for frame in container.decode(video=0)])
-
-
-def test_every_value_of_a_cutout_survives(tmp_path):
-    clip = np.random.Generator(np.random.PCG64(0)).integers(0, 256, (5, 17, 12, 4), dtype=np.uint8)  # also alpha 0
-    write_cutout(tmp_path / "a.mov", clip, fps=12.5)
-    assert np.array_equal(frames(tmp_path / "a.mov", "rgba"), clip)
-    with av.open(str(tmp_path / "a.mov")) as container:
-        assert float(container.streams.video[0].average_rate) == 12.5
-    write_cutout(tmp_path / "b.mov", clip, fps=12.5)
-    assert (tmp_path / "a.mov").read_bytes() == (tmp_path / "b.mov").read_bytes()
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.mov", "b.mov"]
-    with pytest.raises(ValueError, match="T, H, W, 4"):
-        write_cutout(tmp_path / "c.mov", clip[..., :3])
 
 
 def test_parts_of_each_clip(tmp_path):

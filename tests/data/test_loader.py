@@ -13,7 +13,8 @@ from vidiff.data.dataset import ClipDataset
 from vidiff.data.index import build_index
 from vidiff.data.loader import ClipLoader, ClipPass
 from vidiff.errors import RunError, UsageError
-from vidiff.video.open import ReadError, open_reader
+from vidiff.video.open import open_reader
+from vidiff.video.reader import ReadError
 
 
 @pytest.fixture

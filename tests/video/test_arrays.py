@@ -7,8 +7,8 @@ import pytest
 
 from vidiff.data.index import build_index
 from vidiff.video.arrays import ORDERS, find_order, open_videos
-from vidiff.video.filetype import ReadError
 from vidiff.video.open import open_reader
+from vidiff.video.reader import ReadError
 from vidiff.video.write import write_npy
 
 SIZE = {"n": 5, "t": 7, "h": 10, "w": 12, "c": 3}

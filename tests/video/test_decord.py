@@ -15,8 +15,9 @@ from vidiff.data.dataset import ClipDataset
 from vidiff.data.index import build_index
 from vidiff.data.loader import ClipLoader
 from vidiff.video.decord import NARROW, DecordReader, fault
-from vidiff.video.open import ReadError, choose_decoder
+from vidiff.video.open import choose_decoder
 from vidiff.video.pyav import PyAVReader
+from vidiff.video.reader import ReadError
 
 B = {"options": {"bf": "2"}}
 

@@ -10,7 +10,8 @@ from PIL import Image
 
 from vidiff.errors import RunError, UsageError
 from vidiff.video.filetype import sniff, strip_frames
-from vidiff.video.open import ReadError, choose_decoder, open_reader, read_square
+from vidiff.video.open import choose_decoder, open_reader, read_square
+from vidiff.video.reader import ReadError
 
 DECODERS = ("pyav", "decord")
 FORMATS = [("a.mp4", "libx264"), ("a.mkv", "libx264"), ("a.avi", "mpeg4"), ("b.mp4", "mpeg4")]
@@ -123,10 +124,10 @@ def test_alpha_and_grey_become_rgb(tmp_path):
 
 def test_resizing_is_antialiased():
     # A checkerboard of single pixels has mean 127.5; without antialiasing it would alias to black or white.
-    from vidiff.video.stills import _resized
+    from vidiff.video.pictures import resized
 
     board = (np.indices((64, 64)).sum(0) % 2 * 255).astype(np.uint8)
-    small = _resized(Image.fromarray(np.repeat(board[..., None], 3, 2)), 16, 16)
+    small = resized(Image.fromarray(np.repeat(board[..., None], 3, 2)), 16, 16)
     assert np.abs(small.astype(int) - 127).max() <= 8
 
 

@@ -11,9 +11,9 @@ from PIL import Image
 
 from vidiff.data.index import build_index
 from vidiff.data.splits import Split
-from vidiff.video.filetype import ReadError
 from vidiff.video.open import open_reader
 from vidiff.video.pictures import header, open_rgb, white_level, white_levels
+from vidiff.video.reader import ReadError
 
 # Orientation -> what was done to the upright picture before it was stored (EXIF 2.3, tag 274).
 STORED = {

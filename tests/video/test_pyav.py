@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 from av.stream import Disposition
 
-from vidiff.video.open import ReadError, read_square
-from vidiff.video.pyav import PyAVReader, film, local, pixel_aspect
+from vidiff.video.container import local, video_stream
+from vidiff.video.display import pixel_aspect
+from vidiff.video.open import read_square
+from vidiff.video.pyav import PyAVReader
+from vidiff.video.reader import ReadError
 
 ONE = 1 << 16
 
@@ -168,7 +171,7 @@ def test_a_cover_picture_is_no_film(make, tmp_path):
                 writer.mux(other.encode())
     with av.open(str(tmp_path / "film.mp4")) as container:
         covers = [s for s in container.streams.video if s.disposition & Disposition.attached_pic]
-        assert len(covers) == 1 and film(container, "film.mp4") not in covers
+        assert len(covers) == 1 and video_stream(container, "film.mp4") not in covers
     right(make, tmp_path / "film.mp4", 0, 7)
     with pytest.raises(ReadError, match=r"song.m4a: it holds no video stream \(only a cover picture\)"):
         PyAVReader(tmp_path / "song.m4a").measure()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import subprocess
 import sys
@@ -11,29 +10,11 @@ import av
 import numpy as np
 import pytest
 import torch
+from films import psnr, ramp, read
 from PIL import Image
 
 from vidiff.errors import UsageError
 from vidiff.video import write as media
-
-
-def ramp(t: int, h: int, w: int, c: int = 3) -> np.ndarray:
-    """A smooth moving picture (T, H, W, C) that any codec can keep."""
-    time, y, x = np.meshgrid(np.arange(t), np.arange(h), np.arange(w), indexing="ij")
-    waves = [np.sin(x / (9 + k) + time / 5 + k) + np.cos(y / (11 - k) - k) for k in range(c)]
-    return (127.5 + 55 * np.stack(waves, -1)).astype(np.uint8)
-
-
-def read(path) -> tuple[np.ndarray, av.container.InputContainer]:
-    with av.open(str(path)) as container:
-        stream = container.streams.video[0]
-        frames = np.stack([f.to_ndarray(format="rgb24") for f in container.decode(stream)])
-        facts = {"rate": float(stream.average_rate), "codec": stream.codec_context.name, "pix": stream.pix_fmt}
-    return frames, facts
-
-
-def psnr(a: np.ndarray, b: np.ndarray) -> float:
-    return 10 * math.log10(255**2 / max(1e-9, np.mean((a.astype(float) - b.astype(float)) ** 2)))
 
 
 @pytest.mark.parametrize("fps", [8, 25, 30000 / 1001])
@@ -119,45 +100,20 @@ def test_layout_and_dtype_are_checked(tmp_path):
         media.write_mp4(tmp_path / "a.mp4", np.zeros((3, 4, 16, 16), np.uint8))
 
 
-def contains(page: np.ndarray, tile: np.ndarray) -> bool:
-    """Is `tile` somewhere in `page`, exactly?"""
-    h, w, _ = tile.shape
-    corners = np.argwhere((page[: -h + 1 or None, : -w + 1 or None] == tile[0, 0]).all(-1))
-    return any(np.array_equal(page[y : y + h, x : x + w], tile) for y, x in corners)
+def test_every_value_of_a_cutout_survives(tmp_path):
+    clip = np.random.Generator(np.random.PCG64(0)).integers(0, 256, (5, 17, 12, 4), dtype=np.uint8)  # also alpha 0
+    media.write_cutout(tmp_path / "a.mov", clip, fps=12.5)
+    with av.open(str(tmp_path / "a.mov")) as container:
+        assert float(container.streams.video[0].average_rate) == 12.5
+        back = [frame.to_ndarray(format="rgba") for frame in container.decode(video=0)]
+    assert np.array_equal(np.stack(back), clip)
+    media.write_cutout(tmp_path / "b.mov", clip, fps=12.5)
+    assert (tmp_path / "a.mov").read_bytes() == (tmp_path / "b.mov").read_bytes()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.mov", "b.mov"]
+    with pytest.raises(ValueError, match="T, H, W, 4"):
+        media.write_cutout(tmp_path / "c.mov", clip[..., :3])
 
 
-def test_sheet_shows_first_and_last_frames_whole():
-    small, wide = ramp(5, 16, 16), ramp(20, 32, 80)
-    page = media.sheet(
-        [
-            ("two small clips", torch.from_numpy(np.stack([small, small[::-1]])).permute(0, 4, 1, 2, 3)),
-            ("w", wide[None]),
-        ]
-    )
-    assert page.dtype == np.uint8 and page.ndim == 3
-    for frame in small:  # 5 frames fit, all are shown, at 64 pixels
-        assert contains(page, frame.repeat(4, 0).repeat(4, 1))
-    for index in (0, 19):
-        assert contains(page, wide[index].repeat(2, 0).repeat(2, 1))
-
-
-def test_sheet_never_cuts_a_title():
-    clip = ramp(1, 64, 64)[None]
-    narrow = media.sheet([("a title of several words wraps", clip)])
-    single = media.sheet([("title", clip)])
-    assert narrow.shape[0] > single.shape[0]
-    word = media.sheet([("unbreakable" * 6, clip)])
-    assert word.shape[1] > 400 and (word[:, -8:] == media.PAPER).all()
-
-
-def test_grid_mp4_tiles_every_clip(tmp_path):
-    clips = np.stack([ramp(4, 32, 32)] * 2 + [255 - ramp(4, 32, 32)])
-    media.grid_mp4(tmp_path / "g.mp4", torch.from_numpy(clips).permute(0, 4, 1, 2, 3))
-    back, _ = read(tmp_path / "g.mp4")
-    assert back.shape == (4, 134, 134, 3)  # 2 x 2 tiles of 64 pixels, 2 pixels between and around
-    assert psnr(back[:, 68:132, 2:66], clips[2].repeat(2, 1).repeat(2, 2)) > 30
-
-
-def test_importing_media_does_not_import_torch():
-    code = "import sys; from vidiff import media; print('torch' in sys.modules)"
+def test_importing_the_writers_does_not_import_torch():
+    code = "import sys; from vidiff.video import remux, sheet, write; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "False"

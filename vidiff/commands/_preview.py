@@ -26,7 +26,8 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from vidiff.clip import signed_to_uint8
-    from vidiff.video.write import grid_mp4, sheet, write_png
+    from vidiff.video.sheet import grid_mp4, sheet
+    from vidiff.video.write import write_png
 
     if args.out.suffix.lower() != ".png":
         raise UsageError(f"--out {args.out}: must end in .png")

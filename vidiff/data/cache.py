@@ -24,7 +24,7 @@ from vidiff.errors import UsageError
 from vidiff.files import replacing
 from vidiff.paths import cache_dir
 from vidiff.progress import in_threads
-from vidiff.video.filetype import ReadError
+from vidiff.video.reader import ReadError
 
 PIECE = 256  # frames
 SPARE = 1_000_000_000  # bytes of the disk that are never taken

@@ -19,8 +19,9 @@ from vidiff.data.cache import FrameCache, Video
 from vidiff.data.index import Entry
 from vidiff.data.sampling import clip_indices, clip_span, video_at
 from vidiff.errors import UsageError
-from vidiff.video.open import FITS, RESIZE_RULE, ReadError, open_reader, read_square
+from vidiff.video.open import FITS, RESIZE_RULE, open_reader, read_square
 from vidiff.video.patience import within
+from vidiff.video.reader import ReadError
 
 ATTEMPTS = 10  # clips tried for one slot before giving up
 Known = Callable[[str, np.ndarray], dict[str, Any]]

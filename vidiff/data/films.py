@@ -9,8 +9,9 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from vidiff.video.filetype import ReadError, strip_frames
+from vidiff.video.filetype import strip_frames
 from vidiff.video.pictures import Header, open_rgb
+from vidiff.video.reader import ReadError
 
 # Words in the name of a picture that is made of another one.
 BESIDE = frozenset(

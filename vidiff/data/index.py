@@ -19,8 +19,9 @@ from vidiff.files import write_text
 from vidiff.paths import cache_dir
 from vidiff.progress import in_threads
 from vidiff.video.filetype import natural
-from vidiff.video.open import ReadError, choose_decoder, open_reader
+from vidiff.video.open import choose_decoder, open_reader
 from vidiff.video.pictures import peak, white_levels
+from vidiff.video.reader import ReadError
 
 CACHE_VERSION = 3  # raise it when a measurement changes meaning
 

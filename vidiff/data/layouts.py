@@ -16,8 +16,9 @@ from vidiff.data.films import Picture, is_beside, sort_pictures
 from vidiff.data.folders import is_preview, read_folders
 from vidiff.errors import UsageError
 from vidiff.video.arrays import find_order, open_videos
-from vidiff.video.filetype import MEDIA_SUFFIXES, SOUND_SUFFIXES, ReadError, natural, sniff
+from vidiff.video.filetype import MEDIA_SUFFIXES, SOUND_SUFFIXES, natural, sniff
 from vidiff.video.pictures import header
+from vidiff.video.reader import ReadError
 
 ACCEPTED = """\
   a folder of videos (mp4, mkv, avi, webm, gif ...), flat or one folder a class: class/video.mp4

@@ -20,7 +20,7 @@ from vidiff.data.bad_files import BadFiles
 from vidiff.data.dataset import ClipDataset
 from vidiff.data.sampling import epoch_length
 from vidiff.errors import RunError, UsageError
-from vidiff.video.open import ReadError
+from vidiff.video.reader import ReadError
 
 Requests = list[tuple]  # what a batch is requested with: (slot, video), or whatever the dataset's `requests` gives
 

@@ -16,7 +16,8 @@ from pathlib import Path
 
 from vidiff.errors import UsageError
 from vidiff.files import write_text
-from vidiff.video.filetype import VIDEO_SUFFIXES, ReadError, list_images, natural
+from vidiff.video.filetype import VIDEO_SUFFIXES, list_images, natural
+from vidiff.video.reader import ReadError
 
 DEPTH = 4  # folders below --source that are searched for the archive's own folders
 KTH_PERSONS = {

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vidiff.data.index import Entry, Index, build_index
-from vidiff.errors import RunError, UsageError
+from vidiff.errors import UsageError
+from vidiff.video.container import stated_frames
 from vidiff.video.filetype import sniff
+from vidiff.video.film import UNTIMED_FPS
 from vidiff.video.open import open_reader
-from vidiff.video.pyav import av_errors, film, local
-from vidiff.video.remux import MARK, SUFFIXES, UNTIMED_FPS, Change, check_output, identities, record, remux
+from vidiff.video.remux import SUFFIXES, Change, check_output, identities, is_translation, record, remux
 
 
 @dataclass(frozen=True)
@@ -54,18 +55,7 @@ class Job:
     @property
     def num_frames(self) -> int | None:
         """For the progress bar: as measured, or as the header has it, or from the length."""
-        import av
-
-        if self.entry is not None:
-            return self.entry.num_frames
-        try:
-            with av.open(local(self.source), metadata_errors="replace") as container:
-                stream = film(container, self.source)
-                if stream.frames or not container.duration or not stream.average_rate:
-                    return stream.frames or None
-                return round(container.duration / av.time_base * stream.average_rate)
-        except (*av_errors(), RunError):
-            return None
+        return self.entry.num_frames if self.entry is not None else stated_frames(self.source)
 
 
 def find_jobs(source: Path, target: Path, say: Callable[[str], None]) -> tuple[list[Job], list[Translated]]:
@@ -128,23 +118,13 @@ def _not_own(index: Index, target: Path, say: Callable[[str], None]) -> list[Ent
         elif inside and output in path.resolve().parents:
             counts["in the output folder"] += 1
         else:
-            (translated if entry.kind == "video" and _is_translation(path) else out).append(entry)
+            (translated if entry.kind == "video" and is_translation(path) else out).append(entry)
     if out:
         counts["a translation of this suite"] += len(translated)
     for reason, count in counts.items():
         if count:
             say(f"{count} passed over ({reason})")
     return out or translated  # a folder of nothing but translations was meant
-
-
-def _is_translation(path: Path) -> bool:
-    import av
-
-    try:
-        with av.open(local(path), metadata_errors="replace") as container:
-            return any(MARK in value for key, value in container.metadata.items() if key.lower() == "comment")
-    except av_errors():
-        return False
 
 
 def _names(videos: list[Entry], source: Path) -> list[str]:

@@ -15,8 +15,8 @@ from vidiff.errors import UsageError, at_least
 from vidiff.files import check_writable
 from vidiff.models.base import AdversarialModule
 from vidiff.models.translation import Translator
-from vidiff.video.alpha import write_cutout
-from vidiff.video.write import sheet, write_clip, write_mp4, write_npy, write_png
+from vidiff.video.sheet import sheet
+from vidiff.video.write import write_clip, write_cutout, write_mp4, write_npy, write_png
 
 Format = Literal["mp4", "gif", "png", "npy"]
 FORMATS = get_args(Format)

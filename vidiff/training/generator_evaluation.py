@@ -16,7 +16,7 @@ from vidiff.metrics.evaluator import Evaluator
 from vidiff.metrics.resolve import resolve_metrics
 from vidiff.training.evaluation import REPORT_SEED, SELECTION_SEED, Evaluation
 from vidiff.training.report import print_report
-from vidiff.video.write import sheet
+from vidiff.video.sheet import sheet
 
 SHEET_REAL, SHEET_FAKE = 4, 8  # clips
 STILL = 0.01  # the least motion that differs from none when a checkpoint is chosen

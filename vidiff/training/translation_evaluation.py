@@ -18,7 +18,7 @@ from vidiff.training.evaluation import REPORT_SEED, SELECTION_SEED, Evaluation
 from vidiff.training.probes import Probes, train_probes
 from vidiff.training.report import print_translation_report
 from vidiff.training.translation_rows import PROTOCOL, Sources, means, reencode, row_of
-from vidiff.video.write import sheet
+from vidiff.video.sheet import sheet
 
 CURVE_CLIPS = 16  # paired test clips of the PSNR curve during training, never used for selection
 CURVES = ("psnr", "ssim", "psnr_gain", "ssim_gain", "nyquist_ratio")

@@ -1,4 +1,4 @@
-"""`.npy` files of videos: which axis is what, told from the shape or from the name, never guessed. No torch in here."""
+"""`.npy` files of videos: which axis is what, by the shape or by the name, never guessed. No torch in here."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vidiff.video.filetype import ReadError
+from vidiff.video.reader import ReadError
 
 # n videos, t frames, c channels, h height, w width
 ORDERS = ("ntchw", "ncthw", "nthwc", "tnhw", "nthw", "tchw", "cthw", "thwc", "thw")
@@ -24,9 +24,9 @@ def open_videos(path: Path, order: str | None = None) -> np.ndarray:
 
     Args:
         path: the file.
-        order: of its axes; None: as `find_order` tells it.
+        order: of its axes; None: as `find_order` finds it.
     Raises:
-        ReadError: it holds something else, or its order cannot be told; the reason names what is accepted.
+        ReadError: it holds something else, or its order is not clear; the reason names what is accepted.
     """
     array, order = _open(path), order or find_order(path)
     if len(order) != array.ndim:
@@ -49,7 +49,7 @@ def find_order(path: Path) -> str:
     that fits its shape. Only the header is read.
 
     Raises:
-        ReadError: it holds something else, or its order cannot be told; the reason names what is accepted.
+        ReadError: it holds something else, or its order is not clear; the reason names what is accepted.
     """
     array = _open(path)
     shape, what = array.shape, f"an array {array.dtype} {array.shape}"

@@ -8,8 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from vidiff.video.filetype import ReadError
-from vidiff.video.pyav import Info, PyAVReader, Reader, _check_indices, local, orientation, pixel_aspect
+from vidiff.video.container import local
+from vidiff.video.display import orientation, pixel_aspect
+from vidiff.video.pictures import resized
+from vidiff.video.pyav import PyAVReader
+from vidiff.video.reader import Info, Reader, ReadError, check_indices
 
 # Widths at which decord 0.6 fails with "from_size == to_size", found by trying all from 2 to 199.
 NARROW = {2, 3, 4, 6, 8, 12, 16, 24, 48, 72}
@@ -32,6 +35,8 @@ class DecordReader(Reader):
         return PyAVReader(self.path).measure()  # the same, or `fault` says so
 
     def read(self, indices: Sequence[int], height: int | None = None, width: int | None = None) -> np.ndarray:
+        from PIL import Image
+
         wanted, narrow = [int(i) for i in indices], width in NARROW
         size = dict(width=-1, height=-1) if narrow or not (height and width) else dict(width=width, height=height)
 
@@ -42,8 +47,8 @@ class DecordReader(Reader):
 
         frames = _attempt(self.path, batch, **size)
         if isinstance(frames, int):
-            _check_indices(self.path, wanted, frames)
-        return _scaled(frames, height, width) if narrow else frames
+            check_indices(self.path, wanted, frames)
+        return np.stack([resized(Image.fromarray(f), height, width) for f in frames]) if narrow else frames
 
 
 def fault(path: Path | str) -> str | None:
@@ -117,14 +122,6 @@ def _attempt(path: Path | str, use, width: int = -1, height: int = -1):
     finally:
         del reader
     raise ReadError(path, reason)
-
-
-def _scaled(frames: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Frames (T, H, W, 3) resized by the same filter, antialiased bilinear, in Pillow."""
-    from PIL import Image
-
-    pictures = (Image.fromarray(frame).resize((width, height), Image.Resampling.BILINEAR) for frame in frames)
-    return np.stack([np.asarray(picture) for picture in pictures])
 
 
 def _words(error: Exception) -> str:

@@ -1,11 +1,9 @@
-"""What a file is, told from its first bytes. No torch in here."""
+"""What a file is, by its first bytes. No torch in here."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
-
-from vidiff.errors import RunError
 
 # Names that claim to be media: such a file with other content is reported, any other file is passed over.
 VIDEO_SUFFIXES = frozenset(
@@ -28,22 +26,6 @@ _VIDEO_STARTS = (
 )
 # First units of raw H.264 (parameters, delimiter, information) and of raw HEVC, after the start code.
 _UNITS = (b"\x67", b"\x27", b"\x47", b"\x09", b"\x06", b"\x40\x01", b"\x42\x01", b"\x46\x01", b"\x4e\x01")
-
-
-class ReadError(RunError):
-    """A file that cannot be read; the message names it.
-
-    Args:
-        path: the file (or folder of frames).
-        reason: what is wrong with it, in a few words.
-    """
-
-    def __init__(self, path: Path | str, reason: str):
-        super().__init__(str(path), reason)
-        self.path, self.reason = str(path), reason
-
-    def __str__(self) -> str:
-        return f"cannot read {self.path}: {self.reason}"
 
 
 def natural(name: str) -> list:

@@ -7,7 +7,7 @@ import shlex
 import threading
 from fractions import Fraction
 
-from vidiff.video.filetype import ReadError
+from vidiff.video.reader import ReadError
 
 CURVES = {16: "PQ", 18: "HLG"}  # transfer characteristics by their numbers in ITU-T H.273
 BT2020 = (9, 10)  # the matrices of such films

@@ -1,4 +1,4 @@
-"""Videos as numbers and frames: one small interface over files (PyAV, decord), folders of images and strips.
+"""The reader for a source: which back end opens it, and its frames at the training resolution.
 
 Readers hold a path and plain numbers, never an open file: everything is opened and closed inside the call, because a
 decoder opened in a parent process hangs the workers forked from it. No torch in here.
@@ -13,8 +13,8 @@ import numpy as np
 
 from vidiff.errors import UsageError
 from vidiff.video.decord import DecordReader, fault
-from vidiff.video.filetype import ReadError
-from vidiff.video.pyav import Info, PyAVReader, Reader
+from vidiff.video.pyav import PyAVReader
+from vidiff.video.reader import Reader, ReadError
 from vidiff.video.stills import AnimationReader, ArrayReader, FramesReader, ImageReader, StripReader
 
 # How a source is brought to the training resolution; part of every protocol record.
@@ -28,8 +28,6 @@ RESIZE_RULE = {
 }
 BACKENDS = ("pyav", "auto", "decord")
 FITS = ("crop", "stretch")
-__all__ = ["BACKENDS", "FITS", "RESIZE_RULE", "Info", "ReadError", "Reader", "choose_decoder", "decoding"]
-__all__ += ["open_reader", "read_square"]
 
 
 def choose_decoder(path: Path | str, kind: str, backend: str = "pyav") -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vidiff.video.filetype import ReadError
+from vidiff.video.reader import ReadError
 
 # Long strips are large pictures, and damaged EXIF is left alone. Once for all: `catch_warnings` in several threads at a
 # time can leave every warning of the process silenced.
@@ -140,6 +140,15 @@ def white_levels(peaks: Sequence[float]) -> list[float]:
             level = white_level(value)
         levels[value] = level
     return [levels[value] for value in peaks]
+
+
+def resized(image, height: int | None = None, width: int | None = None) -> np.ndarray:
+    """A PIL image as an array of another size, by an antialiased bilinear filter; as it is without a size."""
+    if height and width and image.size != (width, height):
+        from PIL import Image
+
+        image = image.resize((width, height), Image.Resampling.BILINEAR)
+    return np.asarray(image)
 
 
 @contextmanager

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from vidiff.video.arrays import open_videos
-from vidiff.video.filetype import ReadError, list_images, strip_frames
-from vidiff.video.pictures import header, open_frames, open_rgb, seconds
-from vidiff.video.pyav import Info, Reader, _check_indices
+from vidiff.video.filetype import list_images, strip_frames
+from vidiff.video.pictures import header, open_frames, open_rgb, resized, seconds
+from vidiff.video.reader import Info, Reader, ReadError, check_indices
 
 
 def looks_like_photos(index) -> bool:
@@ -61,9 +61,9 @@ class FramesReader(Reader):
         return Info(len(self.files), None, image.width, image.height)
 
     def read(self, indices: Sequence[int], height: int | None = None, width: int | None = None) -> np.ndarray:
-        _check_indices(self.path, indices, len(self.files))
+        check_indices(self.path, indices, len(self.files))
         names = {int(i): self.path / self.files[i] for i in indices}
-        images = {i: _resized(open_rgb(path, self.white), height, width) for i, path in names.items()}
+        images = {i: resized(open_rgb(path, self.white), height, width) for i, path in names.items()}
         if len({image.shape for image in images.values()}) > 1:
             raise ReadError(self.path, "the images of this folder are not all of one size")
         return np.stack([images[int(i)] for i in indices])
@@ -96,10 +96,10 @@ class AnimationReader(Reader):
         return Info(count, count / length if length else None, image.width, image.height)
 
     def read(self, indices: Sequence[int], height: int | None = None, width: int | None = None) -> np.ndarray:
-        _check_indices(self.path, indices, header(self.path).frames)
+        check_indices(self.path, indices, header(self.path).frames)
         wanted = sorted({int(i) for i in indices})  # forward: going back means to begin anew
         images = open_frames(self.path, wanted, self.white)
-        frames = {i: _resized(image, height, width) for i, image in zip(wanted, images)}
+        frames = {i: resized(image, height, width) for i, image in zip(wanted, images)}
         return np.stack([frames[int(i)] for i in indices])
 
 
@@ -123,12 +123,12 @@ class StripReader(Reader):
     def read(self, indices: Sequence[int], height: int | None = None, width: int | None = None) -> np.ndarray:
         image = open_rgb(self.path, self.white)
         side = min(image.size)
-        _check_indices(self.path, indices, max(image.size) // side)
+        check_indices(self.path, indices, max(image.size) // side)
         down = image.height > image.width
         frames = []
         for i in map(int, indices):
             x, y = (0, i * side) if down else (i * side, 0)
-            frames.append(_resized(image.crop((x, y, x + side, y + side)), height, width))
+            frames.append(resized(image.crop((x, y, x + side, y + side)), height, width))
         return np.stack(frames)
 
 
@@ -138,7 +138,7 @@ class ArrayReader(Reader):
     Args:
         path: the file.
         number: which of its videos.
-        order: of its axes, as `find_order` told it.
+        order: of its axes, as `find_order` found it.
     """
 
     def __init__(self, path: Path | str, number: int, order: str | None = None):
@@ -159,14 +159,6 @@ class ArrayReader(Reader):
         from PIL import Image
 
         video = self._video()  # (T, H, W, C)
-        _check_indices(self.path, indices, len(video))
+        check_indices(self.path, indices, len(video))
         frames = (np.broadcast_to(video[int(i)], (*video.shape[1:3], 3)) for i in indices)
-        return np.stack([_resized(Image.fromarray(np.ascontiguousarray(f)), height, width) for f in frames])
-
-
-def _resized(image, height: int | None, width: int | None) -> np.ndarray:
-    if height and width and image.size != (width, height):
-        from PIL import Image
-
-        image = image.resize((width, height), Image.Resampling.BILINEAR)
-    return np.asarray(image)
+        return np.stack([resized(Image.fromarray(np.ascontiguousarray(f)), height, width) for f in frames])

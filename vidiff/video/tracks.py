@@ -8,7 +8,7 @@ from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 
-from vidiff.video.pyav import av_errors, local
+from vidiff.video.container import av_errors, open_container
 
 # mp4 can hold PCM by its newest edition, which hardly any player knows.
 UNPLAYABLE = {"mp4": "pcm_"}
@@ -25,24 +25,22 @@ class Tracks:
         path: the film; opened once more.
         writer: the open output; tracks are added to it.
         begin: seconds that are taken off every time.
-        say: is told what is not copied.
+        warn: called with what is not copied.
     """
 
-    def __init__(self, path: Path, writer, begin: Fraction, say: Callable[[str], None]):
-        import av
-
+    def __init__(self, path: Path, writer, begin: Fraction, warn: Callable[[str], None]):
         self.writer, self.tracks, self.covers = writer, {}, []
-        self.reader = av.open(local(path), metadata_errors="replace")
+        self.reader = open_container(path)
         for stream in [*self.reader.streams.audio, *self.reader.streams.subtitles]:
-            if track := _track(path, stream, writer, begin, say):
+            if track := _track(path, stream, writer, begin, warn):
                 self.tracks[stream.index] = track
                 _keep_names(stream, track.out, writer)
-        self._keep_covers(say)
+        self._keep_covers(warn)
         streams = [self.reader.streams[index] for index in self.tracks]
         self.packets = self.reader.demux(*streams) if streams else iter(())
         self.waiting = None
 
-    def _keep_covers(self, say: Callable[[str], None]) -> None:
+    def _keep_covers(self, warn: Callable[[str], None]) -> None:
         """Cover pictures: a track of one packet in mp4, an attachment in Matroska; QuickTime has no place for them."""
         from av.stream import Disposition
 
@@ -52,7 +50,7 @@ class Tracks:
             self.reader.seek(0)
             codec = stream.codec_context.name if stream.codec_context is not None else None
             if packet is None or codec not in COVERS or self.writer.format.name == "mov":
-                say(f"its cover picture cannot be kept in {self.writer.format.name} and is left out")
+                warn(f"its cover picture cannot be kept in {self.writer.format.name} and is left out")
             elif self.writer.format.name == "matroska":
                 suffix = COVERS[codec]
                 name = f"cover{number or ''}.{suffix}"
@@ -113,11 +111,11 @@ class _Copied:
 class _Encoded:
     """A track of sound that is encoded anew, as AAC."""
 
-    def __init__(self, stream, writer, begin: Fraction, say: Callable[[str], None]):
+    def __init__(self, stream, writer, begin: Fraction, warn: Callable[[str], None]):
         layout, rate = _aac_takes(stream)
         self.out = writer.add_stream("aac", rate=rate, layout=layout)
         self.out.bit_rate = 96_000 * self.out.codec_context.layout.nb_channels
-        self.stream, self.begin, self.say = stream, begin, say
+        self.stream, self.begin, self.warn = stream, begin, warn
         self.shift, self.next = -begin, Fraction(0)
         self.kind = self.resampler = None
 
@@ -128,9 +126,9 @@ class _Encoded:
         try:
             frames = self.stream.decode(packet)
         except av_errors():
-            if self.say:
-                self.say("its sound is damaged in places, which are left out")
-            frames, self.say = [], None  # said once
+            if self.warn:
+                self.warn("its sound is damaged in places, which are left out")
+            frames, self.warn = [], None  # reported once
         for frame in frames:
             yield from self._encode(frame)
 
@@ -164,8 +162,8 @@ class _Encoded:
         yield from self.out.encode(None)
 
 
-def _track(path: Path, stream, writer, begin: Fraction, say: Callable[[str], None]) -> _Copied | _Encoded | None:
-    """A stream as the output can hold it; None, and this is said, where it cannot."""
+def _track(path: Path, stream, writer, begin: Fraction, warn: Callable[[str], None]) -> _Copied | _Encoded | None:
+    """A stream as the output can hold it; None, with a warning, where it cannot."""
     context, format_name = stream.codec_context, writer.format.name
     kind = "sound" if stream.type == "audio" else "subtitles"
     name = context.codec.canonical_name if context is not None else "a codec unknown to FFmpeg"
@@ -173,10 +171,10 @@ def _track(path: Path, stream, writer, begin: Fraction, say: Callable[[str], Non
     if context is not None and not avoided and _takes(path, stream.index, format_name):
         return _Copied(stream, writer, begin)
     if context is None or kind == "subtitles":
-        say(f"its {kind} ({name}) cannot be kept in {format_name} and {'is' if kind == 'sound' else 'are'} left out")
+        warn(f"its {kind} ({name}) cannot be kept in {format_name} and {'is' if kind == 'sound' else 'are'} left out")
         return None
-    say(f"its sound ({name}) cannot be copied to {format_name} and is encoded as AAC")
-    return _Encoded(stream, writer, begin, say)
+    warn(f"its sound ({name}) cannot be copied to {format_name} and is encoded as AAC")
+    return _Encoded(stream, writer, begin, warn)
 
 
 def _takes(path: Path, index: int, format_name: str) -> bool:
@@ -184,7 +182,7 @@ def _takes(path: Path, index: int, format_name: str) -> bool:
     import av
 
     try:
-        with av.open(local(path), metadata_errors="replace") as reader:
+        with open_container(path) as reader:
             stream = reader.streams[index]
             with av.open(io.BytesIO(), "w", format=format_name) as writer:
                 out = writer.add_stream_from_template(stream)
