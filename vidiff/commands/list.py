@@ -28,12 +28,9 @@ def list_(name: str | None = None, *, json_: bool = False) -> None:
         _print_json({"families": dict(families), "experiments": dict(shipped)})
         return
     parts = [row for row in shipped if row[0].startswith("experiments/ablations/") and "plain" not in row[0]]
-    of_translations = [row for row in parts if "/cyclegan_" in row[0]]
-    over = "vidiff fit --config experiments/{}.yaml --config NAME"
     _print_rows("families (vidiff list NAME: its settings)", families)
     _print_rows("experiments (vidiff fit --config NAME)", [row for row in shipped if row not in parts])
-    _print_rows(f"parts and strategies ({over.format('dcgan')})", [row for row in parts if row not in of_translations])
-    _print_rows(f"parts of translations ({over.format('cyclegan')})", of_translations)
+    _print_rows("parts and strategies (vidiff fit --config experiments/FAMILY.yaml --config NAME)", parts)
 
 
 def _print_json(value: object) -> None:
