@@ -71,7 +71,7 @@ def test_what_the_page_names_exists():
     from vidiff.models.base import AdversarialModule
     from vidiff.models.turn import Turn
 
-    for name in ("fake_clips", "discriminate", "penalty", "after_update", "synthesise"):
+    for name in ("fake_clips", "discriminate", "check_penalty", "after_update", "synthesize"):
         assert f"`{name}" in PAGE or f"self.{name}" in PAGE
         assert callable(getattr(AdversarialModule, name))
     for name in re.findall(r"turn\.(\w+)\(", PAGE):

@@ -50,7 +50,7 @@ def test_statistics_are_measured_on_the_fused_weights(three, tmp_path):
     fuse_checkpoints(three, out)
     model = load_model(out)
     z = torch.cat([model.latents(range(32 * i, 32 * i + 32), "statistics") for i in range(8)])
-    for network in (model.generator, model.averaged_generator()):  # the second when it is asked for
+    for network in (model.generator, model.sampler.averaged()):  # the second when it is asked for
         x = network.layers[0](z[:, :, None, None, None])
         torch.testing.assert_close(network.layers[1].running_mean, x.mean((0, 2, 3, 4)), rtol=1e-4, atol=1e-6)
     states = [read_checkpoint(p)["state_dict"]["discriminator.layers.3.running_var"] for p in three]

@@ -51,7 +51,7 @@ def main() -> None:
     more = dict(devices=args.world, strategy=GameStrategy()) if args.world > 1 else {}
     trainer = quiet_trainer(max_steps=5, precision="64-true", sync_batchnorm=True, callbacks=[Evaluated()], **more)
     trainer.fit(model, Clips(8 // args.world))
-    torch.save({"state": model.state_dict(), "strategies": model._strategy_state()}, f"{args.out}.{rank()}")
+    torch.save({"state": model.state_dict(), "strategies": model.strategies.state_dict()}, f"{args.out}.{rank()}")
 
 
 if __name__ == "__main__":

@@ -146,7 +146,7 @@ def test_a_schedule_ends_with_the_last_epoch(max_steps, n_critic, g_steps, end):
     model = DCGAN(lr_schedule=Schedule("linear"), n_critic=n_critic, g_steps=g_steps, **TINY)
     trainer = quiet_trainer(max_steps=max_steps, max_epochs=2)
     trainer.fit(model, Clips(batches=3))
-    assert model.lr_schedule.total_steps == trainer.global_step == end
+    assert model.strategies.schedule.total_steps == trainer.global_step == end
     assert model.optimizers()[0].param_groups[0]["lr"] == pytest.approx(2e-4 / end, rel=1e-6)  # of the last step
 
 
@@ -195,7 +195,7 @@ def test_lightnings_own_ddp_is_refused(monkeypatch):
     """It waits for gradients of every parameter; only the command line replaces it by itself."""
     from lightning.pytorch.strategies import DDPStrategy
 
-    from vidiff.models._checks import check_strategy
+    from vidiff.models.checks import check_strategy
     from vidiff.parallel import GameStrategy
 
     class Having:
@@ -329,7 +329,8 @@ def test_a_network_from_yaml_travels_in_the_checkpoint(tmp_path):
     trainer.fit(model, Clips())
     trainer.save_checkpoint(tmp_path / "a.ckpt")
     loaded = load_model(tmp_path / "a.ckpt")
-    assert isinstance(loaded.generator.layers[1], torch.nn.InstanceNorm3d) and loaded.lr_schedule.kind == "linear"
+    assert isinstance(loaded.generator.layers[1], torch.nn.InstanceNorm3d)
+    assert loaded.strategies.schedule.kind == "linear"
     assert torch.equal(loaded.sample(2), model.sample(2))
 
 

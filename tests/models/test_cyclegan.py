@@ -138,7 +138,7 @@ def test_flow_terms_are_the_formula():
         sign = -1.0 if len(asked) % 2 else 1.0
         return torch.tensor([sign, 2 * sign])[None, :, None, None].expand(len(first), 2, 16, 16)
 
-    model.__dict__["flow_of"] = moves
+    model.consistency.flow_of = moves
     got, expected = named(losses_of(model, "g", batch), "flow"), {}
     for _, target, _, _, _, fake in expected_directions(model, batch):
         inside = fake[:, :, 1:, 2:, 1:] - fake[:, :, :-1, :-2, :-1]
@@ -183,7 +183,7 @@ def test_perceptual_terms_are_the_formula_and_the_network_is_not_the_models():
     batch, expected = double_batch(model), {}
     network = torch.nn.Conv3d(3, 5, 3).double().requires_grad_(False)
     maps = lambda clip: [clip[..., ::2], network(clip).relu()]  # noqa: E731
-    model.__dict__["maps_of"] = maps
+    model.consistency.maps_of = maps
     for source, _, _, back, x, fake in expected_directions(model, batch):
         each = [((m - n) ** 2).mean() for m, n in zip(maps(back(fake)), maps(x))]
         expected[f"perceptual_{source}"] = 2.0 * float(sum(each)) / 2
@@ -295,8 +295,8 @@ def test_bf16_follows_float32():
 def test_default_schedule_falls_in_the_second_half_and_is_not_shared():
     model = CycleGAN(**TINY, **SMALL_G)
     quiet_trainer(max_steps=4).fit(model, Pairs())
-    assert [model.lr_schedule.factor(s) for s in range(5)] == pytest.approx([1, 1, 1, 0.5, 0])
-    assert CycleGAN(**TINY, **SMALL_G).lr_schedule.total_steps is None
+    assert [model.strategies.schedule.factor(s) for s in range(5)] == pytest.approx([1, 1, 1, 0.5, 0])
+    assert CycleGAN(**TINY, **SMALL_G).strategies.schedule.total_steps is None
 
 
 def test_translation_goes_the_way_it_is_asked(tmp_path):

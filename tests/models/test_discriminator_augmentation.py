@@ -79,7 +79,7 @@ def test_ada_counts_clips_once_an_update(family):
     sizes = TINY | {"num_frames": 8, "num_classes": 2}
     model = families()[family](discriminator_augment=ada, **sizes)
     quiet_trainer(max_steps=1).fit(model, Anything(num_frames=8, num_classes=2))
-    assert model.batches_seen == model.n_critic
+    assert model.batches_seen == model.strategies.n_critic
     assert ada.sums[2:].tolist() == [4.0 * model.batches_seen, model.batches_seen]  # clips, calls
 
 

@@ -16,7 +16,8 @@ from vidiff.models.strategies import Balance
 def test_separation_by_hand():
     real, fake = torch.tensor([2.0, 0.0, 4.0, 2.0]), torch.tensor([[-1.0, 0.0], [1.0, 4.0]])
     shown = describe_logits(real, fake, gathered=False)  # means 2 and 1: the middle is 1.5
-    assert {k: float(v) for k, v in shown.items()} == {"real_logit": 2.0, "fake_logit": 1.0, "separation": 0.75}
+    expected = {"train/d_real_logit": 2.0, "train/d_fake_logit": 1.0, "train/d_separation": 0.75}
+    assert {k: float(v) for k, v in shown.items()} == expected
 
 
 @pytest.mark.parametrize(

@@ -16,10 +16,10 @@ from vidiff.errors import UsageError
 from vidiff.inference.checkpoint import load_model
 from vidiff.models.dcgan import DCGAN
 from vidiff.models.mocogan import MoCoGAN
-from vidiff.models.strategies import Balance, Balancer
+from vidiff.models.strategies import Balance, Balancer, Strategies
 from vidiff.nn.discriminators import ConvDiscriminator
 from vidiff.nn.ensemble import DiscriminatorEnsemble, GeneratorEnsemble
-from vidiff.optim import Plateau, RateOnPlateau
+from vidiff.optim import Plateau, RateOnPlateau, Schedule
 from vidiff.training.evaluation import EvaluationOptions
 from vidiff.training.generator_evaluation import GeneratorEvaluation
 from vidiff.training.run import Run
@@ -109,6 +109,43 @@ def test_bad_settings_are_refused(settings, named):
         DCGAN(**settings, **TINY)
 
 
+def test_strategies_are_functions_of_the_step():
+    """Without a model or a trainer."""
+    stages = [{"steps": 2, "players": ["d"]}, {"steps": 3, "weights": {"adv": 0.5}}, {"players": ["g"]}]
+    schedule = Schedule("linear", total_steps=10)
+    strategies = Strategies(stages, {"d_fake": 3.0}, Plateau(patience=1), Balance(), schedule, n_critic=2)
+    assert [strategies.stage(k) for k in range(7)] == [stages[0]] * 2 + [stages[1]] * 3 + [stages[2]] * 2
+    trains = [[p for p in "gd" if strategies.trains(p, k)] for k in (0, 2, 5)]
+    assert trains == [["d"], ["g", "d"], ["g"]]
+    one = torch.tensor(1.0)
+    assert strategies.weighted("d", {"real": one, "fake": one}, 0) == {"real": 1.0, "fake": 3.0}
+    assert [strategies.weighted("g", {"adv": one}, k)["adv"] for k in (0, 4, 5)] == [1.0, 0.5, 1.0]
+    for value in (1.0, 2.0):
+        strategies.after_evaluation({"val/fvd_random": value})
+    strategies.balancer.value = 0.25
+    assert [strategies.rate_factor(p, 5) for p in "gd"] == [pytest.approx(0.25), pytest.approx(0.0625)]
+    assert (strategies.n_critic, strategies.g_steps, schedule.total_steps) == (2, 1, 10)
+    other = Strategies(stages, {"d_fake": 3.0}, Plateau(patience=1), Balance(), schedule)
+    other.load_state_dict(strategies.state_dict())
+    assert other.rate_factor("d", 5) == strategies.rate_factor("d", 5)
+    assert Strategies().state_dict() == {} and Strategies().trains("g", 10**9)
+
+
+def test_a_balance_of_updates_is_what_they_are():
+    strategies = Strategies(balance=Balance("g_steps", target=0.7, tolerance=0.1, interval=1), n_critic=3)
+    assert (strategies.n_critic, strategies.g_steps) == (3, 1)
+    strategies.balancer.update(torch.tensor(1.0))
+    assert (strategies.n_critic, strategies.g_steps) == (3, 2)
+
+
+def test_terms_can_be_declared_before_there_are_any():
+    strategies = Strategies(term_weights={"g_late": 2.0})
+    strategies.declare_terms("g", ["early", "late"])
+    assert strategies.weighted("g", {"early": torch.tensor(1.0)}, 0) == {"early": 1.0}
+    with pytest.raises(UsageError, match="no term 'g_late'. The terms are g_early;"):
+        Strategies(term_weights={"g_late": 2.0}).declare_terms("g", ["early"])
+
+
 def test_plateau_by_hand():
     rate = RateOnPlateau(Plateau(factor=0.5, patience=2, min_factor=0.2))
     seen = []
@@ -170,7 +207,7 @@ def test_balance_moves_what_it_says():
     assert all(t["train/lr_g"] == pytest.approx(2e-4) for t in told.terms if "train/lr_g" in t)
     model = DCGAN(balance=Balance("n_critic", 0.01, 0.0, interval=1), n_critic=4, **TINY)
     _, told = train(model, 3)  # D is always better than that: 3, 2, then 1 update a step
-    assert model.n_critic == 1 and told.steps == [0, 1, 2, 3]
+    assert model.strategies.n_critic == 1 and told.steps == [0, 1, 2, 3]
 
 
 SETTINGS = {

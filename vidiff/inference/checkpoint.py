@@ -95,7 +95,7 @@ def load_like(model: AdversarialModule, path: str | Path) -> AdversarialModule:
     The modules that its own configuration names are its user's program, and what it was given in Python is given again.
     """
     config = (model.config or {}).get("init_args", {})
-    given = {k: v for k, v in model._arguments.items() if not is_plain(v) and not is_plain(config.get(k, v))}
+    given = {k: v for k, v in model.arguments.items() if not is_plain(v) and not is_plain(config.get(k, v))}
     trust, queue = {type(model).__module__}, [config]
     while queue:
         value = queue.pop()

@@ -7,7 +7,7 @@ import pkgutil
 
 
 def families() -> dict[str, type]:
-    """Every family by its short name: whatever subclasses the base in a file of this folder. No list to maintain."""
+    """Every family by its short name: whatever class in a file of this folder has a game. No list to maintain."""
     from vidiff.models.base import AdversarialModule
 
     for info in pkgutil.iter_modules(__path__):
@@ -16,6 +16,7 @@ def families() -> dict[str, type]:
     while queue:
         for sub in queue.pop().__subclasses__():
             queue.append(sub)
-            if sub.__module__.startswith("vidiff.models."):
+            has_game = sub.discriminator_losses is not AdversarialModule.discriminator_losses
+            if has_game and sub.__module__.startswith("vidiff.models."):
                 found[sub.__name__] = sub
     return found

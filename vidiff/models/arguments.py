@@ -1,4 +1,4 @@
-"""What a model was built with, as plain values that a checkpoint may hold."""
+"""What a model was built with, as values that a checkpoint may hold."""
 
 from __future__ import annotations
 
@@ -6,23 +6,42 @@ import inspect
 from dataclasses import asdict, is_dataclass
 from typing import Any
 
-from torch import nn
+POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
-def constructor_arguments(module: nn.Module) -> dict[str, Any]:
-    """The arguments of the `__init__`s that are building `module`, read off the call stack.
+class KeepsArguments:
+    """Base of a class whose objects know the arguments of their construction, `arguments`, by name.
 
-    What is only a default of the code (a network factory, say) is left out: the class brings it again.
+    They are what the caller gave or the signature has, whatever a constructor does with its variables afterwards.
     """
-    frame, found = inspect.currentframe().f_back, {}
-    while frame is not None and frame.f_code.co_name == "__init__" and frame.f_locals.get("self") is module:
-        code, values = frame.f_code, frame.f_locals
-        names = code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]
-        found |= {name: values[name] for name in names}
-        frame = frame.f_back
-    signatures = [inspect.signature(c.__init__) for c in type(module).__mro__ if "__init__" in vars(c)]
-    defaults = [p.default for s in signatures for p in s.parameters.values()]
-    found = {k: asdict(v) if is_dataclass(v) else v for k, v in found.items()}
+
+    # Here, not in the class that has the arguments: jsonargparse takes a class's own __new__ for its signature.
+    def __new__(cls, *args: Any, **kwargs: Any):
+        new = super().__new__(cls)
+        object.__setattr__(new, "arguments", bound_arguments(cls, args, kwargs))
+        return new
+
+
+def bound_arguments(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Every argument of `cls(*args, **kwargs)` and of the constructors that it hands its **kwargs on to, by name.
+
+    Dataclasses come as dicts. What is only a default of the code (a network factory, say) is left out: the class
+    brings it again.
+    """
+    found, defaults = {}, []
+    for base in cls.__mro__:
+        if "__init__" not in vars(base):
+            continue
+        parameters = list(inspect.signature(base.__init__).parameters.values())[1:]  # without self
+        given = dict(zip([p.name for p in parameters if p.kind in POSITIONAL], args)) | kwargs
+        args = ()  # the further constructors are called by keyword
+        named = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+        defaults += [p.default for p in named]
+        for p in named:
+            if (value := given.get(p.name, p.default)) is not p.empty:
+                found.setdefault(p.name, asdict(value) if is_dataclass(value) else value)
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            break
     return {k: v for k, v in found.items() if is_plain(v) or not any(v is d for d in defaults)}
 
 

@@ -7,40 +7,37 @@ generator updates. (Where a stage trains D alone, the turns that G lets pass are
 
 from __future__ import annotations
 
-import math
-from contextlib import contextmanager
-from dataclasses import replace
-from typing import Any, Callable, ClassVar, Iterable, Iterator
+from typing import Any, ClassVar, Iterable, Iterator, Sequence
 
 import lightning as L
 import torch
 from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from vidiff import keyed
 from vidiff.augment import AdaptiveAugment, DiffAugment
 from vidiff.clip import ClipSpec
 from vidiff.ema import GeneratorEMA, decay_from_half_life
-from vidiff.errors import RunError, UsageError
-from vidiff.models._checks import check_arguments, check_compiler, check_strategy, planned_steps
-from vidiff.models._precision import check_precision
-from vidiff.models.arguments import constructor_arguments
+from vidiff.errors import UsageError
+from vidiff.models.arguments import KeepsArguments
+from vidiff.models.checks import check_arguments, check_penalty, check_precision, check_strategy, compile_all
 from vidiff.models.heads import head_losses
-from vidiff.models.logits import adapt_augmentation, describe_logits
-from vidiff.models.record import Record
-from vidiff.models.sampler import Sampling
+from vidiff.models.logits import follow_logits
+from vidiff.models.record import check_end, check_restored, configure_again, make_record, record_of
+from vidiff.models.sampler import Sampler
 from vidiff.models.strategies import Balance, Player, Stage, Strategies
 from vidiff.models.turn import Terms, Turn
-from vidiff.nn.blocks import NetworkFactory, mixes_clips
-from vidiff.nn.mirror import MirrorDiscriminator
+from vidiff.models.updates import alone, count_step, diverged, make_optimizers, norms, planned_steps, settings_of, step
+from vidiff.nn.blocks import NetworkFactory
+from vidiff.nn.mirror import mirror_all
 from vidiff.optim import Plateau, Schedule
 from vidiff.parallel import average_gradients, broadcast_buffers, on_every_process, rank, world_size
 
 PLAYERS: tuple[Player, ...] = ("g", "d")  # in the order of their optimisers
-EXPLODED = 1e10  # a norm of weights that no network works with: a product of two such layers overflows float32
 
 
-class AdversarialModule(Sampling, Record, Strategies, L.LightningModule):
+class AdversarialModule(KeepsArguments, L.LightningModule):
     """A generator and a discriminator that take turns.
 
     A family sets its paper's defaults and implements `discriminator_losses(turn)` and `generator_losses(turn)`, see
@@ -104,29 +101,24 @@ class AdversarialModule(Sampling, Record, Strategies, L.LightningModule):
         seed: int = 0,
     ):
         super().__init__()
-        # The plain arguments travel in the checkpoint, so that `load_model` needs nothing but the file.
-        self._arguments = constructor_arguments(self)
-        check_arguments(self._arguments)
+        check_arguments(self.arguments)
         self.automatic_optimization = False
         self.spec = ClipSpec(channels, num_frames, resolution, width, latent_dim, num_classes)
-        self.n_critic, self.g_steps, self.seed = n_critic, g_steps, seed
-        self.lr_schedule, self.clip_grad_norm = replace(lr_schedule), clip_grad_norm
-        self.ema_half_life, self.compile_networks = ema_half_life, compile
-        self._set_strategies(stages, term_weights, plateau, balance)
+        self.seed, self.clip_grad_norm, self.ema_half_life = seed, clip_grad_norm, ema_half_life
+        self.compile_networks = compile
+        self.strategies = Strategies(stages, term_weights, plateau, balance, lr_schedule, n_critic, g_steps)
         self._factories = {"g": optimizer_g, "d": optimizer_d}
         self.config: dict[str, Any] | None = None  # class_path and init_args as the command line parsed them
         self.data_record: dict[str, Any] = {}  # what the data module says of itself, kept in checkpoints
         self.restored_data: dict[str, Any] = {}  # the same as a resumed checkpoint had it
+        self._restored_end: int | None = None  # where the rates of a resumed run ended
         self.batches_seen = 0
         self.terms: dict[str, Tensor] = {}  # the newest value of everything that is logged
         # Initial weights are a function of the seed alone, whatever was drawn before.
         self._generator_factory = generator
         with keyed.forked(seed, "weights"):
-            self.generator = generator(self.spec)
-            self.discriminator = discriminator(self.spec)
-            for part in list(self.discriminator.modules()):  # mirroring adds to them
-                if isinstance(part, MirrorDiscriminator) and part.head is None:
-                    part.mirror(self.generator)
+            self.generator, self.discriminator = generator(self.spec), discriminator(self.spec)
+            mirror_all(self.discriminator, self.generator)
         self.generator_ema = GeneratorEMA(self.generator, ema_decay)
         self.discriminator_augment = discriminator_augment
 
@@ -158,35 +150,36 @@ class AdversarialModule(Sampling, Record, Strategies, L.LightningModule):
     def after_update(self, player: Player) -> None:
         """Called after each optimiser step of a player (weight clipping lives here)."""
 
+    def rate_factor(self, player: Player) -> float:
+        """Factor of a player's learning rate in the next update."""
+        return self.strategies.rate_factor(player, self.trainer.global_step)
+
+    def synthesize(
+        self, network: nn.Module, ids: Sequence[int], seed: int, label: Tensor | None, num_frames: int | None
+    ) -> Tensor:
+        """Clips in [-1, 1] of these sample ids by `network`; a family that can choose its length overrides this."""
+        if num_frames not in (None, self.spec.num_frames):
+            raise UsageError(
+                f"{type(self).__name__} makes clips of exactly {self.spec.num_frames} frames, not {num_frames}"
+            )
+        return network(self.latents(ids, "sample", seed), label)
+
+    def statistics_batch(self, network: nn.Module, ids: range) -> None:
+        """Run `network` on keyed clips: what the moving average's BatchNorm is measured on."""
+        network(self.latents(ids, "statistics"), self.sampler.labels(ids))
+
     # ---- what a family uses -------------------------------------------------------------------------------------
 
     def latents(self, slots: Iterable[int] | Tensor, *parts: int | str) -> Tensor:
         """z (len(slots), Z), row i a function of (seed, parts, slots[i]): the same on 1 or 8 processes."""
         return keyed.normal(slots, (self.spec.latent_dim,), self.seed, "z", *parts).to(self.device, self.dtype)
 
-    def penalty(self, function: Callable, *args: Any) -> Any:
-        """A gradient penalty; eager even when the networks are compiled, which know no double backward.
-
-        Raises:
-            UsageError: D mixes the clips of a batch.
-        """
-        self.check_penalty()
-        if not self.compile_networks:
-            return function(*args)
-        with torch.compiler.set_stance("force_eager"):
-            return function(*args)
-
     def check_penalty(self) -> None:
         """Refuse a D that mixes the clips of a batch: a penalty is of each clip's own gradient.
 
-        `penalty` asks; a family whose penalty is always there asks at construction too, before any data is read.
+        `Turn.penalty` asks; a family whose penalty is always there asks at construction too, before any data is read.
         """
-        if mixing := [what for what in mixes_clips(self.discriminator) if what not in self.penalty_through]:
-            raise UsageError(
-                f"{type(self).__name__}: the gradient penalty is per clip and has no meaning through {mixing[0]}; give "
-                "the discriminator norm: layer, instance or none, and no minibatch_std, or set the penalty's weight "
-                "to 0 where the family can do without"
-            )
+        check_penalty(type(self).__name__, self.discriminator, self.penalty_through)
 
     # ---- the step -----------------------------------------------------------------------------------------------
 
@@ -194,18 +187,9 @@ class AdversarialModule(Sampling, Record, Strategies, L.LightningModule):
     def players(self) -> dict[Player, nn.Module]:
         return {"g": self.generator, "d": self.discriminator}
 
-    def configure_optimizers(self):
-        optimizers = []
-        for player in PLAYERS:
-            try:
-                optimizers.append(self._factories[player](self.players[player].parameters()))
-            except (ValueError, TypeError) as error:
-                raise UsageError(f"model.optimizer_{player}: {error}") from error
-        for optimizer in optimizers:
-            for group in optimizer.param_groups:
-                group.setdefault("initial_lr", group["lr"])
-        plain = [[{k: v for k, v in g.items() if k != "params"} for g in o.param_groups] for o in optimizers]
-        self._optimizer_settings = plain
+    def configure_optimizers(self) -> list[Optimizer]:
+        optimizers = make_optimizers(self.players, self._factories)
+        self._configured = [settings_of(optimizer) for optimizer in optimizers]
         return optimizers
 
     def setup(self, stage: str) -> None:
@@ -214,32 +198,32 @@ class AdversarialModule(Sampling, Record, Strategies, L.LightningModule):
             return
         check_strategy(self.trainer)
         if (self.trainer.max_epochs or 0) <= 0:  # else: when the length of an epoch is known, in `on_train_start`
-            self.plan_schedule()
+            self._plan()
         if self.compile_networks:
-            check_compiler(self.device)
-            for network in self.players.values():
-                for part in network.values() if isinstance(network, nn.ModuleDict) else [network]:
-                    part.compile()
+            compile_all(self.players.values(), self.device)
 
-    def plan_schedule(self) -> None:
-        """Let the rates reach their end where the training does; a schedule that cannot work fails now."""
-        if self.lr_schedule.total_steps is None:
-            self.lr_schedule.total_steps = planned_steps(self.trainer, self.n_critic, self.g_steps)
-        self.lr_schedule.factor(0)
+    def _plan(self) -> None:
+        self.strategies.plan(planned_steps(self.trainer, self.strategies.n_critic, self.strategies.g_steps))
+
+    def on_train_start(self) -> None:
+        self._plan()
+        check_end(self.strategies.schedule, self._restored_end)
+        for player, optimizer, settings in zip(PLAYERS, self.optimizers(), self._configured):
+            configure_again(player, optimizer, settings)
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         # In-network noise and dropout become a function of (seed, batch, rank): nothing to restore on resume.
         torch.manual_seed(keyed.key(self.seed, "step", self.batches_seen, rank()))
         batch = self._cast(batch)
         if self.ema_half_life is not None:
-            clips = len(batch["slot"]) * world_size() * self.n_critic / self.g_steps
+            clips = len(batch["slot"]) * world_size() * self.strategies.n_critic / self.strategies.g_steps
             self.generator_ema.decay = decay_from_half_life(self.ema_half_life, clips)
         self.before_batch(batch)
         turn = Turn(self, "d", batch)
         self._take(turn)
         self.batches_seen += 1
-        if self.batches_seen % self.n_critic == 0:
-            for move in range(self.g_steps):
+        if self.batches_seen % self.strategies.n_critic == 0:
+            for move in range(self.strategies.g_steps):
                 if 0 < self.trainer.max_steps <= self.trainer.global_step:
                     break
                 self._take(Turn(self, "g", batch, move, turn.slots))
@@ -252,25 +236,16 @@ class AdversarialModule(Sampling, Record, Strategies, L.LightningModule):
         return {k: v.to(self.dtype) if k.split("_")[0] == "clip" else v for k, v in batch.items()}
 
     def _take(self, turn: Turn) -> None:
-        """One turn: the player's update, or none in a stage that trains the other one."""
-        if not self.trains(turn.player):
-            self._pass(turn.player)
+        """One turn: the player's update, or none in a stage that trains the other one; G's is a step all the same."""
+        player = turn.player
+        if self.strategies.trains(player, self.trainer.global_step):
+            with alone(self.players[player], self.players.values()):
+                self._update(turn)
             return
-        with self._alone(turn.player):
-            self._update(turn)
-
-    @contextmanager
-    def _alone(self, player: Player) -> Iterator[None]:
-        """Parameters of the other player take no gradients; what its user froze stays frozen before and after."""
-        own = set(self.players[player].parameters())
-        others = [p for n in self.players.values() for p in n.parameters() if p.requires_grad and p not in own]
-        for p in others:
-            p.requires_grad_(False)
-        try:
-            yield
-        finally:
-            for p in others:
-                p.requires_grad_(True)
+        old = (f"train/{player}_", f"train/lr_{player}")
+        self.terms = {k: v for k, v in self.terms.items() if not k.startswith(old)}  # not shown again and again
+        if player == "g":
+            count_step(self.trainer)
 
     def _update(self, turn: Turn) -> None:
         """The only backward: objective, gradients over processes, optimiser step, EMA."""
@@ -281,90 +256,35 @@ class AdversarialModule(Sampling, Record, Strategies, L.LightningModule):
         optimizer.zero_grad(set_to_none=True)
         losses = self.discriminator_losses if player == "d" else self.generator_losses
         terms = losses(turn)
-        terms = self.weighted(player, terms | head_losses(turn))
+        terms = self.strategies.weighted(player, terms | head_losses(turn), self.trainer.global_step)
         total = torch.stack([t.reshape(()) for t in terms.values()]).sum()
         if not on_every_process(torch.isfinite(total)):
-            self._stop_on_non_finite(player, terms)
+            raise diverged(self.trainer, self.batches_seen, player, terms)
         self.manual_backward(total)
         average_gradients(list(self.players[player].parameters()))
-        self._step(optimizer, counts=player == "g")
+        step(self.trainer, optimizer, counts=player == "g")
         if player == "g":
             self.generator_ema.update_parameters(self.generator)
         self.after_update(player)
-        if player == "d":
-            self._follow_logits(turn)
         turn.note(**terms, total=total)
         self.terms |= {f"train/{player}_{name}": value for name, value in turn.notes.items()}
         self.terms[f"train/lr_{player}"] = torch.tensor(optimizer.param_groups[0]["lr"])
-
-    def _follow_logits(self, turn: Turn) -> None:
-        """After an update of D: what its logits say is logged, ADA and the balance follow.
-
-        Raises:
-            UsageError: either is wanted, and the family has not judged both sides.
-        """
-        adaptive = isinstance(self.discriminator_augment, AdaptiveAugment)
-        if (answers := turn.answers()) is None:
-            if adaptive or self.balancer is not None:
-                what = "model.discriminator_augment: AdaptiveAugment" if adaptive else "model.balance"
-                raise UsageError(
-                    f"{what} goes by D's logits, and {type(self).__name__} does not show them: its "
-                    'discriminator_losses has to get them by turn.judge(clip, "real") and turn.judge(clip, "fake")'
-                )
-            return
-        described = describe_logits(*answers, gathered=self.balancer is not None)
-        turn.note(**described)
-        if adaptive:
+        if player == "d":
             augment = self.discriminator_augment
-            adapt_augmentation(augment, *answers, self.real_above, len(turn.batch["slot"]))
-            self.terms |= {"train/ada_p": augment.p.clone(), "train/ada_r_t": augment.r_t.clone()}
-        self._rebalance(described["separation"])
-
-    def _step(self, optimizer, counts: bool) -> None:
-        """Step through the LightningOptimizer (precision plugins need it), but let only G's steps be counted."""
-        progress = self._progress
-        before = progress.state_dict()
-        optimizer.step()
-        if not counts:
-            progress.load_state_dict(before)
-
-    def _pass(self, player: Player) -> None:
-        """A turn without a move, in a stage that trains the other one; G's is a step all the same."""
-        old = (f"train/{player}_", f"train/lr_{player}")
-        self.terms = {k: v for k, v in self.terms.items() if not k.startswith(old)}  # not shown again and again
-        if player == "g":
-            self._progress.increment_ready()
-            self._progress.increment_completed()
-
-    @property
-    def _progress(self):
-        """Lightning's counter behind `trainer.global_step`."""
-        return self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
+            adaptive = augment if isinstance(augment, AdaptiveAugment) else None
+            self.terms |= follow_logits(turn, adaptive, self.strategies.balancer, self.real_above)
 
     def on_before_optimizer_step(self, optimizer) -> None:
         # Here, and not right after backward, because under fp16 gradients are scaled until now.
         player = next(p for p, o in zip(PLAYERS, self.optimizers(use_pl_optimizer=False)) if o is optimizer)
         parameters = [p for p in self.players[player].parameters() if p.grad is not None]
-        norm = nn.utils.get_total_norm([p.grad for p in parameters])
+        norm, weights = norms(parameters)
         self.terms[f"train/{player}_grad_norm"] = norm
-        # Behind normalisation and tanh, weights can explode while every loss stays finite.
-        weights = nn.utils.get_total_norm([p.detach() for p in parameters])
-        weights = torch.where(weights < EXPLODED, weights, math.inf)
         scaler = getattr(self.trainer.precision_plugin, "scaler", None)  # skips a step with infinite gradients itself
         if scaler is None and not torch.isfinite(norm + weights):
-            self._stop_on_non_finite(player, {"grad_norm": norm, "weight_norm": weights})
+            raise diverged(self.trainer, self.batches_seen, player, {"grad_norm": norm, "weight_norm": weights})
         if self.clip_grad_norm is not None:
             nn.utils.clip_grads_with_norm_(parameters, self.clip_grad_norm, norm)
-
-    def _stop_on_non_finite(self, player: Player, terms: dict[str, Tensor]) -> None:
-        bad = ", ".join(f"{player}_{name}={t.item():g}" for name, t in terms.items() if not torch.isfinite(t))
-        bad = bad or f"a term of {player} on another process"
-        mixed = str(self.trainer.precision).endswith("-mixed")
-        raise RunError(
-            f"training diverged: {bad} is not finite at generator step {self.trainer.global_step}, batch "
-            f"{self.batches_seen}. The last checkpoint is from before. Lower the learning rate"
-            f"{', use precision 32-true' if mixed else ''} or set model.clip_grad_norm."
-        )
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Mean logit of held-out clips: far below the training clips' means that D memorises."""
@@ -372,3 +292,70 @@ class AdversarialModule(Sampling, Record, Strategies, L.LightningModule):
         self.log("val/d_real_logit", logits.mean(), batch_size=len(batch["slot"]))
 
     test_step = validation_step
+
+    def after_evaluation(self, values: dict[str, float]) -> None:
+        """Take note of the metrics of a regular evaluation (`val/<metric>`), alike on every process."""
+        self.strategies.after_evaluation(values, self.device)
+
+    # ---- checkpoints --------------------------------------------------------------------------------------------
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        # The average's BatchNorm statistics are measured now: whoever samples from the file need not.
+        self.sampler.averaged()
+        checkpoint["vidiff"] = make_record(
+            type(self),
+            self.arguments,
+            (self.config or {}).get("init_args", {}),
+            checkpoint["state_dict"],
+            batches_seen=self.batches_seen,
+            strategies=self.strategies.state_dict(),
+            total_steps=self.strategies.schedule.total_steps,
+            data=self.data_record,
+        )
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        record = record_of(checkpoint)
+        check_restored(record, type(self), self.arguments, self.state_dict(), checkpoint["state_dict"])
+        if record.get("fused") and self.trainer.state.fn == "fit":
+            raise UsageError("--ckpt_path: this checkpoint was fused from several and has no training to continue")
+        self.batches_seen = record["batches_seen"]
+        self.strategies.load_state_dict(record.get("strategies", {}))
+        self.restored_data, self._restored_end = record["data"], record.get("total_steps")
+
+    # ---- sampling -----------------------------------------------------------------------------------------------
+
+    @property
+    def sampler(self) -> Sampler:
+        """What makes clips with the present weights."""
+        networks = self.generator, self.generator_ema
+        return Sampler(self.synthesize, self.statistics_batch, *networks, self.seed, self.spec.num_classes)
+
+    def generate(self, ids: Sequence[int], seed: int = 0, **options: Any) -> Tensor:
+        """Clips uint8 (len(ids), C, T, H, W) on the CPU; clip i is a function of (weights, seed, ids[i], label).
+
+        Args:
+            options: `labels`, `num_frames` and `ema`, see `Sampler.generate`.
+        """
+        return self.sampler.generate(ids, seed, **options)
+
+    def iter_samples(
+        self, ids: Sequence[int], seed: int = 0, batch_size: int = 64, **options: Any
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """(ids (B,), clips uint8 (B, C, T, H, W)) in batches: memory does not grow with the number of clips."""
+        return self.sampler.batches(self.generate, ids, seed, batch_size, **options)
+
+    def sample(self, n: int, seed: int = 0, batch_size: int = 64, **options: Any) -> Tensor:
+        """n clips, uint8 (n, C, T, H, W) on the CPU; clip i is the same for any n and batch size.
+
+        Args:
+            seed: key of the latents.
+            options: `labels`, `num_frames` and `ema`, see `Sampler.generate`.
+        """
+        if n < 1:
+            raise UsageError(f"the number of clips must be at least 1, got {n}")
+        return torch.cat([clips for _, clips in self.iter_samples(range(n), seed, batch_size, **options)])
+
+    def initial_generator(self) -> nn.Module:
+        """A generator with the weights of step 0, in eval mode: the baseline that training has to leave behind."""
+        with keyed.forked(self.seed, "weights"):
+            return self._generator_factory(self.spec).to(self.device, self.dtype).eval()

@@ -15,7 +15,10 @@ frozen network (Johnson et al. 2016, 1603.08155; on the cycle: Engin et al. 2018
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 from torch import Tensor, nn
 
@@ -38,25 +41,25 @@ def predictors(spec: ClipSpec) -> dict[str, nn.Module]:
     return {f"next_{d}": NextFrame(spec) for d in "ab"}
 
 
+@dataclass
 class Consistency:
-    """Mixin of a family with domains `a` and `b`, whose `generator` holds `next_a` and `next_b` where they are needed.
-
-    The settings are attributes that the family's constructor sets.
+    """The optional terms of a translation between domains `a` and `b`.
 
     Args:
         flow_weight: of consistency along the source's optical flow.
         flow: where that comes from: `dis` or `raft`, see `vidiff.flow.flow_method`.
-        recycle_weight: of prediction and recycling; adds the predictors.
+        recycle_weight: of prediction and recycling; needs the `predictors` beside the generators.
         perceptual_weight: of the cycle in features.
         perceptual: whose: `lite0`, `vgg16` or `vgg16_hed`, see `vidiff.nn.perceptual.feature_maps`.
+        cycle_loss: distance of clips, `l1` or `mse`.
     """
 
-    flow_weight: float
-    flow: FlowKind
-    recycle_weight: float
-    perceptual_weight: float
-    perceptual: Extractor
-    cycle_loss: str
+    flow_weight: float = 0.0
+    flow: FlowKind = "dis"
+    recycle_weight: float = 0.0
+    perceptual_weight: float = 0.0
+    perceptual: Extractor = "lite0"
+    cycle_loss: Literal["l1", "mse"] = "l1"
 
     # Built when first needed, so that a checkpoint translates where OpenCV or the weights of features are missing.
     @cached_property
@@ -67,21 +70,24 @@ class Consistency:
     def maps_of(self) -> FeatureMaps:
         return feature_maps(self.perceptual)
 
-    def setup(self, stage: str) -> None:
-        super().setup(stage)
-        # What is missing is said before the training starts.
-        if stage == "fit" and self.flow_weight:
-            _ = self.flow_of
-        if stage == "fit" and self.perceptual_weight:
-            _ = self.maps_of
+    def prepare(self) -> None:
+        """Build what the terms need: what is missing fails before a training starts."""
+        _ = self.flow_weight and self.flow_of
+        _ = self.perceptual_weight and self.maps_of
 
-    def consistency(
-        self, back: nn.Module, x: Tensor, fake: Tensor, rec: Tensor, source: str, target: str
+    def terms(
+        self,
+        networks: Mapping[str, nn.Module],
+        x: Tensor,
+        fake: Tensor,
+        rec: Tensor,
+        source: str,
+        target: str,
     ) -> dict[str, Tensor]:
         """The terms of one direction.
 
         Args:
-            back: the generator target -> source.
+            networks: generators `a2b` and `b2a`, and the `predictors` where there are.
             x, fake, rec: a clip of the source domain, its translation, and its return (B, C, T, H, W).
             source, target: letters of the domains.
         """
@@ -90,9 +96,9 @@ class Consistency:
             terms[f"flow_{target}"] = self.flow_weight * flow_consistency(fake, *motion_back(x, self.flow_of))
         if self.recycle_weight:
             # P's last prediction lies beyond the clip.
-            future, foretold = x[:, :, 2:], self.generator[f"next_{target}"](fake)[:, :, :-1]
-            own = self.generator[f"next_{source}"](x)[:, :, :-1]
-            terms[f"recycle_{source}"] = self.recycle_weight * reconstruction(back(foretold), future, self.cycle_loss)
+            future, foretold = x[:, :, 2:], networks[f"next_{target}"](fake)[:, :, :-1]
+            own, back = networks[f"next_{source}"](x)[:, :, :-1], networks[f"{target}2{source}"](foretold)
+            terms[f"recycle_{source}"] = self.recycle_weight * reconstruction(back, future, self.cycle_loss)
             terms[f"predict_{source}"] = self.recycle_weight * reconstruction(own, future, self.cycle_loss)
         if self.perceptual_weight:
             distance = feature_distance(self.maps_of(rec), self.maps_of(x))

@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from vidiff.clip import clip_to_frames
 from vidiff.flow import FlowKind
 from vidiff.losses import least_squares_d, least_squares_g, reconstruction, still_where_still
-from vidiff.models.base import AdversarialModule, NetworkFactory
+from vidiff.models.base import NetworkFactory
 from vidiff.models.consistency import Consistency, predictors
 from vidiff.models.translation import Translator
 from vidiff.models.turn import Terms, Turn
@@ -42,7 +42,7 @@ from vidiff.optim import Adam, Schedule
 from vidiff.parallel import gather_batch
 
 
-class CycleGAN(Consistency, Translator, AdversarialModule):
+class CycleGAN(Translator):
     """Two generators `a2b` and `b2a`, two discriminators `a` and `b`; the batch holds `clip_a` and `clip_b`.
 
     Args:
@@ -107,9 +107,15 @@ class CycleGAN(Consistency, Translator, AdversarialModule):
         )
         self.cycle_weight, self.cycle_loss, self.motion_weight = cycle_weight, cycle_loss, motion_weight
         self.identity_weight, self.temporal_weight = identity_weight, temporal_weight
-        self.flow_weight, self.flow, self.recycle_weight = flow_weight, flow, recycle_weight
-        self.perceptual_weight, self.perceptual = perceptual_weight, perceptual
+        self.consistency = Consistency(
+            flow_weight, flow, recycle_weight, perceptual_weight, perceptual, cycle_loss=cycle_loss
+        )
         self.history = nn.ModuleDict({d: History(self.spec, pool_size) for d in "ab"})
+
+    def setup(self, stage: str) -> None:
+        super().setup(stage)
+        if stage == "fit":
+            self.consistency.prepare()
 
     def fake_clips(self, turn: Turn) -> dict[str, Tensor]:
         """Translations into each domain."""
@@ -150,7 +156,7 @@ class CycleGAN(Consistency, Translator, AdversarialModule):
             terms[f"motion_{source}"] = self.cycle_weight * self.motion_weight * motion
         if self.temporal_weight and x.shape[2] > 1:
             terms[f"temporal_{target}"] = self.temporal_weight * still_where_still(fake, x)
-        return terms | self.consistency(back, x, fake, rec, source, target)
+        return terms | self.consistency.terms(self.generator, x, fake, rec, source, target)
 
     def _judges(self, domain: str) -> dict[str, Callable[[Tensor], Tensor]]:
         """Prefix of a term -> discriminator of whole clips, and of frames (B*T, C, 1, H, W) where there is one."""

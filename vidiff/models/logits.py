@@ -1,4 +1,4 @@
-"""What goes by the logits of a discriminator's update: the dashboard and adaptive augmentation."""
+"""What goes by the logits of a discriminator's update: the dashboard, adaptive augmentation, the players' balance."""
 
 from __future__ import annotations
 
@@ -6,7 +6,41 @@ import torch
 from torch import Tensor
 
 from vidiff.augment import AdaptiveAugment
+from vidiff.errors import UsageError
+from vidiff.models.strategies import Balancer
+from vidiff.models.turn import Turn
 from vidiff.parallel import gather_batch, sum_over_processes
+
+
+def follow_logits(
+    turn: Turn, augment: AdaptiveAugment | None, balancer: Balancer | None, above: float | None
+) -> dict[str, Tensor]:
+    """Let the augmentation and the balance follow D's logits of a turn; what is logged of all three.
+
+    Args:
+        turn: of D, after its losses.
+        augment, balancer: None: none.
+        above: see `adapt_augmentation`.
+
+    Raises:
+        UsageError: there is something to follow, and the family has not judged both sides.
+    """
+    if (answers := turn.answers()) is None:
+        if augment is not None or balancer is not None:
+            what = "model.balance" if augment is None else "model.discriminator_augment: AdaptiveAugment"
+            raise UsageError(
+                f"{what} goes by D's logits, and {type(turn.model).__name__} does not show them: its "
+                'discriminator_losses has to get them by turn.judge(clip, "real") and turn.judge(clip, "fake")'
+            )
+        return {}
+    logged = describe_logits(*answers, gathered=balancer is not None)
+    if augment is not None:
+        adapt_augmentation(augment, *answers, above, len(turn.batch["slot"]))
+        logged |= {"train/ada_p": augment.p.clone(), "train/ada_r_t": augment.r_t.clone()}
+    if balancer is not None:
+        balancer.update(logged["train/d_separation"])
+        logged[f"train/balance_{balancer.options.adapt}"] = torch.tensor(balancer.value)
+    return logged
 
 
 def describe_logits(real: Tensor, fake: Tensor, gathered: bool) -> dict[str, Tensor]:
@@ -21,7 +55,7 @@ def describe_logits(real: Tensor, fake: Tensor, gathered: bool) -> dict[str, Ten
     means = real.mean(), fake.mean()
     middle = 0.5 * (means[0] + means[1])
     right = 0.5 * ((real > middle).float().mean() + (fake < middle).float().mean())
-    return {"real_logit": means[0], "fake_logit": means[1], "separation": right}
+    return dict(zip(("train/d_real_logit", "train/d_fake_logit", "train/d_separation"), (*means, right)))
 
 
 def adapt_augmentation(augment: AdaptiveAugment, real: Tensor, fake: Tensor, above: float | None, clips: int) -> None:

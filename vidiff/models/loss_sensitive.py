@@ -81,7 +81,7 @@ class LossSensitiveGAN(AdversarialModule):
     def discriminator_losses(self, turn: Turn) -> Terms:
         real, fake, terms = turn.real, turn.fake(), {}
         if self.r1_gamma:
-            real_logits, r1 = self.penalty(logits_and_penalty, partial(turn.judge, side="real"), real)
+            real_logits, r1 = turn.penalty(logits_and_penalty, partial(turn.judge, side="real"), real)
             terms["r1"] = self.r1_gamma * r1
         else:
             real_logits = turn.judge(real, "real")

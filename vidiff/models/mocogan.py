@@ -134,7 +134,7 @@ class MoCoGAN(AdversarialModule):
             return {}
         return {"class": self.cls_weight * F.cross_entropy(class_logits, target)}
 
-    def synthesise(
+    def synthesize(
         self, network: nn.Module, ids: Sequence[int], seed: int, label: Tensor | None, num_frames: int | None
     ) -> Tensor:
         noise = self.motion_noise(ids, num_frames or self.spec.num_frames, "sample", seed)
@@ -142,4 +142,4 @@ class MoCoGAN(AdversarialModule):
 
     def statistics_batch(self, network: nn.Module, ids: range) -> None:
         noise = self.window(network, ids, "statistics")
-        network(self.latents(ids, "statistics"), self._sample_labels(ids, 0, None), noise)
+        network(self.latents(ids, "statistics"), self.sampler.labels(ids), noise)

@@ -74,9 +74,8 @@ class MultiPeriodGAN(AdversarialModule):
         self.mode, self.stage_clips, self.continue_share = mode, stage_clips, continue_share
         self._active = steps = list(self.generator.steps)
         # Staged, a term may come long after the first update: a weight's name is checked here and not then.
-        self._term_names = {"d": [f"p{p}_{side}" for p in steps for side in ("real", "fake")]}
-        self._term_names["g"] = [f"p{p}" for p in steps]
-        self._check_names()
+        self.strategies.declare_terms("d", [f"p{p}_{side}" for p in steps for side in ("real", "fake")])
+        self.strategies.declare_terms("g", [f"p{p}" for p in steps])
 
     def periods_at(self, clips: int) -> list[int]:
         """The periods that are trained after so many clips."""
@@ -127,7 +126,7 @@ class MultiPeriodGAN(AdversarialModule):
     def generator_losses(self, turn: Turn) -> Terms:
         return {f"p{p}": standard_g(self.judge_period(turn, fake, "fake", p)) for p, fake in turn.fake().items()}
 
-    def synthesise(
+    def synthesize(
         self, network: nn.Module, ids: Sequence[int], seed: int, label: Tensor | None, num_frames: int | None
     ) -> Tensor:
         num_frames = num_frames or self.spec.num_frames

@@ -106,7 +106,7 @@ class PGGAN(AdversarialModule):
 
     def discriminator_losses(self, turn: Turn) -> Terms:
         critic = partial(turn.judge, side="real")
-        real_logits, r1 = self.penalty(logits_and_penalty, critic, self.real_clips(turn.real))
+        real_logits, r1 = turn.penalty(logits_and_penalty, critic, self.real_clips(turn.real))
         real, fake = standard_d(real_logits, turn.judge(turn.fake(), "fake"))
         return {"real": real, "fake": fake, "r1": self.r1_gamma * r1}
 

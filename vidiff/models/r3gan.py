@@ -83,8 +83,8 @@ class R3GAN(AdversarialModule):
 
     def discriminator_losses(self, turn: Turn) -> Terms:
         gamma = self.burned_in(self.r1_gamma, self.r1_gamma_final)
-        real_logits, r1 = self.penalty(logits_and_penalty, partial(turn.judge, side="real"), turn.real)
-        fake_logits, r2 = self.penalty(logits_and_penalty, partial(turn.judge, side="fake"), turn.fake())
+        real_logits, r1 = turn.penalty(logits_and_penalty, partial(turn.judge, side="real"), turn.real)
+        fake_logits, r2 = turn.penalty(logits_and_penalty, partial(turn.judge, side="fake"), turn.fake())
         return {"adv": relativistic_d(real_logits, fake_logits), "r1": gamma * r1, "r2": gamma * r2}
 
     def generator_losses(self, turn: Turn) -> Terms:

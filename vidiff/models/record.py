@@ -8,10 +8,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 from vidiff import __version__
 from vidiff.errors import RunError, UsageError
 from vidiff.models.arguments import is_plain
+from vidiff.optim import Schedule
 from vidiff.parallel import rank
 from vidiff.renamed import renamed
 
@@ -55,78 +57,94 @@ def checksum(state: dict[str, Tensor]) -> str:
     return total.hexdigest()
 
 
-class Record:
-    """The checkpoint hooks of an `AdversarialModule`."""
+def name_of(family: type) -> str:
+    """The class path of a family."""
+    return f"{family.__module__}.{family.__qualname__}"
 
-    _restored_end: int | None = None
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        cls = type(self)
-        arguments = {k: v for k, v in self._arguments.items() if is_plain(v)}
-        left_out = sorted(set(self._arguments) - set(arguments))
-        config = (self.config or {}).get("init_args", {})
-        arguments.update({k: config[k] for k in left_out if is_plain(config.get(k, self))})
-        # The average's BatchNorm statistics are measured now: whoever samples from the file need not.
-        self.averaged_generator()
-        checkpoint["vidiff"] = {
-            "schema": CHECKPOINT_SCHEMA,
-            "version": __version__,
-            "class_path": f"{cls.__module__}.{cls.__qualname__}",
-            "init_args": arguments,
-            "not_stored": [k for k in left_out if k not in arguments],
-            "batches_seen": self.batches_seen,
-            "strategies": self._strategy_state(),
-            "total_steps": self.lr_schedule.total_steps,  # where the rates end, if it was the trainer that said it
-            "data": self.data_record,
-            "statistics": "measured",
-            "checksum": checksum(checkpoint["state_dict"]),
-        }
+def make_record(
+    family: type, arguments: dict[str, Any], config: dict[str, Any], state: dict[str, Tensor], **values: Any
+) -> dict[str, Any]:
+    """The `vidiff` record of a checkpoint.
 
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        record, cls = record_of(checkpoint), type(self)
-        if record["class_path"] != f"{cls.__module__}.{cls.__qualname__}":
-            raise UsageError(
-                f"the checkpoint holds a {record['class_path']}, but the configuration asks for "
-                f"{cls.__module__}.{cls.__qualname__}"
-            )
-        self._compare(record["init_args"], checkpoint["state_dict"])
-        if record.get("fused") and self.trainer.state.fn == "fit":
-            raise UsageError("--ckpt_path: this checkpoint was fused from several and has no training to continue")
-        self.batches_seen = record["batches_seen"]
-        self._load_strategy_state(record.get("strategies", {}))
-        self.restored_data, self._restored_end = record["data"], record.get("total_steps")
+    Args:
+        family: class of the model.
+        arguments: of its construction.
+        config: the same as the command line parsed them: of what is not plain, this is stored where it is.
+        state: weights of the checkpoint.
+        values: `batches_seen`, `strategies`, `total_steps` (where the rates end) and `data` (what the data module says
+            of itself).
+    """
+    plain = {k: v for k, v in arguments.items() if is_plain(v)}
+    left_out = sorted(set(arguments) - set(plain))
+    plain |= {k: config[k] for k in left_out if k in config and is_plain(config[k])}
+    return values | {
+        "schema": CHECKPOINT_SCHEMA,
+        "version": __version__,
+        "class_path": name_of(family),
+        "init_args": plain,
+        "not_stored": [k for k in left_out if k not in plain],
+        "statistics": "measured",
+        "checksum": checksum(state),
+    }
 
-    def _compare(self, stored: dict[str, Any], state: dict[str, Tensor]) -> None:
-        """The command line wins over the checkpoint: say where they differ, refuse what cannot be loaded."""
-        mine = self.state_dict()
-        if wrong := [k for k in state if k not in mine or mine[k].shape != state[k].shape] + [
-            k for k in mine if k not in state
-        ]:
-            changed = [f"{k}={stored[k]!r}" for k in stored if k in self._arguments and self._arguments[k] != stored[k]]
-            raise UsageError(
-                "the checkpoint's networks are not the configured ones "
-                f"({', '.join(changed) or wrong[0]} in the checkpoint): set the model as it was trained"
-            )
-        for name, value in self._arguments.items():
-            if name in stored and is_plain(value) and is_plain(stored[name]) and stored[name] != value:
-                say(f"model.{name} is {value!r}; the checkpoint was trained with {stored[name]!r}")
 
-    def on_train_start(self) -> None:
-        self.plan_schedule()
-        before, now = self._restored_end, self.lr_schedule.total_steps
-        if self.lr_schedule.kind != "constant" and before not in (None, now):
-            say(
-                f"the learning rates now reach their end at generator step {now}; the checkpoint's run had planned "
-                f"{before} (--model.lr_schedule.total_steps {before} keeps that)"
-            )
-        # A restored optimiser brings its old settings along; the configured ones win.
-        for player, optimizer, wanted in zip(self.players, self.optimizers(), self._optimizer_settings):
-            for group, settings in zip(optimizer.param_groups, wanted):
-                for name, value in settings.items():
-                    if name != "lr" and group.get(name) != value:
-                        label = "lr" if name == "initial_lr" else name
-                        say(f"model.optimizer_{player}.{label} is {value!r}; the checkpoint had {group.get(name)!r}")
-                        group[name] = value
+def check_restored(
+    record: dict[str, Any],
+    family: type,
+    arguments: dict[str, Any],
+    mine: dict[str, Tensor],
+    stored: dict[str, Tensor],
+) -> None:
+    """Refuse a checkpoint that does not fit the configured model; say where the settings differ, which win over it.
+
+    Args:
+        record: of the checkpoint.
+        family, arguments, mine: class, arguments and weights of the model that is to be restored.
+        stored: weights of the checkpoint.
+
+    Raises:
+        UsageError: it is of another family, or of other networks.
+    """
+    if record["class_path"] != name_of(family):
+        raise UsageError(
+            f"the checkpoint holds a {record['class_path']}, but the configuration asks for {name_of(family)}"
+        )
+    init_args = record["init_args"]
+    wrong = [k for k in stored if k not in mine or mine[k].shape != stored[k].shape]
+    if wrong := wrong + [k for k in mine if k not in stored]:
+        changed = [f"{k}={v!r}" for k, v in init_args.items() if k in arguments and arguments[k] != v]
+        raise UsageError(
+            "the checkpoint's networks are not the configured ones "
+            f"({', '.join(changed) or wrong[0]} in the checkpoint): set the model as it was trained"
+        )
+    for name, value in arguments.items():
+        if name in init_args and is_plain(value) and is_plain(init_args[name]) and init_args[name] != value:
+            say(f"model.{name} is {value!r}; the checkpoint was trained with {init_args[name]!r}")
+
+
+def check_end(schedule: Schedule, before: int | None) -> None:
+    """Say where the rates reach their end at another step than the resumed run had planned."""
+    now = schedule.total_steps
+    if schedule.kind != "constant" and before not in (None, now):
+        say(
+            f"the learning rates now reach their end at generator step {now}; the checkpoint's run had planned "
+            f"{before} (--model.lr_schedule.total_steps {before} keeps that)"
+        )
+
+
+def configure_again(player: str, optimizer: Optimizer, configured: list[dict[str, Any]]) -> None:
+    """Give a restored optimizer, which brings its old settings along, the configured ones.
+
+    Args:
+        configured: the settings of each of its groups.
+    """
+    for group, settings in zip(optimizer.param_groups, configured):
+        for name, value in settings.items():
+            if name != "lr" and group.get(name) != value:
+                label = "lr" if name == "initial_lr" else name
+                say(f"model.optimizer_{player}.{label} is {value!r}; the checkpoint had {group.get(name)!r}")
+                group[name] = value
 
 
 def say(message: str) -> None:

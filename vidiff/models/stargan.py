@@ -29,7 +29,7 @@ from torch import Tensor
 from vidiff import keyed
 from vidiff.errors import UsageError
 from vidiff.losses import least_squares_d, least_squares_g, reconstruction, wasserstein_d, wasserstein_g
-from vidiff.models.base import AdversarialModule, NetworkFactory
+from vidiff.models.base import NetworkFactory
 from vidiff.models.translation import Translator
 from vidiff.models.turn import Terms, Turn
 from vidiff.nn.resnet import StarDiscriminator, StarGenerator
@@ -37,7 +37,7 @@ from vidiff.optim import Adam, Schedule
 from vidiff.penalties import gradient_penalty
 
 
-class StarGAN(Translator, AdversarialModule):
+class StarGAN(Translator):
     """One generator for all domains, one discriminator that also names the domain; the batch holds `clip` and `label`.
 
     Args:
@@ -121,7 +121,7 @@ class StarGAN(Translator, AdversarialModule):
         turn.note(accuracy=(domain_logits.argmax(1) == turn.label).float().mean())
         if self.game == "wasserstein":
             summed = lambda clip: turn.judge(clip, "mixed").flatten(1).sum(1)  # noqa: E731  as published: not the mean
-            terms["gp"] = self.gp_weight * self.penalty(gradient_penalty, summed, x, fake, turn.uniform("mix"))
+            terms["gp"] = self.gp_weight * turn.penalty(gradient_penalty, summed, x, fake, turn.uniform("mix"))
         return terms
 
     def generator_losses(self, turn: Turn) -> Terms:

@@ -6,14 +6,14 @@ balance have seen travels in the checkpoint.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from vidiff.errors import UsageError
-from vidiff.optim import Plateau, RateOnPlateau
+from vidiff.optim import Plateau, RateOnPlateau, Schedule
 from vidiff.parallel import mean_over_processes
 
 Player = Literal["g", "d"]
@@ -115,99 +115,125 @@ def _check_stage(where: str, stage: Stage, last: bool) -> None:
 
 
 class Strategies:
-    """What an `AdversarialModule` asks before each move, and tells after it."""
+    """What holds for the next update: who trains, with which weights of terms and at which rate, how often.
 
-    def _set_strategies(
+    Args:
+        stages, term_weights, plateau, balance, n_critic, g_steps: see `AdversarialModule`.
+        schedule: learning-rate factor over generator steps.
+
+    Raises:
+        UsageError: a stage, the plateau or the balance has settings that cannot work.
+    """
+
+    def __init__(
         self,
-        stages: list[Stage] | None,
-        term_weights: dict[str, float] | None,
-        plateau: Plateau | None,
-        balance: Balance | None,
-    ) -> None:
-        self.stages, self.term_weights = list(stages or []), dict(term_weights or {})
+        stages: list[Stage] | None = None,
+        term_weights: dict[str, float] | None = None,
+        plateau: Plateau | None = None,
+        balance: Balance | None = None,
+        schedule: Schedule = Schedule(),
+        n_critic: int = 1,
+        g_steps: int = 1,
+    ):
+        self.stages, self.term_weights, self.schedule = list(stages or []), dict(term_weights or {}), replace(schedule)
         for i, stage in enumerate(self.stages):
             _check_stage(f"model.stages[{i}]", stage, last=i == len(self.stages) - 1)
         self.plateau = RateOnPlateau(plateau) if plateau is not None else None
-        self.balancer = Balancer(balance, getattr(self, balance.adapt, 1.0)) if balance is not None else None
+        self._start = {"lr_d": 1.0, "n_critic": n_critic, "g_steps": g_steps}
+        self.balancer = Balancer(balance, self._start.get(balance.adapt, 1.0)) if balance is not None else None
         self._term_names: dict[Player, list[str]] = {}
 
+    # ---- what holds ---------------------------------------------------------------------------------------------
+
+    def _balanced(self, name: str) -> float:
+        balancer = self.balancer
+        return balancer.value if balancer is not None and balancer.options.adapt == name else self._start[name]
+
     @property
-    def stage(self) -> Stage:
-        """The stage of the step that is being made; an empty one without stages."""
-        step = self.trainer.global_step
+    def n_critic(self) -> int:
+        """D updates per G update, as the balance has it at present."""
+        return int(self._balanced("n_critic"))
+
+    @property
+    def g_steps(self) -> int:
+        """G updates per (n_critic) D updates, as the balance has it at present."""
+        return int(self._balanced("g_steps"))
+
+    def stage(self, step: int) -> Stage:
+        """The stage that a generator step belongs to; an empty one without stages."""
         for stage in self.stages[:-1]:
             if step < stage["steps"]:
                 return stage
             step -= stage["steps"]
         return self.stages[-1] if self.stages else {}
 
-    def trains(self, player: Player) -> bool:
-        """Whether a player moves in the present stage."""
-        return player in self.stage.get("players", ("g", "d"))
+    def trains(self, player: Player, step: int) -> bool:
+        """Whether a player moves at a generator step."""
+        return player in self.stage(step).get("players", ("g", "d"))
 
-    def weighted(self, player: Player, terms: dict[str, Tensor]) -> dict[str, Tensor]:
+    def rate_factor(self, player: Player, step: int) -> float:
+        """Factor of a player's learning rate: schedule, plateau, and for D the balance."""
+        factor = self.schedule.factor(step)
+        if self.plateau is not None:
+            factor *= self.plateau.value
+        return factor * self._balanced("lr_d") if player == "d" else factor
+
+    def weighted(self, player: Player, terms: dict[str, Tensor], step: int) -> dict[str, Tensor]:
         """A player's terms times `term_weights` and the stage's weights; `g_adv` is one term, `adv` that of both.
 
         Raises:
             UsageError: a weight for a term that there is not, as soon as the players have shown what they have.
         """
-        stage_weights = self.stage.get("weights", {})
         if player not in self._term_names:
-            self._term_names[player] = list(terms)
-            self._check_names()
-
-        for weights in (self.term_weights, stage_weights):
+            self.declare_terms(player, list(terms))
+        for weights in (self.term_weights, self.stage(step).get("weights", {})):
             for name in terms if weights else ():
                 terms[name] = terms[name] * weights.get(f"{player}_{name}", weights.get(name, 1.0))
         return terms
 
-    def _check_names(self) -> None:
-        names = [f"{p}_{name}" for p, terms in self._term_names.items() for name in terms]
+    def declare_terms(self, player: Player, names: list[str]) -> None:
+        """Every term that a player may have, where a family has more than those of its first update.
+
+        Raises:
+            UsageError: a weight for a term that there is not.
+        """
+        self._term_names[player] = names
+        terms = [f"{p}_{name}" for p, names in self._term_names.items() for name in names]
         for key in [*self.term_weights, *(k for s in self.stages for k in s.get("weights", {}))]:
             decided = len(self._term_names) == 2 or key.split("_")[0] in self._term_names
-            if decided and key not in names and not any(key == n[2:] for n in names):
+            if decided and key not in terms and not any(key == n[2:] for n in terms):
                 raise UsageError(
                     f"model.term_weights or a stage's weights: there is no term {key!r}. The terms are "
-                    f"{', '.join(names)}; without g_ or d_ a weight is for both players"
+                    f"{', '.join(terms)}; without g_ or d_ a weight is for both players"
                 )
 
-    def rate_factor(self, player: Player) -> float:
-        """Factor of a player's learning rate: schedule, plateau, and for D the balance."""
-        factor = self.lr_schedule.factor(self.trainer.global_step)
-        if self.plateau is not None:
-            factor *= self.plateau.value
-        if self.balancer is not None and player == "d" and self.balancer.options.adapt == "lr_d":
-            factor *= self.balancer.value
-        return factor
+    def plan(self, steps: int | None) -> None:
+        """Let the rates reach their end where the training does, after `steps`; what cannot work fails now."""
+        if self.schedule.total_steps is None:
+            self.schedule.total_steps = steps
+        self.schedule.factor(0)
 
-    def after_evaluation(self, values: dict[str, float]) -> None:
-        """Hear the metrics of a regular evaluation (`val/<metric>`); every process is told the same."""
+    # ---- what it follows ----------------------------------------------------------------------------------------
+
+    def after_evaluation(self, values: dict[str, float], device: torch.device | str = "cpu") -> None:
+        """Take note of a regular evaluation (`val/<metric>`), alike on every process.
+
+        Args:
+            device: where processes can average.
+        """
         if self.plateau is None:
             return
         metric = self.plateau.options.metric
         if metric not in values:
             raise UsageError(f"model.plateau.metric {metric!r} is not evaluated; there are: {', '.join(values)}")
-        value = torch.tensor(values[metric], device=self.device)
+        value = torch.tensor(values[metric], device=device)
         self.plateau.update(mean_over_processes({metric: value})[metric])
 
-    def _rebalance(self, separation: Tensor) -> None:
-        """After an update of D: the balance decides, and what it decided is shown."""
-        if self.balancer is not None:
-            self.balancer.update(separation)
-            self._apply_balance()
-            self.terms[f"train/balance_{self.balancer.options.adapt}"] = torch.tensor(self.balancer.value)
-
-    def _apply_balance(self) -> None:
-        if self.balancer.options.adapt != "lr_d":
-            setattr(self, self.balancer.options.adapt, int(self.balancer.value))
-
-    def _strategy_state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         parts = {"plateau": self.plateau, "balance": self.balancer}
         return {name: part.state_dict() for name, part in parts.items() if part is not None}
 
-    def _load_strategy_state(self, state: dict[str, Any]) -> None:
-        if self.plateau is not None and "plateau" in state:
-            self.plateau.load_state_dict(state["plateau"])
-        if self.balancer is not None and "balance" in state:
-            self.balancer.load_state_dict(state["balance"])
-            self._apply_balance()
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for name, part in (("plateau", self.plateau), ("balance", self.balancer)):
+            if part is not None and name in state:
+                part.load_state_dict(state[name])

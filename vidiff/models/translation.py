@@ -9,10 +9,11 @@ from torch import Tensor, nn
 
 from vidiff.clip import signed_to_uint8, uint8_to_unit, unit_to_signed
 from vidiff.errors import UsageError
+from vidiff.models.base import AdversarialModule
 
 
-class Translator:
-    """Mixin of a family whose generator makes clips of one domain from clips of another; numbers name domains.
+class Translator(AdversarialModule):
+    """A family whose generator makes clips of one domain from clips of another; numbers name domains.
 
     A family implements `mapping(source, target, ema)`, a function float clips (B, C, T, H, W) -> the same, and sets
     `num_domains`.

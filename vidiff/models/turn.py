@@ -129,6 +129,19 @@ class Turn:
                 self.predictions.setdefault(side, beside)
         return logits
 
+    def penalty(self, function: Callable, *args: Any) -> Any:
+        """`function(*args)`, one of `vidiff.penalties`; eager even when the networks are compiled, which know no double
+        backward.
+
+        Raises:
+            UsageError: D mixes the clips of a batch.
+        """
+        self.model.check_penalty()
+        if not self.model.compile_networks:
+            return function(*args)
+        with torch.compiler.set_stance("force_eager"):
+            return function(*args)
+
     # ---- what is left -------------------------------------------------------------------------------------------
 
     def note(self, **values: Tensor) -> None:

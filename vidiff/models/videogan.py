@@ -128,14 +128,13 @@ class VideoGAN(AdversarialModule):
         turn.note(mask_mean=mask.mean())
         return {"adv": standard_g(turn.judge(fake, "fake")), "mask": self.mask_weight * mask.mean()}
 
-    def synthesise(
+    def synthesize(
         self, network: nn.Module, ids: Sequence[int], seed: int, label: Tensor | None, num_frames: int | None
     ) -> Tensor:
         if self.temporal == "conv":
-            return super().synthesise(network, ids, seed, label, num_frames)
+            return super().synthesize(network, ids, seed, label, num_frames)
         return network(self.latents(ids, "sample", seed), label, num_frames)
 
-    @torch.no_grad()
     def parts(
         self,
         ids: int | Sequence[int],
@@ -157,14 +156,9 @@ class VideoGAN(AdversarialModule):
         ids = range(ids) if isinstance(ids, int) else ids
         if self.temporal == "conv" and num_frames not in (None, self.spec.num_frames):
             raise UsageError(f"VideoGAN makes clips of exactly {self.spec.num_frames} frames, not {num_frames}")
-        label = self._sample_labels(ids, seed, labels)
-        network = self.averaged_generator() if ema else self.generator
-        was_training = network.training
-        network.eval()
-        try:
+        label = self.sampler.labels(ids, seed, labels)
+        with self.sampler.network(ema) as network:
             background, foreground, mask = network.parts(self.latents(ids, "sample", seed), label, num_frames)
-        finally:
-            network.train(was_training)
         alpha = signed_to_uint8(mask * 2.0 - 1.0).cpu()
         background = background.expand_as(foreground)
         parts = {"background": background, "foreground": foreground}

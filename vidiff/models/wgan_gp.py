@@ -67,7 +67,7 @@ class WGANGP(AdversarialModule):
         fake_clips = turn.fake()
         real, fake = wasserstein_d(turn.judge(turn.real, "real"), turn.judge(fake_clips, "fake"))
         critic = partial(turn.judge, side="mixed")
-        gp = self.penalty(gradient_penalty, critic, turn.real, fake_clips, turn.uniform("mix"))
+        gp = turn.penalty(gradient_penalty, critic, turn.real, fake_clips, turn.uniform("mix"))
         return {"real": real, "fake": fake, "gp": self.gp_weight * gp}
 
     def generator_losses(self, turn: Turn) -> Terms:

@@ -74,6 +74,13 @@ class MirrorDiscriminator(nn.Module):
         return logits
 
 
+def mirror_all(discriminator: nn.Module, generator: nn.Module) -> None:
+    """Build the parts of a discriminator that mirror the generator of the model and have none of their own."""
+    for part in list(discriminator.modules()):  # mirroring adds to them
+        if isinstance(part, MirrorDiscriminator) and part.head is None:
+            part.mirror(generator)
+
+
 def _stages(generator: nn.Module) -> tuple[list[nn.ConvTranspose3d], list[list[nn.Module]]]:
     """The transposed convolutions of a generator's `layers`, and the parts behind the activation of each."""
     chain: list[nn.ConvTranspose3d] = []

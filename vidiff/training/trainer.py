@@ -9,7 +9,7 @@ from lightning.pytorch.callbacks import GradientAccumulationScheduler, Stochasti
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 
 from vidiff.errors import UsageError
-from vidiff.models._precision import check_precision
+from vidiff.models.checks import check_precision
 from vidiff.parallel import GameStrategy
 
 TURNS = "does not work with two players that take turns"

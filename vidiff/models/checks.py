@@ -1,0 +1,114 @@
+"""What an `AdversarialModule` refuses: at construction, when a training begins, and while it runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.strategies import DDPStrategy
+from torch import nn
+
+from vidiff.errors import UsageError
+from vidiff.nn.blocks import mixes_clips
+from vidiff.parallel import GameStrategy
+
+
+def check_arguments(arguments: dict[str, Any]) -> None:
+    """Refuse what no training can use.
+
+    Args:
+        arguments: what the module was built with, by name; no float in it may be infinite or NaN.
+
+    Raises:
+        UsageError: naming the argument, its value and what is accepted.
+    """
+    for name, value in arguments.items():
+        if bad := [x for x in _floats(value) if not math.isfinite(x)]:
+            raise UsageError(f"model.{name} must be finite, got {bad[0]}")
+    for name in ("n_critic", "g_steps", "width", "num_frames", "latent_dim", "num_classes"):
+        if (value := arguments.get(name)) is not None and value < 1:
+            raise UsageError(f"model.{name} must be at least 1, got {value}")
+    for name in ("ema_half_life", "clip_grad_norm"):
+        if (value := arguments.get(name)) is not None and not value > 0:
+            raise UsageError(f"model.{name} must be above 0 (null: none), got {value}")
+    if not 0.0 <= arguments.get("ema_decay", 0.0) < 1.0:
+        raise UsageError(f"model.ema_decay must be in [0, 1), got {arguments['ema_decay']}")
+
+
+def _floats(value: Any) -> list[float]:
+    if isinstance(value, dict | list | tuple):
+        return [x for v in (value.values() if isinstance(value, dict) else value) for x in _floats(v)]
+    return [value] if isinstance(value, float) else []
+
+
+def check_penalty(family: str, discriminator: nn.Module, through: Sequence[str]) -> None:
+    """Refuse a D that mixes the clips of a batch: a penalty is of each clip's own gradient.
+
+    Args:
+        family: its name.
+        through: what may mix clips all the same, see `AdversarialModule.penalty_through`.
+
+    Raises:
+        UsageError: naming what mixes them.
+    """
+    if mixing := [what for what in mixes_clips(discriminator) if what not in through]:
+        raise UsageError(
+            f"{family}: the gradient penalty is per clip and has no meaning through {mixing[0]}; give the "
+            "discriminator norm: layer, instance or none, and no minibatch_std, or set the penalty's weight to 0 where "
+            "the family can do without"
+        )
+
+
+def check_strategy(trainer: Trainer) -> None:
+    """Refuse Lightning's own DDP, which expects every backward to reach every parameter."""
+    if isinstance(trainer.strategy, DDPStrategy) and not isinstance(trainer.strategy, GameStrategy):
+        if not trainer.strategy._ddp_kwargs.get("find_unused_parameters"):
+            raise UsageError(
+                "in this module each backward reaches one player: Trainer(strategy=vidiff.parallel.GameStrategy())"
+            )
+
+
+def compile_all(networks: Iterable[nn.Module], device: torch.device) -> None:
+    """Compile networks in place, or each of the parts that they only hold.
+
+    Raises:
+        UsageError: torch.compile does not work on this machine, as one addition shows before the training begins.
+    """
+    try:
+        torch.compile(lambda x: x + 1.0)(torch.zeros(2, device=device))
+    except Exception as error:
+        why = " ".join(str(error).split("\n\n")[0].split())[:300]
+        raise UsageError(
+            f"model.compile: torch.compile does not work here ({why}): install g++, or leave it out"
+        ) from error
+    for network in networks:
+        for part in network.values() if isinstance(network, nn.ModuleDict) else [network]:
+            part.compile()
+
+
+def check_precision(trainer: Trainer) -> None:
+    """Refuse half precision where it is broken.
+
+    On a CPU, oneDNN's bfloat16 kernels (AVX-512) write past their buffers in the weight gradient of 3-D convolutions
+    whose kernel is longer than the clip: 1e24 to NaN in the layer, or a crash. Half precision is no faster there. The
+    native kernels are right: `torch.backends.mkldnn.flags(enabled=False)` is let through.
+
+    Raises:
+        UsageError: for bf16-mixed and 16-mixed (which Lightning runs as bf16) on a CPU, and for pure half precision.
+    """
+    precision = str(trainer.precision)
+    if precision in ("32-true", "64-true"):
+        return
+    if not precision.endswith("-mixed"):
+        raise UsageError(
+            f"trainer.precision {precision} would round the weights and their moving average to so few bits that most "
+            "updates are lost: use 32-true, or bf16-mixed on a GPU"
+        )
+    if trainer.strategy.root_device.type == "cpu" and torch.backends.mkldnn.enabled:
+        raise UsageError(
+            f"trainer.precision {precision} does not work on a CPU: its kernels return wrong gradients for some 3-D "
+            "convolutions (and are no faster): use 32-true"
+        )
