@@ -13,7 +13,7 @@ from vidiff.video.encode import BT601, BT709, LIMITED, Encoder, VideoFormat, fra
 
 
 def test_rates_are_those_of_broadcasting():
-    assert [frame_rate(fps) for fps in (8, 29.97, 12.5)] == [8, Fraction(30000, 1001), Fraction(25, 2)]
+    assert [frame_rate(fps) for fps in (8, 30000 / 1001, 12.5)] == [8, Fraction(30000, 1001), Fraction(25, 2)]
     for fps in (0, -1, float("nan")):
         with pytest.raises(ValueError, match="positive"):
             frame_rate(fps)

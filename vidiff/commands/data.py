@@ -103,8 +103,8 @@ def _make(args: argparse.Namespace) -> int:
 
 def _index(args: argparse.Namespace):
     """The index of a folder, and whether its pictures were taken for photos without being asked."""
+    from vidiff.data.films import are_photos
     from vidiff.data.index import build_index
-    from vidiff.video.stills import looks_like_photos
 
     index = build_index(args.dir, args.backend, bool(args.stills))
     # Two domains of one folder of pictures each: photos for CycleGAN, or one film each.
@@ -112,7 +112,7 @@ def _index(args: argparse.Namespace):
         count == 1 for count in Counter((e.split, e.domain) for e in index.entries).values()
     )
     if args.stills is None and index.domains == ["A", "B"] and one_each:
-        if looks_like_photos(index):
+        if are_photos(index):
             return build_index(args.dir, args.backend, stills=True), True
     return index, False
 
@@ -203,8 +203,8 @@ def summary(index, root: Path) -> dict[str, Any]:
 
 def suggest_config(index, args: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     """A config whose `data:` section works with these videos, and remarks for the person."""
+    from vidiff.data.films import are_photos
     from vidiff.data.splits import group_keys
-    from vidiff.video.stills import looks_like_photos
 
     entries, notes = index.entries, []
     lengths = sorted(e.num_frames for e in entries)
@@ -252,7 +252,7 @@ def suggest_config(index, args: argparse.Namespace) -> tuple[dict[str, Any], lis
     copies = len(entries) - len({e.sha256 for e in entries})
     if copies:
         notes.append(f"{copies} videos are byte-identical copies of others; copies stay in one split")
-    if not args.stills and looks_like_photos(index):
+    if not args.stills and are_photos(index):
         notes.append("the pictures of a folder look unrelated: if they are photos and not a film, use --stills")
     if whites := Counter(f"{e.white:g}" for e in entries if e.white is not None):
         levels = ", ".join(f"{white} in {count} video(s)" for white, count in whites.items())

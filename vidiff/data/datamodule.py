@@ -16,6 +16,7 @@ from vidiff.augment.pipeline import build_augment
 from vidiff.data.bad_files import BadFiles
 from vidiff.data.cache import FrameCache, open_cache
 from vidiff.data.dataset import ClipDataset, Known
+from vidiff.data.films import are_photos
 from vidiff.data.index import Entry, Index, build_index
 from vidiff.data.layouts import ACCEPTED
 from vidiff.data.loader import ClipLoader, ClipPass
@@ -25,7 +26,6 @@ from vidiff.data.shapes.truth import Truth, truth_of
 from vidiff.data.splits import Split, make_splits
 from vidiff.errors import RunError, UsageError
 from vidiff.video.open import decoding
-from vidiff.video.stills import looks_like_photos
 
 EMBEDDED_VIDEOS = 240
 
@@ -120,7 +120,7 @@ class ClipDataModule(LightningDataModule):
         """Render the embedded set if no root is given, and measure the files once for all processes."""
         self._ensure_root()
         index = build_index(self.root, self.backend, self.stills)
-        if looks_like_photos(index):
+        if are_photos(index):
             warnings.warn(
                 f"{self.root}: unrelated pictures; if photos, set data.stills: true, num_frames: 1", stacklevel=2
             )

@@ -39,7 +39,7 @@ class VideoFormat:
 
 
 def frame_rate(fps: float) -> Fraction:
-    """Frames per second as containers store them: 29.97 is 30000/1001.
+    """Frames per second as a fraction, as containers store them.
 
     Raises:
         ValueError: not above 0.

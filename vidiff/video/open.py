@@ -18,14 +18,8 @@ from vidiff.video.reader import Reader, ReadError
 from vidiff.video.stills import AnimationReader, ArrayReader, FramesReader, ImageReader, StripReader
 
 # How a source is brought to the training resolution; part of every protocol record.
-RESIZE_RULE = {
-    "video": "swscale bilinear (antialiased) while decoding",
-    "frames": "Pillow bilinear (antialiased)",
-    "strip": "Pillow bilinear (antialiased)",
-    "image": "Pillow bilinear (antialiased)",
-    "animation": "Pillow bilinear (antialiased)",
-    "array": "Pillow bilinear (antialiased)",
-}
+RESIZE_RULE = {"video": "swscale bilinear (antialiased) while decoding"}
+RESIZE_RULE |= dict.fromkeys(("frames", "strip", "image", "animation", "array"), "Pillow bilinear (antialiased)")
 BACKENDS = ("pyav", "auto", "decord")
 FITS = ("crop", "stretch")
 

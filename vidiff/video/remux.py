@@ -88,8 +88,8 @@ def _write(target: Path, images: Iterable[np.ndarray], shown: Film | Slides) -> 
 def _keep_metadata(writer, metadata: dict[str, str]) -> None:
     """Title, artist and date of the source, and in the comment that this is a translation."""
     writer.metadata.update({k: v for k, v in metadata.items() if k.lower() in ("title", "artist", "date")})
-    comment = next((v for k, v in metadata.items() if k.lower() == "comment"), "")
-    writer.metadata["comment"] = "; ".join(filter(None, [comment, f"{MARK} {__version__}"]))
+    old = next((v for k, v in metadata.items() if k.lower() == "comment"), "")
+    writer.metadata["comment"] = "; ".join(filter(None, [old, f"{MARK} {__version__}"]))
 
 
 def _encode(writer, encoder: Encoder, images: Iterable[np.ndarray], shown: Film | Slides) -> int:
@@ -102,7 +102,8 @@ def _encode(writer, encoder: Encoder, images: Iterable[np.ndarray], shown: Film 
             writer.mux(packet)
 
     for image in images:
-        time, durations[time] = shown.next_time()
+        time, duration = shown.next_time()
+        durations[time] = duration
         if tracks is not None:
             tracks.write_until(time * shown.form.time_base)
         mux(encoder.encode(image, time))

@@ -14,45 +14,36 @@ from vidiff.video.pictures import header, open_frames, open_rgb, resized, second
 from vidiff.video.reader import Info, Reader, ReadError, check_indices
 
 
-def looks_like_photos(index) -> bool:
-    """Whether folders of pictures are photos rather than films: neighbours differ nearly as much as distant ones.
+class PictureReader(Reader):
+    """What all pictures share.
 
-    Films gave ratios of 0.01 to 0.5 (periodic motion), sorted photographs 0.78 to 0.91. Judged on the four longest.
+    Args:
+        path: the file or folder.
+        white: the value that stands for white in pictures of more than 8 bits; None: each picture's own.
     """
-    films = [e for e in index.entries if e.kind == "frames" and e.num_frames >= 8]
-    longest = sorted(films, key=lambda e: -e.num_frames)[:4]
-    votes = [_unrelated(FramesReader(index.root / e.path, e.files)) for e in longest]
-    return 2 * sum(votes) > len(votes)
+
+    def __init__(self, path: Path | str, white: float | None = None):
+        super().__init__(path)
+        self.white = white
 
 
-def _unrelated(reader: FramesReader) -> bool:
-    picks = np.linspace(0, len(reader.files) - 2, 8).astype(int)
-    try:
-        near, after = (reader.read(picks + i, 32, 32).astype(float) for i in (0, 1))
-    except ReadError:
-        return False
-    neighbours = np.abs(near - after).mean()
-    return bool(neighbours > 0.65 * np.abs(near - np.roll(near, 3, axis=0)).mean())
-
-
-class FramesReader(Reader):
+class FramesReader(PictureReader):
     """A folder of images of one size, one image a frame, in natural order.
 
     Args:
         path: the folder.
         files: the names of the images in order; None: every image in the folder.
-        white: the value that stands for white in pictures of more than 8 bits; None: each picture's own.
+        white: see PictureReader.
     """
 
     def __init__(self, path: Path | str, files: Sequence[str] | None = None, white: float | None = None):
-        super().__init__(path)
-        self._files, self.white = tuple(files) if files else None, white
+        super().__init__(path, white)
+        self._files = tuple(files or ())
 
     @cached_property
     def files(self) -> tuple[str, ...]:
-        if self._files:
-            return self._files
-        return list_images(self.path)
+        """Names of the images, in order."""
+        return self._files or list_images(self.path)
 
     def measure(self) -> Info:
         if not self.files:
@@ -77,17 +68,8 @@ class ImageReader(FramesReader):
         super().__init__(path.parent, (path.name,), white)
 
 
-class AnimationReader(Reader):
-    """One file of many pictures: animated WebP, PNG or AVIF, or a stack of TIFF pages.
-
-    Args:
-        path: the file.
-        white: as in FramesReader.
-    """
-
-    def __init__(self, path: Path | str, white: float | None = None):
-        super().__init__(path)
-        self.white = white
+class AnimationReader(PictureReader):
+    """One file of many pictures: animated WebP, PNG or AVIF, or a stack of TIFF pages."""
 
     def measure(self) -> Info:
         count = header(self.path).frames
@@ -103,17 +85,8 @@ class AnimationReader(Reader):
         return np.stack([frames[int(i)] for i in indices])
 
 
-class StripReader(Reader):
-    """One image that holds a whole video: square frames side by side, or one below the other.
-
-    Args:
-        path: the image.
-        white: as in FramesReader.
-    """
-
-    def __init__(self, path: Path | str, white: float | None = None):
-        super().__init__(path)
-        self.white = white
+class StripReader(PictureReader):
+    """One image that holds a whole video: square frames side by side, or one below the other."""
 
     def measure(self) -> Info:
         image = open_rgb(self.path, self.white)
