@@ -300,6 +300,17 @@ def test_every_ablation_steps(schema, shapes, tmp_path, monkeypatch, experiment)
     assert all(made.model.terms[name].isfinite() for name in moved)
 
 
+@pytest.mark.parametrize("part", [name for name in ABLATIONS if "plain" not in name])
+def test_every_part_lies_over_a_shipped_experiment(schema, part):
+    """As `vidiff list` shows it: what the experiment sets and the part does not is kept."""
+    base = "cyclegan" if "cyclegan" in part else "dcgan"
+    files = [experiments_dir() / f"{name}.yaml" for name in (base, part)]
+    resolved = schema.parse_args([word for file in files for word in ("--config", str(file))])
+    kept = yaml.safe_load(files[0].read_text())
+    assert resolved.model.init_args.width == kept["model"]["init_args"]["width"]
+    assert resolved.data.init_args.batch_size == kept["data"]["init_args"]["batch_size"]
+
+
 def test_layer_norm_overlay(fit):
     assert fit("--run_dir", "r", "--config", "experiments/_layer_norm.yaml", "--trainer.max_steps", 1) == 0
     model = vidiff.load_model("r/checkpoints/last.ckpt")

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from vidiff.data.bad_files import BadFiles
-from vidiff.data.cache import DiskCache
 from vidiff.data.dataset import ClipDataset
+from vidiff.data.disk_cache import DiskCache
 from vidiff.data.index import build_index
 from vidiff.data.loader import ClipLoader
 

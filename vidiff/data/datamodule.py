@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from vidiff.augment.pipeline import build_augment
 from vidiff.data.bad_files import BadFiles
-from vidiff.data.cache import FrameCache, open_cache
+from vidiff.data.cache import FrameCache
 from vidiff.data.dataset import ClipDataset, Known
+from vidiff.data.disk_cache import open_cache
 from vidiff.data.films import are_photos
 from vidiff.data.index import Entry, Index, build_index
 from vidiff.data.layouts import ACCEPTED

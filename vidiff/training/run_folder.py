@@ -14,13 +14,14 @@ from vidiff.training.run import Run
 
 
 class RunFolder(Callback):
-    """Creates the folder before training: process 0 names it, the others learn the name."""
+    """Creates the folder before training, named by process 0, and gives the model the record of its data."""
 
     def __init__(self, run: Run):
         self.run = run
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self.run.dir = Path(trainer.strategy.broadcast(str(self.run.dir)))
+        pl_module.data_record = trainer.datamodule.describe()
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # Not in `setup`: whatever is refused there leaves no folder behind.
@@ -39,7 +40,6 @@ class RunFolder(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.run.restoring = ""
-        pl_module.data_record = trainer.datamodule.describe()
         before, now = pl_module.restored_data.get("fingerprint"), pl_module.data_record["fingerprint"]
         if before is not None and before != now:
             raise UsageError(

@@ -73,7 +73,6 @@ class TranslationEvaluation(Evaluation):
             raise UsageError(
                 f"the model knows {module.num_domains} domains, the data {len(trainer.datamodule.domains)}"
             )
-        module.data_record = module.data_record or trainer.datamodule.describe()
         return module.directions
 
     def _sources(
