@@ -41,7 +41,7 @@ def _help() -> str:
     lines += [f"  {verb:<10} {text}" for verb, text in verbs.items()]
     lines += [
         "",
-        "`vidiff VERB --help` explains a verb; `vidiff fit --help` lists every setting.",
+        "`vidiff VERB --help` explains a verb; `vidiff list FAMILY` a model's settings.",
         "First run: vidiff fit --config experiments/dcgan.yaml --config experiments/_tiny.yaml",
     ]
     return "\n".join(lines)
@@ -58,7 +58,7 @@ def _dispatch(argv: list[str]) -> int:
     if verb in TRAINING_VERBS:
         from vidiff.commands.fit import run_training
 
-        return run_training(argv)
+        return run_training(verb, argv[1:])
     if verb not in _commands():
         raise UsageError(unknown_name("verb", verb, [*TRAINING_VERBS, *_commands()]))
     command = importlib.import_module(f"vidiff.commands.{verb}")

@@ -9,9 +9,9 @@ import yaml
 from reports import write
 
 from vidiff.bench.definition import Benchmark, list_runs, load, run_missing
-from vidiff.commands.fit import resolved_config
 from vidiff.errors import RunError, UsageError
 from vidiff.paths import experiments_dir
+from vidiff.training.cli import resolved_config
 from vidiff.training.run import config_hash
 
 

@@ -20,12 +20,12 @@ from lightning.pytorch.cli import LightningArgumentParser
 import vidiff
 from vidiff.bench.definition import load
 from vidiff.cli import main
-from vidiff.commands.fit import TrainingCLI
 from vidiff.metrics.controls import CONTROLS
 from vidiff.models import families
 from vidiff.models.base import AdversarialModule
 from vidiff.paths import experiments_dir
 from vidiff.training import probes
+from vidiff.training.cli import TrainingCLI
 from vidiff.training.run import config_hash
 
 FAMILIES = [

@@ -40,8 +40,8 @@ def run(args: argparse.Namespace) -> int:
         return 0
     from vidiff.bench.definition import load, run_missing
     from vidiff.bench.table import markdown, read_reports
-    from vidiff.commands.fit import resolved_config
     from vidiff.files import write_text
+    from vidiff.training.cli import resolved_config
 
     if args.action == "run":
         path = Path(args.definition)

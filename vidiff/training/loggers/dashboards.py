@@ -27,7 +27,8 @@ class WandbClips(WandbLogger):
     """
 
     def __init__(self, run: Run, config: dict[str, Any]):
-        run.dir.mkdir(parents=True, exist_ok=True)
+        if rank_zero_only.rank == 0:  # only there the folder has its name already
+            run.dir.mkdir(parents=True, exist_ok=True)
         online = os.environ.get("WANDB_MODE", "") == "online" or bool(os.environ.get("WANDB_API_KEY"))
         super().__init__(
             name=f"{run.dir.parent.name}/{run.dir.name}",

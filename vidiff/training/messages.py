@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
 import re
 
-from vidiff.errors import UsageError
+from vidiff.errors import UsageError, did_you_mean
 from vidiff.models import families
-
-
-def _nearest(name: str, accepted: list[str]) -> str:
-    near = difflib.get_close_matches(name, accepted, n=1, cutoff=0.5)
-    return f" Did you mean {near[0]}?" if near else ""
 
 
 def _arguments_of(class_path: str) -> list[str]:
@@ -47,19 +41,17 @@ def readable(message: str, options: list[str]) -> str:
     if match := re.search(r"unrecognized arguments: (.+)$", text):
         given = match[1].split()[0]
         name = given.lstrip("-").split("=")[0]
-        return f"unknown option --{name}.{_nearest(name, options)} `vidiff fit --help` lists all."
+        return f"unknown option --{name}.{did_you_mean(name, options)} `vidiff fit --help` lists all."
     if match := re.search(r"does not accept option '([\w.]+)'", text):
-        return f"unknown key {match[1]!r} in the configuration.{_nearest(match[1], options)}"
+        return f"unknown key {match[1]!r} in the configuration.{did_you_mean(match[1], options)}"
     if match := re.search(r"Problem with given class_path '([\w.]+)':.*?Option '([\w.]+)' is not accepted", text):
         accepted = _arguments_of(match[1])
         name = match[2].split(".")[-1]
-        if match[1].endswith(("LightningDataModule", "AdversarialModule")):
-            return (
-                f"{section}.{name} is given before {section}.class_path: put --config EXPERIMENT before its overlays."
-            )
+        if match[1].endswith(("LightningDataModule", "AdversarialModule")):  # abstract: nothing was named yet
+            return f"{section}.{name} is given before {section}.class_path: put --config EXPERIMENT before its overlays"
         accepted = [a for a in accepted if not (a == "domains" and "PairDataModule" in match[1])]  # set by domain_a, _b
         return (
-            f"{section}.{match[2]}: {match[1].rpartition('.')[2]} has no such argument.{_nearest(name, accepted)} "
+            f"{section}.{match[2]}: {match[1].rpartition('.')[2]} has no such argument.{did_you_mean(name, accepted)} "
             f"Accepted: {', '.join(accepted)}."
         )
     if match := re.search(r"Expected a dot import path string: (\S+)", text):
@@ -69,7 +61,7 @@ def readable(message: str, options: list[str]) -> str:
         data = ["ClipDataModule", "PairDataModule", "DomainDataModule"]
         accepted = {"model": sorted(families()), "data": data}.get(section, [])
         listed = f" Accepted: {', '.join(accepted)}, or a full import path." if accepted else ""
-        return f"{section}.class_path: there is no class {match[1]!r}.{_nearest(match[1], accepted)}{listed}"
+        return f"{section}.class_path: there is no class {match[1]!r}.{did_you_mean(match[1], accepted)}{listed}"
     inner = re.findall(r'Parser key "([\w.]+)": (.+?)(?= - |$)', text)
     if inner:
         key, why = inner[-1]
@@ -83,13 +75,18 @@ def readable(message: str, options: list[str]) -> str:
 ABOUT_TYPES = ("Expected a", "Does not validate", "Problem with given class_path")
 
 
+def own_message(error: BaseException) -> str:
+    """The words of the UsageError that other errors were wrapped around; empty where there is none."""
+    seen: BaseException | None = error
+    while seen is not None and not isinstance(seen, UsageError):
+        seen = seen.__cause__ or seen.__context__
+    return "" if seen is None else str(seen)
+
+
 def constructor_message(error: BaseException) -> str:
     """What a constructor complained about, dug out of the frames that jsonargparse wraps around it."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, UsageError):
-            return str(seen)
-        seen = seen.__cause__ or seen.__context__
+    if message := own_message(error):
+        return message
     # A union of types lists what each made of the value: the constructor's own words are the ones not about types.
     words = [w for w in re.findall(r"^\s*- (.+)", str(error), re.MULTILINE) if not w.startswith(ABOUT_TYPES)]
     return (words[0] if words else str(error)).strip()

@@ -1,0 +1,331 @@
+"""What `fit`, `validate` and `test` parse and build: LightningCLI with linked sizes, layered files and a run folder."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import jsonargparse
+import yaml
+from lightning.pytorch import Callback, LightningDataModule, Trainer
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+from vidiff.data.datamodule import ClipDataModule  # noqa: F401  (gives the class its short name)
+from vidiff.data.domains import DomainDataModule, PairDataModule  # noqa: F401
+from vidiff.errors import RunError, UsageError, did_you_mean, memory_hint
+from vidiff.files import read_yaml
+from vidiff.inference.checkpoint import first_line
+from vidiff.models import families
+from vidiff.models.base import AdversarialModule
+from vidiff.models.translation import Translator
+from vidiff.paths import experiments_dir, find_experiment
+from vidiff.renamed import renamed
+from vidiff.training.checkpoints import CheckpointFiles, Checkpoints, read_to_continue
+from vidiff.training.dashboards import dashboards
+from vidiff.training.evaluation import Evaluation, EvaluationOptions
+from vidiff.training.messages import constructor_message, own_message, readable
+from vidiff.training.metrics_csv import MetricsCSV
+from vidiff.training.progress import GameProgress
+from vidiff.training.quiet import quiet
+from vidiff.training.report import LateReport
+from vidiff.training.run import Run, RunFolder, last_checkpoint, new_run_dir, newest_run
+from vidiff.training.summary import Players
+from vidiff.training.trainer import check_settings, make_trainer
+from vidiff.training.training_log import Spent, TrainingLog
+from vidiff.training.translation_evaluation import TranslationEvaluation
+
+LINKED = ("num_frames", "resolution", "channels", "seed", "num_classes")
+RUNS = Path("runs")
+
+
+@dataclass(frozen=True)
+class ConfigFile:
+    """A file of `--config`, read once: its name and what it holds, classes under their present names."""
+
+    name: str
+    content: dict[str, Any]
+
+    @property
+    def model(self) -> dict[str, Any]:
+        """Its section `model`, whose class may be given alone."""
+        section = self.content.get("model") or {}
+        return {"class_path": section} if isinstance(section, str) else section
+
+
+class _ReadConfig(jsonargparse.ActionConfigFile):
+    """`--config FILE`, where a file that is not here is one of the shipped experiments."""
+
+    def __call__(self, parser, cfg, values, option_string=None):
+        found = find_experiment(values)
+        if found is None:
+            names = [f"experiments/{p.relative_to(experiments_dir())}" for p in experiments_dir().rglob("*.yaml")]
+            hint = did_you_mean(values, sorted(names))
+            raise UsageError(f"--config {values}: no such file.{hint} `vidiff list` shows the experiments.")
+        super().__call__(parser, cfg, str(found), option_string)
+
+
+class _Parser(LightningArgumentParser):
+    """Keeps every file of `--config` that it has read, in `configs`."""
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.configs: list[ConfigFile] = []
+
+    def add_argument(self, *args: Any, **kwargs: Any):
+        if kwargs.get("action") is jsonargparse.ActionConfigFile:
+            kwargs["action"] = _ReadConfig
+        return super().add_argument(*args, **kwargs)
+
+    def parse_path(self, path: str | os.PathLike, *args: Any, **kwargs: Any) -> jsonargparse.Namespace:
+        file = ConfigFile(str(path), renamed(read_yaml(Path(path))))
+        self.configs.append(file)
+        return self.parse_string(yaml.safe_dump(file.content, sort_keys=False), file.name, *args, **kwargs)
+
+
+def _seed(value: bool | int) -> int:
+    return 0 if isinstance(value, bool) else int(value)
+
+
+class TrainingCLI(LightningCLI):
+    """Parses, builds and runs; with `build=False` it only parses, for `resolved`.
+
+    Args:
+        verb: fit, validate or test.
+        words: what follows it on the command line.
+        build: whether to build what the words describe and to run it.
+
+    Attributes:
+        resolved: the whole configuration as `config.yaml` has it.
+        run_folder: where the run goes.
+
+    Raises:
+        UsageError, RunError: in one line, what cannot be.
+    """
+
+    def __init__(self, verb: str, words: Sequence[str], build: bool = True):
+        self.verb, self.words, self.build = verb, list(words), build
+        self.resolved, self.run_folder = "", Run(Path())
+        families()  # short class names
+        quiet()
+        super().__init__(
+            AdversarialModule,
+            LightningDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            save_config_callback=None,
+            args=[verb, *self.words],
+            parser_class=_Parser,
+            parser_kwargs={
+                "prog": "vidiff",
+                "allow_abbrev": False,
+                "exit_on_error": False,
+                verb: {"default_config_files": [str(experiments_dir() / "_base.yaml")]},
+            },
+        )
+
+    # ---- parsing ------------------------------------------------------------------------------------------------
+
+    def subcommands(self) -> dict[str, set[str]]:
+        return {
+            self.verb: {"model", "dataloaders", "train_dataloaders", "val_dataloaders", "datamodule", "verbose"}
+        }  # the other two would be built for nothing
+
+    def add_arguments_to_parser(self, parser) -> None:
+        parser.add_argument("--run_dir", type=str | None, default=None, help="folder of this run (default: runs/...)")
+        parser.add_argument(
+            "--logger", type=Literal["csv", "wandb", "tensorboard"], default="csv",
+            help="dashboards beside metrics.csv, which is always written",
+        )  # fmt: skip
+        parser.add_class_arguments(EvaluationOptions, "evaluation")
+        parser.add_argument("--checkpoints.every_n_steps", type=int, default=250, help="generator steps")
+        parser.add_argument(
+            "--budget_cpu_s", type=float | None, default=None, help="stop after this many CPU seconds of process 0"
+        )
+        for name in ("num_frames", "resolution", "channels"):
+            parser.link_arguments(f"data.init_args.{name}", f"model.init_args.{name}")
+        parser.link_arguments("seed_everything", "model.init_args.seed", compute_fn=_seed)
+        parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=_seed)
+        parser.link_arguments("data.num_classes", "model.init_args.num_classes", apply_on="instantiate")
+
+    def parse_arguments(self, parser, args) -> None:
+        try:
+            super().parse_arguments(parser, args)
+        except (jsonargparse.ArgumentError, UsageError) as error:
+            raise UsageError(own_message(error) or self._why(str(error))) from error
+        seed = self._config.seed_everything
+        if not isinstance(seed, bool) and not 0 <= seed < 2**32:
+            raise UsageError(f"seed_everything must be from 0 to {2**32 - 1}, got {seed}")
+
+    def _why(self, message: str) -> str:
+        """jsonargparse's message for a person; that no model was named comes out of it as an abstract class."""
+        parser = self._parser(self.verb)
+        named = any("class_path" in file.model for file in parser.configs)
+        if not named and re.search(r"AdversarialModule|LightningDataModule|required: .*\.model\b", message):
+            before = f" before {parser.configs[-1].name}" if parser.configs else ""
+            return (
+                f"{self.verb}: no model is named{before}: put --config EXPERIMENT before its overlays (`vidiff list`); "
+                "files whose name starts with _ only add to one"
+            )
+        names = sorted({a.dest for a in parser._actions if "." in a.dest or not a.dest.startswith("_")})
+        return readable(message, names)
+
+    def _parse_ckpt_path(self) -> None:
+        """Lightning lets a checkpoint's hyper-parameters override the command line; here the command line wins."""
+
+    @property
+    def _config(self) -> jsonargparse.Namespace:
+        return self.config[self.verb]
+
+    def before_instantiate_classes(self) -> None:
+        self._check_linked()
+        kept = self._config.clone()
+        kept.run_dir = kept.ckpt_path = None  # the file describes a run, not where and from what it was started
+        self.resolved = self._parser(self.verb).dump(kept, skip_none=False)
+
+    def _check_linked(self) -> None:
+        """A size that was also set on the model must agree with the data; a silent overwrite would be a lie."""
+        given: dict[str, tuple[Any, str]] = {}
+        for file in self._parser(self.verb).configs:
+            for section in (file.model.get("init_args") or {}, file.model):
+                given |= {n: (section[n], f"{file.name}: model.{n}") for n in LINKED if n in section}
+        options = argparse.ArgumentParser(argument_default=argparse.SUPPRESS, add_help=False, allow_abbrev=False)
+        for name in LINKED:
+            options.add_argument(f"--model.{name}", f"--model.init_args.{name}", dest=name, type=yaml.safe_load)
+        for name, value in vars(options.parse_known_args(self.words)[0]).items():
+            given[name] = (value, f"--model.{name}")
+        for name, (value, where) in given.items():
+            source = "seed_everything" if name == "seed" else f"data.{name}"
+            expected = self._config.seed_everything if name == "seed" else self._config.data.init_args.get(name)
+            if value != expected:
+                raise UsageError(f"{where}={value} contradicts {source}={expected}: set {source}, the model follows it")
+
+    # ---- building -----------------------------------------------------------------------------------------------
+
+    def instantiate_classes(self) -> None:
+        if not self.build:
+            return
+        config = self._config
+        names = [Path(file.name).stem for file in self._parser(self.verb).configs]
+        experiment = next((n for n in names if not n.startswith("_")), "run")
+        self.run_folder, config.ckpt_path = place_run(self.verb, experiment, config.run_dir, config.ckpt_path)
+        self.run_folder.config = self.resolved
+        try:
+            super().instantiate_classes()
+        except (ValueError, TypeError, MisconfigurationException) as error:
+            message = constructor_message(error)
+            raise UsageError(message + memory_hint(message)) from error
+        given = config.model.as_dict()
+        self.model.config = {"class_path": given["class_path"], "init_args": given.get("init_args", {})}
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        config, run = self._config, self.run_folder
+        settings = {**self._get(self.config_init, "trainer", default={}), **kwargs}
+        settings["callbacks"] = [*self._callbacks(), *check_settings(settings)]
+        settings["logger"] = [MetricsCSV(run), *dashboards(config.logger, run, yaml.safe_load(self.resolved))]
+        settings["plugins"] = [CheckpointFiles(run), *_several(settings.get("plugins"))]
+        settings["use_distributed_sampler"] = False  # ClipLoader shards by itself
+        settings["default_root_dir"] = str(run.dir)
+        if self.verb == "fit":
+            # The suite's own evaluation counts as Lightning's validation, see `Evaluation`: never at an epoch's end.
+            settings.update(limit_val_batches=0, num_sanity_val_steps=0)
+            settings.update(check_val_every_n_epoch=None, val_check_interval=config.evaluation.every_n_steps)
+        return make_trainer(settings)
+
+    def _callbacks(self) -> list[Callback]:
+        """What belongs to every run, in front of the user's callbacks (an overlay replaces lists)."""
+        config, run = self._config, self.run_folder
+        kind = TranslationEvaluation if isinstance(self.model, Translator) else Evaluation
+        checkpoints = Checkpoints(run, config.checkpoints.every_n_steps)
+        evaluation = kind(run, EvaluationOptions(**config.evaluation.as_dict()), checkpoints)
+        spent = evaluation.spent = Spent(config.budget_cpu_s)
+        callbacks = [RunFolder(run), TrainingLog(), spent, evaluation, checkpoints, LateReport(run, evaluation)]
+        if config.trainer.get("enable_progress_bar") is not False:
+            callbacks += [GameProgress(), Players()]
+        return callbacks
+
+    # ---- running ------------------------------------------------------------------------------------------------
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        if not self.build:
+            return
+        try:
+            super()._run_subcommand(subcommand)
+        except MisconfigurationException as error:
+            raise UsageError(" ".join(str(error).split())) from error
+        except (UsageError, RunError):
+            raise
+        except Exception as error:
+            if restoring := self.run_folder.restoring:
+                raise RunError(
+                    f"--ckpt_path {restoring} is damaged or of another training: {first_line(error)}"
+                ) from error
+            step = f" after generator step {self.trainer.global_step}" if subcommand == "fit" else ""
+            error.add_note(f"while running `vidiff {subcommand}`{step}")
+            raise
+
+
+def _several(value: Any) -> list[Any]:
+    """One, several or none of something, as Lightning takes them."""
+    return list(value) if isinstance(value, list | tuple) else [] if value is None else [value]
+
+
+def place_run(verb: str, experiment: str, run_dir: str | None, ckpt_path: str | None) -> tuple[Run, str | None]:
+    """Decide the run folder and which checkpoint is meant; nothing is created yet.
+
+    Args:
+        verb: only `fit` begins a run.
+        experiment: name of the folder below `runs/` where no `run_dir` is given.
+        run_dir: the folder that was asked for.
+        ckpt_path: a checkpoint, or `last`.
+
+    Raises:
+        UsageError, RunError: the folder or the checkpoint cannot be used.
+    """
+    # Lightning numbers the processes that it starts; they learn the folder's name from process 0, see `RunFolder`.
+    first = os.environ.get("LOCAL_RANK", "0") == "0"
+    if ckpt_path == "last":
+        folder = Path(run_dir) if run_dir else newest_run(RUNS, experiment)
+        ckpt_path = str(last_checkpoint(folder))
+        if first:
+            print(f"continuing {folder}", file=sys.stderr)
+    elif ckpt_path is not None and not Path(ckpt_path).exists():
+        raise UsageError(f"--ckpt_path {ckpt_path}: no such file (or use `last`)")
+    else:
+        folder = Path(run_dir or new_run_dir(RUNS, experiment))
+    if ckpt_path is not None and first:
+        read_to_continue(Path(ckpt_path))  # what cannot be read is said before anything else is done
+    _check_folder(folder)
+    resumed = ckpt_path is not None and Path(ckpt_path).resolve().is_relative_to(folder.resolve())
+    run = Run(folder, resumed)
+    if verb == "fit" and not resumed and first:
+        run.check_new()
+    return run, ckpt_path
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuse a run folder that cannot be made or written to."""
+    nearest = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+    if not nearest.is_dir():
+        raise UsageError(f"--run_dir {folder}: {nearest} is a file, not a folder")
+    if not os.access(nearest, os.W_OK):
+        raise UsageError(f"--run_dir {folder}: {nearest} cannot be written to")
+
+
+def resolved_config(arguments: Sequence[str]) -> str:
+    """The configuration that `fit` with these arguments would write to `config.yaml`; nothing is built or written.
+
+    Args:
+        arguments: what `vidiff` is called with, the verb first.
+
+    Raises:
+        UsageError: what `fit` would refuse before it builds anything.
+    """
+    verb, *words = arguments
+    return TrainingCLI(verb, words, build=False).resolved
