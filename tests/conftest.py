@@ -40,7 +40,6 @@ def _own_home(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def _same_in_any_order(monkeypatch):
     """No test inherits the run folder or the random numbers of the one before."""
-    monkeypatch.delenv("VIDIFF_RUN_DIR", raising=False)
     random.seed(0)
     np.random.seed(0)
     torch.manual_seed(0)

@@ -107,10 +107,9 @@ def same_but_for_rounding(a: torch.Tensor, b: torch.Tensor) -> bool:
 
 
 def child_environment() -> dict[str, str]:
-    """For the processes that a test starts: this checkout, these helpers, and no run folder of another test."""
+    """For the processes that a test starts: this checkout and these helpers."""
     tests = Path(__file__).resolve().parent
-    environment = {k: v for k, v in os.environ.items() if k != "VIDIFF_RUN_DIR"}
-    return environment | {"PYTHONPATH": f"{tests.parent}:{tests}"}
+    return os.environ | {"PYTHONPATH": f"{tests.parent}:{tests}"}
 
 
 def rows(path: Path) -> list[dict[str, str]]:

@@ -74,6 +74,7 @@ def test_sigterm_ends_in_order(monkeypatch, capsys):
     try:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         assert cli.main(["list"]) == 143 and capsys.readouterr().err == "vidiff: terminated\n"
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL  # as it was before the call
     finally:
         signal.signal(signal.SIGTERM, before)
 

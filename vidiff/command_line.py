@@ -113,7 +113,7 @@ def _add(parser: argparse.ArgumentParser, parameter: inspect.Parameter, kind: An
     several = get_origin(kind) is list
     kind = get_args(kind)[0] if several else kind
     if not required and parameter.default not in (None, False, (), "", True):
-        text += f" (default {parameter.default})"
+        text = f"{text.rstrip('.')} (default {parameter.default})"
     how: dict[str, Any] = {"help": text.replace("%", "%%")}
     if kind is bool:
         how["action"] = "store_true" if parameter.default is False else argparse.BooleanOptionalAction

@@ -12,16 +12,6 @@ def experiments_dir() -> Path:
     return inside if inside.is_dir() else Path(__file__).parent.parent / "experiments"
 
 
-def find_experiment(name: str | Path) -> Path | None:
-    """A file under that name, or the shipped experiment of that name: with `experiments/` in front or without."""
-    given = Path(name)
-    if given.is_file():
-        return given
-    inside = given.relative_to("experiments") if given.parts[:1] == ("experiments",) else given
-    shipped = experiments_dir() / inside
-    return shipped if shipped.is_file() else None
-
-
 def cache_dir() -> Path:
     """`$VIDIFF_CACHE_DIR`, or `~/.cache/vidiff`."""
     return Path(os.environ.get("VIDIFF_CACHE_DIR") or Path.home() / ".cache" / "vidiff").expanduser()

@@ -28,7 +28,6 @@ def fit(shapes, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def run(*extra: str, experiment: str | list[str] = "dcgan", root: Path = shapes, tiny: bool = True) -> int:
-        monkeypatch.delenv("VIDIFF_RUN_DIR", raising=False)
         files = [f"experiments/{experiment}.yaml"] if isinstance(experiment, str) else experiment
         files = [*files, "experiments/_tiny.yaml"] if tiny else files
         layers = [word for file in files for word in ("--config", file)]

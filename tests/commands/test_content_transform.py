@@ -78,14 +78,16 @@ def test_a_wrong_checkpoint_stops_before_training(fit, ckpt, tmp_path, capsys):
 
 
 def test_the_preview_shows_it(shapes, ckpt, tmp_path, monkeypatch):
-    from vidiff.commands import _preview
+    from vidiff.data import preview
 
     monkeypatch.chdir(tmp_path)
     made = []
-    original = _preview.datamodule
-    monkeypatch.setattr(_preview, "datamodule", lambda args: made.append(original(args)) or made[-1])
-    sizes = ["--root", str(shapes), "--num_frames", "4", "--resolution", "16", "--clips", "2"]
-    assert main(["data", "preview", "--config", config(tmp_path, ckpt, 1.0, target="1"), *sizes, "--out", "p.png"]) == 0
+    original = preview.datamodule
+    monkeypatch.setattr(preview, "datamodule", lambda *args, **more: made.append(original(*args, **more)) or made[-1])
+    sizes = ["--data.root", str(shapes), "--data.num_frames", "4", "--data.resolution", "16", "--num_clips", "2"]
+    assert (
+        main(["data", "preview", "--config", config(tmp_path, ckpt, 1.0, target="1"), *sizes, "--output", "p.png"]) == 0
+    )
     assert Path("p.png").stat().st_size > 0 and Path("p.mp4").stat().st_size > 0
     data = made[0]
     batch = next(iter(data.train_dataloader()))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
@@ -14,6 +13,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from vidiff.command_line import call, functions_of
 from vidiff.commands import data as command
 from vidiff.errors import RunError, UsageError
 
@@ -26,9 +26,7 @@ def _own_cache(tmp_path_factory, monkeypatch):
 
 
 def vidiff_data(*argv):
-    parser = argparse.ArgumentParser(allow_abbrev=False)
-    command.add_arguments(parser)
-    return command.run(parser.parse_args([str(a) for a in argv]))
+    return call(functions_of(command), "vidiff data", [str(a) for a in argv])
 
 
 def strip(path, frames=20, seed=0, smooth=True):
@@ -144,11 +142,10 @@ def test_names_that_a_terminal_cannot_show(tmp_path):
 
 
 @pytest.mark.parametrize("folder", ["", "  "])
-def test_an_empty_path_is_not_the_current_folder(folder, capsys):
+def test_an_empty_path_is_not_the_current_folder(folder):
     for verb in ("check", "info"):
-        with pytest.raises(SystemExit):
+        with pytest.raises(UsageError, match="the path is empty"):
             vidiff_data(verb, folder)
-        assert "the path is empty" in capsys.readouterr().err
 
 
 def test_short_videos_do_not_decide_alone(tmp_path, capsys):
@@ -173,11 +170,12 @@ def test_info(folder, capsys):
 
 
 def test_make(tmp_path, capsys):
-    assert vidiff_data("make", "--out", tmp_path / "a", "--videos", 4, "--frames", 4, "--resolution", 32) == 0
+    small = ("--num_frames", 4, "--resolution", 32)
+    assert vidiff_data("make", "--output", tmp_path / "a", "--num_videos", 4, *small) == 0
     assert "4 videos of 4 frames, 32 px" in capsys.readouterr().out
     assert len(list((tmp_path / "a").rglob("*.mp4"))) == 4
-    two = ("--styles", "plain", "night", "--videos", 1, "--frames", 4, "--resolution", 32)
-    assert vidiff_data("make", "--out", tmp_path / "b", *two) == 0
+    two = ("--styles", "plain", "night", "--num_videos", 1, *small)
+    assert vidiff_data("make", "--output", tmp_path / "b", *two) == 0
     assert "plain-night" in (out := capsys.readouterr().out) and " dB" in out
     assert vidiff_data("check", tmp_path / "b") == 0
     assert "trainA/ trainB/ folders" in capsys.readouterr().out
@@ -185,8 +183,8 @@ def test_make(tmp_path, capsys):
 
 def test_torch_is_never_imported(folder):
     code = (
-        "import argparse, sys; from vidiff.commands import data; p = argparse.ArgumentParser(); data.add_arguments(p)\n"
-        f"for v in ('check', 'info'): assert data.run(p.parse_args([v, {str(folder)!r}])) == 0\n"
+        "import sys; from vidiff.cli import main\n"
+        f"for v in ('check', 'info'): assert main(['data', v, {str(folder)!r}]) == 0\n"
         "assert not {'torch', 'lightning', 'kornia'} & set(sys.modules), 'torch was imported'"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -215,15 +213,14 @@ def test_prepare_writes_a_manifest_that_can_be_checked(tmp_path, capsys):
     for name in ("ido_run", "ido_walk", "eli_run", "eli_walk"):
         strip(tmp_path / "set" / f"{name}.png", seed=len(name))
         (tmp_path / "set" / f"{name}.png").rename(tmp_path / "set" / f"{name}.avi")  # told by its content
-    assert vidiff_data("prepare", "weizmann", "--source", tmp_path / "set", "--out", tmp_path / "w.csv") == 0
+    assert vidiff_data("prepare", "weizmann", "--source", tmp_path / "set", "--output", tmp_path / "w.csv") == 0
     out = capsys.readouterr().out
     for text in ("w.csv: 4 lines", "label: run (2), walk (2)", "groups that stay in one split: 2", "data check"):
         assert text in out
     assert vidiff_data("check", tmp_path / "w.csv") == 0 and "CSV manifest" in capsys.readouterr().out
     with pytest.raises(UsageError, match="no recipe 'imagenet'; there are ucf101"):
         vidiff_data("prepare", "imagenet", "--source", tmp_path)
-    with pytest.raises(SystemExit):
-        vidiff_data("prepare", "--help")
+    assert vidiff_data("recipes") == 0
     assert "trainlist01.txt" in capsys.readouterr().out
 
 
@@ -245,7 +242,7 @@ def test_preview_shows_clips_as_they_are_and_augmented(folder, tmp_path, capsys,
     }
     (tmp_path / "c.yaml").write_text(yaml.safe_dump(config))
     flipped, strong = tmp_path / "flip.png", tmp_path / "strong.png"
-    assert vidiff_data("preview", "--config", tmp_path / "c.yaml", "--clips", 2, "--out", flipped) == 0
+    assert vidiff_data("preview", "--config", tmp_path / "c.yaml", "--num_clips", 2, "--output", flipped) == 0
     assert "2 clips" in capsys.readouterr().out
     page = np.asarray(Image.open(flipped).convert("RGB")).astype(int)
     with av.open(str(flipped.with_suffix(".mp4"))) as video:
@@ -254,16 +251,17 @@ def test_preview_shows_clips_as_they_are_and_augmented(folder, tmp_path, capsys,
     left, right = frames[0][2:66, 2:66], frames[0][2:66, 68:132]  # two tiles of 64 pixels with gaps of 2
     assert np.abs(left - right[:, ::-1]).mean() < 6 < np.abs(left - right).mean()
     assert page.shape[1] >= 4 * 64
-    command_line = ("preview", "--root", folder, "--augment", "strong", "--num_frames", 4, "--resolution", 16)
-    assert vidiff_data(*command_line, "--clips", 3, "--out", strong) == 0 and strong.is_file()
+    command_line = ("preview", "--data.root", folder, "--data.augment", "strong")
+    command_line += ("--data.num_frames", 4, "--data.resolution", 16)
+    assert vidiff_data(*command_line, "--num_clips", 3, "--output", strong) == 0 and strong.is_file()
     for bad, message in (
-        (("--out", tmp_path / "x.jpg"), "must end in .png"),
+        (("--output", tmp_path / "x.jpg"), "must end in .png"),
         (("--config", tmp_path / "none.yaml"), "no such file"),
-        (("--augment", "wild"), "unknown preset"),
-        (("--clips", 0), "at least 1"),
+        (("--data.augment", "wild"), "unknown preset"),
+        (("--num_clips", 0), "at least 1"),
     ):
         with pytest.raises(UsageError, match=message):
-            vidiff_data("preview", "--root", folder, *bad)
+            vidiff_data("preview", "--data.root", folder, *bad)
 
 
 def test_preview_of_two_domains(tmp_path, capsys):
@@ -276,5 +274,6 @@ def test_preview_of_two_domains(tmp_path, capsys):
     section["init_args"]["num_frames"] = 4
     (tmp_path / "c.yaml").write_text(yaml.safe_dump({"data": section}))
     out = tmp_path / "pair.png"
-    assert vidiff_data("preview", "--config", tmp_path / "c.yaml", "--root", tmp_path / "set", "--out", out) == 0
+    given = ("--config", tmp_path / "c.yaml", "--data.root", tmp_path / "set")
+    assert vidiff_data("preview", *given, "--output", out) == 0
     assert "12 clips" in capsys.readouterr().out and out.with_suffix(".mp4").is_file()

@@ -32,7 +32,6 @@ def fit(roots, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def run(experiment: str, *extra) -> int:
-        monkeypatch.delenv("VIDIFF_RUN_DIR", raising=False)
         layers = ["--config", f"experiments/{experiment}.yaml", "--config", "experiments/_tiny.yaml"]
         quick = ["--evaluation.metrics", "fvd_random,motion,diversity", "--trainer.enable_progress_bar", "false"]
         quick += ["--evaluation.num_clips", "6", "--data.cache", "none"]

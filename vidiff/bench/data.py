@@ -1,28 +1,30 @@
-"""`vidiff bench data`: the options, the figures as a table. Importing it does not import torch."""
+"""What the data path costs: reading and augmenting, measured and as a table. Importing it does not import torch."""
 
 from __future__ import annotations
 
-import argparse
-import json
 from pathlib import Path
 from typing import Any
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `vidiff bench data`."""
-    parser.add_argument("--root", type=Path, help="folder of videos; default: the embedded set (data/shapes)")
-    parser.add_argument("--num_frames", type=int, default=16)
-    parser.add_argument("--resolution", type=int, default=64)
-    parser.add_argument("--batch_size", type=int, default=16, help="clips per batch of the augmentation and the step")
-    parser.add_argument("--width", type=int, default=32, help="base channels of the DCGAN of the step")
-    parser.add_argument("--seconds", type=float, default=3.0, help="least time for each measurement")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-
-
-def run_data_bench(args: argparse.Namespace) -> dict[str, Any]:
-    """Measure, print, and return the figures as plain values.
+def measure(
+    root: Path | None = None,
+    num_frames: int = 16,
+    resolution: int = 64,
+    batch_size: int = 16,
+    width: int = 32,
+    seconds: float = 3.0,
+) -> dict[str, Any]:
+    """Costs of reading and of augmenting, as plain values.
 
     CPU times are of this process with all its threads: they bear other programs on the machine better than the clock.
+
+    Args:
+        root: folder of videos; None: the embedded set.
+        num_frames: frames of a clip.
+        resolution: height and width in pixels.
+        batch_size: clips of a batch of the augmentation and of the step.
+        width: base channels of the DCGAN of the step.
+        seconds: least time for each measurement.
     """
     import torch
 
@@ -30,22 +32,18 @@ def run_data_bench(args: argparse.Namespace) -> dict[str, Any]:
 
     devices = ["cpu"] + ["cuda"] * torch.cuda.is_available()
     with torch.random.fork_rng():
-        result = {
-            "num_frames": args.num_frames,
-            "resolution": args.resolution,
-            "batch_size": args.batch_size,
-            "width": args.width,
+        return {
+            "num_frames": num_frames,
+            "resolution": resolution,
+            "batch_size": batch_size,
+            "width": width,
             "threads": torch.get_num_threads(),
-            "readers": readers(args.root or embedded(), args.num_frames, args.resolution, args.seconds),
+            "readers": readers(root or embedded(), num_frames, resolution, seconds),
             "augment": {
-                device: augmentation(
-                    args.num_frames, args.resolution, args.batch_size, args.width, args.seconds, torch.device(device)
-                )
+                device: augmentation(num_frames, resolution, batch_size, width, seconds, torch.device(device))
                 for device in devices
             },
         }
-    print(json.dumps(result, indent=2) if args.json else report(result))
-    return result
 
 
 def report(result: dict[str, Any]) -> str:

@@ -2,58 +2,87 @@
 
 from __future__ import annotations
 
-import argparse
-import importlib.util
 from pathlib import Path
+from typing import Annotated
 
-from vidiff.paths import experiments_dir
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    actions = parser.add_subparsers(dest="action", required=True)
-    run = actions.add_parser("run", allow_abbrev=False, help="train what is missing of a benchmark and print its table")
-    run.add_argument("definition", help="a file of experiments/benchmarks, e.g. experiments/benchmarks/games.yaml")
-    run.add_argument("--out", help="folder of the runs (default: runs/bench/<name>)")
-    run.add_argument("--root", help="your folder of videos (default: the embedded set)")
-    run.add_argument("--jobs", type=int, default=2, help="runs at once, one thread each (default 2)")
-    run.add_argument(
-        "--fit",
-        nargs=argparse.REMAINDER,
-        default=[],
-        help="last: further arguments of every fit, e.g. --fit --data.fit crop",
-    )
-    table = actions.add_parser("table", allow_abbrev=False, help="the table of finished runs")
-    table.add_argument("runs", nargs="+", help="run folders")
-    for action in (run, table):
-        action.add_argument("--markdown", help="also write the table to this file")
-    if importlib.util.find_spec("vidiff.bench.data"):
-        from vidiff.bench.data import add_arguments as add_data_arguments
-
-        add_data_arguments(actions.add_parser("data", allow_abbrev=False, help="speed of reading and augmenting"))
+from vidiff.command_line import REST
 
 
-def run(args: argparse.Namespace) -> int:
-    if args.action == "data":
-        from vidiff.bench.data import run_data_bench
+def run(
+    definition: Path,
+    *,
+    output: Path | None = None,
+    data_root: Path | None = None,
+    jobs: int = 2,
+    markdown: Path | None = None,
+    fit: Annotated[list[str] | None, REST] = None,
+) -> None:
+    """Train what is missing of a benchmark and print its table.
 
-        run_data_bench(args)
-        return 0
+    Args:
+        definition: a file of experiments/benchmarks, e.g. experiments/benchmarks/games.yaml.
+        output: folder of the runs (default: runs/bench/<name>).
+        data_root: your folder of videos (default: the embedded set).
+        jobs: runs at once, one thread each.
+        markdown: also write the table to this file.
+        fit: last: further arguments of every fit, e.g. --fit --data.fit crop.
+    """
     from vidiff.bench.definition import load, run_missing
-    from vidiff.bench.table import markdown, read_reports
-    from vidiff.files import write_text
+    from vidiff.configs import find_experiment
     from vidiff.training.cli import resolved_config
 
-    if args.action == "run":
-        path = Path(args.definition)
-        if not path.is_file() and path.parts[:1] == ("experiments",):
-            path = experiments_dir() / path.relative_to("experiments")
-        out = Path(args.out) if args.out else Path("runs") / "bench" / path.stem
-        extra = [*(["--data.root", args.root] if args.root else []), *args.fit]
-        reports = read_reports(run_missing(load(path), out, extra, max(1, args.jobs), resolved_config), out)
-    else:
-        reports = read_reports([Path(r) for r in args.runs])
-    text = markdown(reports)
+    path = find_experiment(definition) or definition
+    output = output or Path("runs") / "bench" / path.stem
+    extra = [*(["--data.root", str(data_root)] if data_root else []), *(fit or [])]
+    _table(run_missing(load(path), output, extra, max(1, jobs), resolved_config), output, markdown)
+
+
+def table(runs: list[Path], *, markdown: Path | None = None) -> None:
+    """Print the table of finished runs.
+
+    Args:
+        runs: run folders.
+        markdown: also write the table to this file.
+    """
+    _table(runs, None, markdown)
+
+
+def data(
+    *,
+    data_root: Path | None = None,
+    num_frames: int = 16,
+    resolution: int = 64,
+    batch_size: int = 16,
+    width: int = 32,
+    seconds: float = 3.0,
+    json_: bool = False,
+) -> None:
+    """Measure the speed of reading and augmenting.
+
+    Args:
+        data_root: folder of videos (default: the embedded set, data/shapes).
+        num_frames: frames of a clip.
+        resolution: height and width in pixels.
+        batch_size: clips of a batch of the augmentation and of the step.
+        width: base channels of the DCGAN of the step.
+        seconds: least time for each measurement.
+        json_: print one JSON object.
+    """
+    import json
+
+    from vidiff.bench.data import measure, report
+
+    result = measure(data_root, num_frames, resolution, batch_size, width, seconds)
+    print(json.dumps(result, indent=2) if json_ else report(result))
+
+
+def _table(runs: list[Path], output: Path | None, markdown: Path | None) -> None:
+    """Print the table of runs; without an `output` they go by their own names."""
+    from vidiff.bench.table import markdown as as_markdown
+    from vidiff.bench.table import read_reports
+    from vidiff.files import write_text
+
+    text = as_markdown(read_reports(runs, output))
     print(text)
-    if args.markdown:
-        write_text(Path(args.markdown), text)
-    return 0
+    if markdown:
+        write_text(markdown, text)

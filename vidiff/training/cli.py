@@ -7,7 +7,6 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,16 +16,15 @@ from lightning.pytorch import Callback, LightningDataModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+from vidiff.configs import ConfigFile, read_config
 from vidiff.data.datamodule import ClipDataModule  # noqa: F401  (gives the class its short name)
 from vidiff.data.domains import DomainDataModule, PairDataModule  # noqa: F401
-from vidiff.errors import RunError, UsageError, did_you_mean, memory_hint
-from vidiff.files import read_yaml
+from vidiff.errors import RunError, UsageError, memory_hint
 from vidiff.inference.checkpoint import first_line
 from vidiff.models import families
 from vidiff.models.base import AdversarialModule
 from vidiff.models.translation import Translator
-from vidiff.paths import experiments_dir, find_experiment
-from vidiff.renamed import renamed
+from vidiff.paths import experiments_dir
 from vidiff.training.checkpoints import CheckpointFiles, Checkpoints, read_to_continue
 from vidiff.training.dashboards import dashboards
 from vidiff.training.evaluation import Evaluation, EvaluationOptions
@@ -45,34 +43,16 @@ LINKED = ("num_frames", "resolution", "channels", "seed", "num_classes")
 RUNS = Path("runs")
 
 
-@dataclass(frozen=True)
-class ConfigFile:
-    """A file of `--config`, read once: its name and what it holds, classes under their present names."""
-
-    name: str
-    content: dict[str, Any]
-
-    @property
-    def model(self) -> dict[str, Any]:
-        """Its section `model`, whose class may be given alone."""
-        section = self.content.get("model") or {}
-        return {"class_path": section} if isinstance(section, str) else section
-
-
 class _ReadConfig(jsonargparse.ActionConfigFile):
-    """`--config FILE`, where a file that is not here is one of the shipped experiments."""
+    """`--config FILE`, read by `read_config`."""
 
     def __call__(self, parser, cfg, values, option_string=None):
-        found = find_experiment(values)
-        if found is None:
-            names = [f"experiments/{p.relative_to(experiments_dir())}" for p in experiments_dir().rglob("*.yaml")]
-            hint = did_you_mean(values, sorted(names))
-            raise UsageError(f"--config {values}: no such file.{hint} `vidiff list` shows the experiments.")
-        super().__call__(parser, cfg, str(found), option_string)
+        parser.configs.append(read_config(values))
+        super().__call__(parser, cfg, str(parser.configs[-1].path), option_string)
 
 
 class _Parser(LightningArgumentParser):
-    """Keeps every file of `--config` that it has read, in `configs`."""
+    """Keeps every file of `--config`, in `configs`."""
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
@@ -84,8 +64,8 @@ class _Parser(LightningArgumentParser):
         return super().add_argument(*args, **kwargs)
 
     def parse_path(self, path: str | os.PathLike, *args: Any, **kwargs: Any) -> jsonargparse.Namespace:
-        file = ConfigFile(str(path), renamed(read_yaml(Path(path))))
-        self.configs.append(file)
+        """What `_ReadConfig` has read just now, in the place of what lies at the path."""
+        file = self.configs[-1]
         return self.parse_string(yaml.safe_dump(file.content, sort_keys=False), file.name, *args, **kwargs)
 
 
@@ -133,9 +113,8 @@ class TrainingCLI(LightningCLI):
     # ---- parsing ------------------------------------------------------------------------------------------------
 
     def subcommands(self) -> dict[str, set[str]]:
-        return {
-            self.verb: {"model", "dataloaders", "train_dataloaders", "val_dataloaders", "datamodule", "verbose"}
-        }  # the other two would be built for nothing
+        skipped = {"model", "dataloaders", "train_dataloaders", "val_dataloaders", "datamodule", "verbose"}
+        return {self.verb: skipped}  # the parsers of the other two would be built for nothing
 
     def add_arguments_to_parser(self, parser) -> None:
         parser.add_argument("--run_dir", type=str | None, default=None, help="folder of this run (default: runs/...)")
@@ -166,7 +145,7 @@ class TrainingCLI(LightningCLI):
     def _why(self, message: str) -> str:
         """jsonargparse's message for a person; that no model was named comes out of it as an abstract class."""
         parser = self._parser(self.verb)
-        named = any("class_path" in file.model for file in parser.configs)
+        named = any("class_path" in file.section("model") for file in parser.configs)
         if not named and re.search(r"AdversarialModule|LightningDataModule|required: .*\.model\b", message):
             before = f" before {parser.configs[-1].name}" if parser.configs else ""
             return (
@@ -193,8 +172,8 @@ class TrainingCLI(LightningCLI):
         """A size that was also set on the model must agree with the data; a silent overwrite would be a lie."""
         given: dict[str, tuple[Any, str]] = {}
         for file in self._parser(self.verb).configs:
-            for section in (file.model.get("init_args") or {}, file.model):
-                given |= {n: (section[n], f"{file.name}: model.{n}") for n in LINKED if n in section}
+            section = file.section("model")["init_args"]
+            given |= {n: (section[n], f"{file.name}: model.{n}") for n in LINKED if n in section}
         options = argparse.ArgumentParser(argument_default=argparse.SUPPRESS, add_help=False, allow_abbrev=False)
         for name in LINKED:
             options.add_argument(f"--model.{name}", f"--model.init_args.{name}", dest=name, type=yaml.safe_load)
