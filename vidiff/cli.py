@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import os
 import signal
@@ -14,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from vidiff import __version__
-from vidiff.command_line import Parser, call, functions_of
+from vidiff.command_line import call, functions_of
 from vidiff.errors import RunError, UsageError, unforeseen, unknown_name
 
 TRAINING_VERBS = {
@@ -62,15 +61,6 @@ def _dispatch(argv: list[str]) -> int:
     if verb not in _commands():
         raise UsageError(unknown_name("verb", verb, [*TRAINING_VERBS, *_commands()]))
     command = importlib.import_module(f"vidiff.commands.{verb}")
-    if hasattr(command, "add_arguments"):  # not converted yet
-        parser = Parser(
-            prog=f"vidiff {verb}",
-            description=command.__doc__,
-            allow_abbrev=False,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        command.add_arguments(parser)
-        return command.run(parser.parse_args(argv[1:]))
     return call(functions_of(command), f"vidiff {verb}", argv[1:])
 
 

@@ -19,21 +19,21 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from vidiff.configs import ConfigFile, read_config
 from vidiff.data.datamodule import ClipDataModule  # noqa: F401  (gives the class its short name)
 from vidiff.data.domains import DomainDataModule, PairDataModule  # noqa: F401
-from vidiff.errors import RunError, UsageError, memory_hint
-from vidiff.inference.checkpoint import first_line
+from vidiff.errors import RunError, UsageError, first_line, memory_hint
 from vidiff.models import families
 from vidiff.models.base import AdversarialModule
 from vidiff.models.translation import Translator
 from vidiff.paths import experiments_dir
 from vidiff.training.checkpoints import CheckpointFiles, Checkpoints, read_to_continue
-from vidiff.training.dashboards import dashboards
-from vidiff.training.evaluation import Evaluation, EvaluationOptions
+from vidiff.training.evaluation import EvaluationOptions
+from vidiff.training.generator_evaluation import GeneratorEvaluation
+from vidiff.training.loggers.dashboards import dashboards
+from vidiff.training.loggers.metrics_csv import MetricsCSV
 from vidiff.training.messages import constructor_message, own_message, readable
-from vidiff.training.metrics_csv import MetricsCSV
 from vidiff.training.progress import GameProgress
 from vidiff.training.quiet import quiet
-from vidiff.training.report import LateReport
-from vidiff.training.run import Run, RunFolder, last_checkpoint, new_run_dir, newest_run
+from vidiff.training.run import Run, last_checkpoint, new_run_dir, newest_run
+from vidiff.training.run_folder import LateReport, RunFolder
 from vidiff.training.summary import Players
 from vidiff.training.trainer import check_settings, make_trainer
 from vidiff.training.training_log import Spent, TrainingLog
@@ -220,10 +220,9 @@ class TrainingCLI(LightningCLI):
     def _callbacks(self) -> list[Callback]:
         """What belongs to every run, in front of the user's callbacks (an overlay replaces lists)."""
         config, run = self._config, self.run_folder
-        kind = TranslationEvaluation if isinstance(self.model, Translator) else Evaluation
-        checkpoints = Checkpoints(run, config.checkpoints.every_n_steps)
-        evaluation = kind(run, EvaluationOptions(**config.evaluation.as_dict()), checkpoints)
-        spent = evaluation.spent = Spent(config.budget_cpu_s)
+        checkpoints, spent = Checkpoints(run, config.checkpoints.every_n_steps), Spent(config.budget_cpu_s)
+        kind = TranslationEvaluation if isinstance(self.model, Translator) else GeneratorEvaluation
+        evaluation = kind(run, EvaluationOptions(**config.evaluation.as_dict()), checkpoints, spent)
         callbacks = [RunFolder(run), TrainingLog(), spent, evaluation, checkpoints, LateReport(run, evaluation)]
         if config.trainer.get("enable_progress_bar") is not False:
             callbacks += [GameProgress(), Players()]
