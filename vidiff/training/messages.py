@@ -6,6 +6,7 @@ import importlib
 import inspect
 import re
 
+from vidiff.catalog import SECTIONS
 from vidiff.errors import UsageError, did_you_mean
 from vidiff.models import families
 
@@ -29,47 +30,56 @@ def _arguments_of(class_path: str) -> list[str]:
 
 
 def readable(message: str, options: list[str]) -> str:
-    """One sentence for a person.
+    """One sentence for a person: jsonargparse gives no more than a text, which names the key it was parsing.
 
     Args:
         message: what jsonargparse said.
         options: every option name of the verb, dotted.
     """
     text = " ".join(message.split())
-    section = (re.search(r'Parser key "([\w.]+)"', text) or ["", ""])[1]
-
-    if match := re.search(r"unrecognized arguments: (.+)$", text):
-        given = match[1].split()[0]
-        name = given.lstrip("-").split("=")[0]
-        return f"unknown option --{name}.{did_you_mean(name, options)} `vidiff fit --help` lists all."
+    keys = re.findall(r'Parser key "([\w.]+)"', text)
+    section = keys[0] if keys else ""
+    if match := re.search(r"unrecognized arguments: -*([^\s=]+)", text):
+        return f"unknown option --{match[1]}.{did_you_mean(match[1], options)} `vidiff fit --help all` lists all."
     if match := re.search(r"does not accept option '([\w.]+)'", text):
         return f"unknown key {match[1]!r} in the configuration.{did_you_mean(match[1], options)}"
     if match := re.search(r"Problem with given class_path '([\w.]+)':.*?Option '([\w.]+)' is not accepted", text):
-        accepted = _arguments_of(match[1])
-        name = match[2].split(".")[-1]
-        if match[1].endswith(("LightningDataModule", "AdversarialModule")):  # abstract: nothing was named yet
-            return f"{section}.{name} is given before {section}.class_path: put --config EXPERIMENT before its overlays"
-        accepted = [a for a in accepted if not (a == "domains" and "PairDataModule" in match[1])]  # set by domain_a, _b
-        return (
-            f"{section}.{match[2]}: {match[1].rpartition('.')[2]} has no such argument.{did_you_mean(name, accepted)} "
-            f"Accepted: {', '.join(accepted)}."
-        )
+        return _unknown_argument(section, *match.groups())
     if match := re.search(r"Expected a dot import path string: (\S+)", text):
-        inside = re.findall(r'Parser key "([\w.]+)"', text)[-1:]
-        if inside and inside[0] != section:
-            return f"{section}.{inside[0]}: there is no class {match[1]!r}. Accepted: a full import path."
-        data = ["ClipDataModule", "PairDataModule", "DomainDataModule"]
-        accepted = {"model": sorted(families()), "data": data}.get(section, [])
-        listed = f" Accepted: {', '.join(accepted)}, or a full import path." if accepted else ""
-        return f"{section}.class_path: there is no class {match[1]!r}.{did_you_mean(match[1], accepted)}{listed}"
+        return _unknown_class(section, keys[-1] if keys else "", match[1])
+    return _wrong_value(section, text)
+
+
+def _unknown_argument(section: str, class_path: str, key: str) -> str:
+    name = key.split(".")[-1]
+    if class_path.endswith(("LightningDataModule", "AdversarialModule")):  # abstract: nothing was named yet
+        return f"{section}.{name} is given before {section}.class_path: put --config EXPERIMENT before its overlays"
+    accepted = _arguments_of(class_path)
+    accepted = [a for a in accepted if not (a == "domains" and "PairDataModule" in class_path)]  # set by domain_a, _b
+    return (
+        f"{section}.{key}: {class_path.rpartition('.')[2]} has no such argument.{did_you_mean(name, accepted)} "
+        f"Accepted: {', '.join(accepted)}."
+    )
+
+
+def _unknown_class(section: str, key: str, name: str) -> str:
+    if key not in ("", section):
+        return f"{section}.{key}: there is no class {name!r}. Accepted: a full import path."
+    accepted = {"model": sorted(families()), "data": SECTIONS["data"]}.get(section, [])
+    listed = f" Accepted: {', '.join(accepted)}, or a full import path." if accepted else ""
+    return f"{section}.class_path: there is no class {name!r}.{did_you_mean(name, accepted)}{listed}"
+
+
+def _wrong_value(section: str, text: str) -> str:
+    """The innermost key and what was expected there; the text itself where it names no key."""
     inner = re.findall(r'Parser key "([\w.]+)": (.+?)(?= - |$)', text)
-    if inner:
-        key, why = inner[-1]
-        key = key if key == section or key.startswith(section) else f"{section}.{key}"
-        why = re.sub(r"<class '([\w.]+)'>", lambda m: m[1].rpartition(".")[2], why)
-        why = re.sub(r"\s*Subtypes: \[.*?\] Errors:", "", why)
-        return f"{key}: {why.strip(' -')}"
-    return text
+    if not inner:
+        return text
+    key, why = inner[-1]
+    key = key if key.startswith(section) else f"{section}.{key}"
+    why = re.sub(r"<class '([\w.]+)'>", lambda m: m[1].rpartition(".")[2], why)
+    why = re.sub(r"\s*Subtypes: \[.*?\] Errors:", "", why)
+    return f"{key}: {why.strip(' -')}"
 
 
 ABOUT_TYPES = ("Expected a", "Does not validate", "Problem with given class_path")
