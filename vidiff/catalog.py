@@ -64,18 +64,22 @@ def _tree(path: Path) -> ast.Module:
 
 
 def families() -> list[tuple[str, str]]:
-    """(class name, first line of its file) of every family."""
-    classes = [
-        (node.name, {base.id for base in node.bases if isinstance(base, ast.Name)}, path)
-        for path in _sources() if path.parent.name == "models" for node in _tree(path).body
-        if isinstance(node, ast.ClassDef)
-    ]  # fmt: skip
-    known, found = {"AdversarialModule"}, {}
-    while new := [(name, path) for name, bases, path in classes if bases & known and name not in known]:
-        for name, path in new:
-            known.add(name)
-            found[name] = (ast.get_docstring(_tree(path)) or "").split("\n")[0].rstrip(".")
+    """(class name, first line of its file) of every family: what inherits from the base and has a game."""
+    classes = [(node, path) for path in _sources() if path.parent.name == "models" for node in _tree(path).body
+               if isinstance(node, ast.ClassDef)]  # fmt: skip
+    known, playing, found = {"AdversarialModule"}, set(), {}
+    while new := [(n, path) for n, path in classes if n.name not in known and not known.isdisjoint(_bases(n))]:
+        for node, path in new:
+            known.add(node.name)
+            methods = {n.name for n in node.body if isinstance(n, ast.FunctionDef)}
+            if "discriminator_losses" in methods or not playing.isdisjoint(_bases(node)):
+                playing.add(node.name)
+                found[node.name] = (ast.get_docstring(_tree(path)) or "").split("\n")[0].rstrip(".")
     return sorted(found.items(), key=lambda row: row[0].lower())
+
+
+def _bases(node: ast.ClassDef) -> list[str]:
+    return [base.id for base in node.bases if isinstance(base, ast.Name)]
 
 
 def experiments() -> list[tuple[str, str]]:
@@ -141,11 +145,11 @@ def _described(name: str, below: dict[str, str] | None = None, shown: frozenset[
     node, path = found
     own, passed_on = _parameters(node)
     description, entries = sections(ast.get_docstring(node) or "")
-    bases = [b.id for b in node.bases if isinstance(b, ast.Name)] if passed_on else []
-    explained = {n for names, meaning in entries.items() for n in names if not (bases and meaning.startswith("see `"))}
-    values = own | {n: default for n, default in (below or {}).items() if n in own or n in explained}
+    entries = _looked_up(entries)
+    bases = _bases(node) if passed_on else []
+    values = own | {n: default for n, default in (below or {}).items() if n in own}
     # What the class only gives another default to is explained where it comes from.
-    names = (explained if bases else values.keys()) - shown
+    names = ({n for group in entries for n in group} if bases else values.keys()) - shown
     settings = list(_settings({n: default for n, default in values.items() if n in names}, entries))
     about = (ast.get_docstring(_tree(path)) or "").split("\n\n")
     out = [Described(node.name, " ".join("\n".join(about[:2]).split("\n")), description, settings, bases)]
@@ -155,6 +159,21 @@ def _described(name: str, below: dict[str, str] | None = None, shown: frozenset[
         shown = shown.union(*(s.names for d in further for s in d.settings))
         out += further
     return [d for d in out if d.settings or d.name == node.name]
+
+
+def _looked_up(entries: dict[tuple[str, ...], str]) -> dict[tuple[str, ...], str]:
+    """Entries that only say "see `Class`", with what that class says."""
+    out = {}
+    for names, meaning in entries.items():
+        match = re.fullmatch(r"see `(\w+)`\.?", meaning)
+        found = _class(match[1]) if match else None
+        if found is None:
+            out[names] = meaning
+            continue
+        _, there = sections(ast.get_docstring(found[0]) or "")
+        meanings = {n: text for group, text in there.items() for n in group}
+        out |= {(n,): meanings.get(n, meaning) for n in names}
+    return out
 
 
 def _parameters(node: ast.ClassDef) -> tuple[dict[str, str], bool]:

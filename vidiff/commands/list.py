@@ -55,6 +55,7 @@ def _print_settings(found: catalog.Described, first: bool) -> None:
     title = f"{found.name}: {found.description.splitlines()[0]}" if found.description else f"{found.name}:"
     print(textwrap.fill(title, columns))
     for s in found.settings:
-        defaults = list(dict.fromkeys(d or "(required)" for d in s.defaults))
+        defaults = [d or "(required)" for d in s.defaults]
+        defaults = defaults[:1] if len(set(defaults)) == 1 else defaults
         head = f"  {', '.join(s.names)} = {', '.join(defaults)}"
         print(textwrap.fill(f"{head}  {s.meaning}", columns, subsequent_indent=" " * 6))

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vidiff.data.films import are_photos
 from vidiff.data.index import Entry, Index, build_index
-from vidiff.data.sampling import clip_span
 from vidiff.data.splits import group_keys
-from vidiff.video.stills import looks_like_photos
 
 LENGTHS, SIZES = (1, 2, 4, 8, 16), (16, 32, 64)  # of clips that are proposed
 FAST = 20.0  # frames a second above which every second frame still shows the motion
@@ -37,7 +36,7 @@ def index_folder(root: Path, backend: str = "pyav", stills: bool | None = None) 
     # Two domains of one folder of pictures each: photos for CycleGAN, or one film each.
     places = Counter((e.split, e.domain) for e in index.entries)
     one_each = all(e.kind == "frames" for e in index.entries) and set(places.values()) == {1}
-    if stills is None and index.domains == ["A", "B"] and one_each and looks_like_photos(index):
+    if stills is None and index.domains == ["A", "B"] and one_each and are_photos(index):
         return build_index(root, backend, stills=True), True
     return index, False
 
@@ -85,13 +84,13 @@ def advise(index: Index, root: Path, backend: str = "pyav", stills: bool = False
         data["stills"] = True
     if all(e.split is None for e in index.entries):
         data["split"] = {"val": 0.1, "test": 0.1, "group_by": "video"}
-    span = clip_span(data["num_frames"], data["frame_stride"])
+    span = (data["num_frames"] - 1) * data["frame_stride"] + 1  # as `clip_span`, which would import torch
     notes = [
         *_notes_on_splits(index),
         *_notes_on_sizes(index.entries, span, data["resolution"]),
         *_notes_on_files(index),
     ]
-    if not stills and looks_like_photos(index):
+    if not stills and are_photos(index):
         notes.append("the pictures of a folder look unrelated: if they are photos and not a film, use --stills")
     if whites := Counter(f"{e.white:g}" for e in index.entries if e.white is not None):
         levels = ", ".join(f"{white} in {count} video(s)" for white, count in whites.items())

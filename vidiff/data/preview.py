@@ -14,7 +14,8 @@ from vidiff.clip import signed_to_uint8
 from vidiff.configs import read_config
 from vidiff.data import domains  # noqa: F401  (gives the classes their short names)
 from vidiff.errors import UsageError
-from vidiff.video.write import grid_mp4, sheet, write_png
+from vidiff.video.sheet import grid_mp4, sheet
+from vidiff.video.write import write_png
 
 
 def datamodule(configs: Sequence[str], **arguments: Any) -> LightningDataModule:
