@@ -79,6 +79,13 @@ def test_every_room_has_a_floor():
     assert {path.relative_to(PACKAGE).parts[0].removesuffix(".py") for path in FILES} == set(LEVEL)
 
 
+def test_the_page_on_the_layout_has_the_same_floors():
+    page = (PACKAGE.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d+) \| (.*?) \|", page, re.MULTILINE)
+    on_page = {(int(row), room) for row, rooms in rows for room in re.findall(r"`(\w+)/?`", rooms)}
+    assert on_page == {(row, r) for row, rooms in enumerate(FLOORS, 1) for r in rooms.split()} - {(1, "__init__")}
+
+
 def strings(tree: ast.AST) -> set[str]:
     return {n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str)}
 
