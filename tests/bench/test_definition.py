@@ -8,6 +8,7 @@ import pytest
 import yaml
 from reports import write
 
+from vidiff.bench import definition
 from vidiff.bench.definition import Benchmark, list_runs, load, run_missing
 from vidiff.errors import RunError, UsageError
 from vidiff.paths import experiments_dir
@@ -71,8 +72,9 @@ def test_a_failed_run_is_named_and_the_others_finish(tmp_path, monkeypatch):
     write(tmp_path / "dcgan-seed0", config_hash=config_hash("settings"))
     benchmark = load(experiments_dir() / "benchmarks" / "games.yaml")
     benchmark.runs = ["dcgan", "ablations/no_such_part"]
+    monkeypatch.setattr(definition, "resolved_config", lambda arguments: "settings")
     with pytest.raises(RunError, match="ablations/no_such_part-seed0.log"):
-        run_missing(benchmark, tmp_path, [], jobs=1, resolved=lambda arguments: "settings")
+        run_missing(benchmark, tmp_path, [], jobs=1)
     said = (tmp_path / "ablations" / "no_such_part-seed0.log").read_text()
     assert "experiments/ablations/no_such_part.yaml: no such file" in said
 
@@ -97,7 +99,7 @@ def started(monkeypatch):
     return names
 
 
-def test_a_report_counts_for_its_configuration_only(tmp_path, started, capsys):
+def test_a_report_counts_for_its_configuration_only(tmp_path, started, capsys, monkeypatch):
     """What was changed in a YAML since is run anew, beside the old run; what is of no known configuration is named."""
     for name in ("same", "changed", "old"):
         write(tmp_path / f"{name}-seed0", config_hash=config_hash("as it is now"))
@@ -112,7 +114,8 @@ def test_a_report_counts_for_its_configuration_only(tmp_path, started, capsys):
         return "other" if "experiments/changed.yaml" in arguments else "as it is now"
 
     benchmark = Benchmark(["same", "changed", "old", "interrupted", "abandoned", "new"])
-    run_missing(benchmark, tmp_path, [], jobs=1, resolved=resolved)
+    monkeypatch.setattr(definition, "resolved_config", resolved)
+    run_missing(benchmark, tmp_path, [], jobs=1)
     assert started == ["changed-seed0", "interrupted-seed0", "abandoned-seed0", "new-seed0"]
     assert (tmp_path / "changed-seed0.before-1" / "report.json").exists() and not (tmp_path / "changed-seed0").exists()
     assert (tmp_path / "abandoned-seed0.before-1" / "config.yaml").exists()
@@ -122,7 +125,7 @@ def test_a_report_counts_for_its_configuration_only(tmp_path, started, capsys):
     assert f"old-seed0: {tmp_path / 'old-seed0' / 'report.json'} is of an older version" in said
 
 
-def test_own_settings_reach_their_experiment_alone(tmp_path, started):
+def test_own_settings_reach_their_experiment_alone(tmp_path, started, monkeypatch):
     """They are laid over what all have in common: the width stays, the rate is the experiment's own."""
     overlay = {"model": {"init_args": {"width": 4, "optimizer_g": {"lr": 1e-3}}}}
     own = {"wgan": {"model": {"init_args": {"optimizer_g": {"lr": 3e-3}}}}}
@@ -130,8 +133,13 @@ def test_own_settings_reach_their_experiment_alone(tmp_path, started):
     texts = []
     for name in ("dcgan", "wgan"):
         write(tmp_path / f"{name}-seed0")
-    resolved = lambda arguments: texts.append(resolved_config(arguments)) or ""  # noqa: E731
-    run_missing(load(tmp_path / "two.yaml"), tmp_path, [], jobs=1, resolved=resolved)
+
+    def resolved(arguments):
+        texts.append(resolved_config(arguments))
+        return texts[-1]
+
+    monkeypatch.setattr(definition, "resolved_config", resolved)
+    run_missing(load(tmp_path / "two.yaml"), tmp_path, [], jobs=1)
     for text, rate in zip(texts, (1e-3, 3e-3), strict=True):
         model = yaml.safe_load(text)["model"]["init_args"]
         assert model["width"] == 4 and model["optimizer_g"]["init_args"]["lr"] == rate

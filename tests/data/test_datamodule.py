@@ -216,7 +216,7 @@ def test_embedded_set_is_rendered_once(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("augment, kept", [("none", True), ("light", True), ("standard", False), ("strong", False)])
-def test_speed_is_not_told_where_it_is_no_longer_true(tmp_path, monkeypatch, augment, kept):
+def test_speed_is_dropped_where_augmentation_changes_it(tmp_path, monkeypatch, augment, kept):
     from vidiff.data import datamodule
 
     monkeypatch.chdir(tmp_path)

@@ -30,7 +30,7 @@ def measure(
 
     from vidiff.bench.data_costs import augmentation, embedded, readers
 
-    devices = ["cpu"] + ["cuda"] * torch.cuda.is_available()
+    devices = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
     with torch.random.fork_rng():
         return {
             "num_frames": num_frames,

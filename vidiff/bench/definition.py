@@ -7,7 +7,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +16,7 @@ import yaml
 from vidiff.bench.table import read_report
 from vidiff.errors import RunError, UsageError
 from vidiff.files import read_yaml
+from vidiff.training.cli import resolved_config
 from vidiff.training.run import config_hash
 
 POLL_S = 0.2  # seconds after which the running processes are polled again
@@ -109,9 +109,7 @@ def list_runs(benchmark: Benchmark, out: Path, settings: Path, extra: list[str])
     return runs
 
 
-def run_missing(
-    benchmark: Benchmark, out: Path, extra: list[str], jobs: int, resolved: Callable[[list[str]], str]
-) -> list[Path]:
+def run_missing(benchmark: Benchmark, out: Path, extra: list[str], jobs: int) -> list[Path]:
     """Train what has no report of its configuration yet, `jobs` at a time, one thread each; the run folders in order.
 
     Args:
@@ -121,7 +119,6 @@ def run_missing(
             name and run anew. A report of an older version does not hold its configuration: it is named, and taken.
         extra: further arguments of `fit`, such as `--data.root DIR`.
         jobs: runs at once.
-        resolved: arguments of `fit` -> the configuration that they give, as `config.yaml` has it.
 
     Raises:
         RunError: a run failed; its log is named, the others were finished.
@@ -129,7 +126,7 @@ def run_missing(
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as settings:
         runs = list_runs(benchmark, out, Path(settings), extra)
-        failed = _run_all([run for run in runs if not _is_done(run, resolved)], jobs)
+        failed = _run_all([run for run in runs if not _is_done(run)], jobs)
     if failed:
         raise RunError(f"{len(failed)} run(s) failed; see {', '.join(str(run.log) for run in failed)}")
     return [run.folder for run in runs]
@@ -153,7 +150,7 @@ def _run_all(waiting: list[Run], jobs: int) -> list[Run]:
     return failed
 
 
-def _is_done(run: Run, resolved: Callable[[list[str]], str]) -> bool:
+def _is_done(run: Run) -> bool:
     """Whether a run has a report of what it would be now; a run of another configuration is put aside."""
     report, config = run.folder / "report.json", run.folder / "config.yaml"
     if report.exists():
@@ -166,7 +163,7 @@ def _is_done(run: Run, resolved: Callable[[list[str]], str]) -> bool:
         before = config_hash(config.read_text())
     else:
         return False
-    if before == config_hash(resolved(run.arguments)):
+    if before == config_hash(resolved_config(run.arguments)):
         return report.exists()
     print(
         f"{run.name}: its configuration has changed since it was run: runs anew, the old run is {_put_aside(run)}",

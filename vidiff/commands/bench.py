@@ -29,12 +29,11 @@ def run(
     """
     from vidiff.bench.definition import load, run_missing
     from vidiff.configs import find_experiment
-    from vidiff.training.cli import resolved_config
 
     path = find_experiment(definition) or definition
     output = output or Path("runs") / "bench" / path.stem
     extra = [*(["--data.root", str(data_root)] if data_root else []), *(fit or [])]
-    _table(run_missing(load(path), output, extra, max(1, jobs), resolved_config), output, markdown)
+    _table(run_missing(load(path), output, extra, max(1, jobs)), output, markdown)
 
 
 def table(runs: list[Path], *, markdown: Path | None = None) -> None:

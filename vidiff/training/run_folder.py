@@ -62,7 +62,7 @@ class RunFolder(Callback):
 
 
 class LateReport(Callback):
-    """A resumed run with nothing left to train never comes to `on_train_end`: what a kill took from it is made up for.
+    """Writes the report and checkpoint of a resumed run that has nothing left to train, and so no `on_train_end`.
 
     Args:
         run: the run folder.

@@ -70,7 +70,7 @@ class TrainingLog(Callback):
         self._logged = 0
         self._clips = 0
         self._wait = 0.0
-        self._waiting_said = False
+        self._warned = False
         self._first_epoch = 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -116,7 +116,7 @@ class TrainingLog(Callback):
         self._restart_clock()
 
     def _warn_of_waiting(self, trainer: Trainer, share: float, wall: float) -> None:
-        """Say once what to do about a data path that starves the model.
+        """Warn once of a data path that starves the model, and name what helps.
 
         The first epoch decodes what the later ones find in the cache: its waiting is normal.
         """
@@ -124,9 +124,9 @@ class TrainingLog(Callback):
         workers = getattr(data, "loading", {}).get("num_workers")
         cache = getattr(data, "cache", None)
         filling = cache in ("disk", "ram") and trainer.current_epoch == self._first_epoch
-        if self._waiting_said or share <= MUCH_WAITING or wall < LONG_ENOUGH or filling or not trainer.is_global_zero:
+        if self._warned or share <= MUCH_WAITING or wall < LONG_ENOUGH or filling or not trainer.is_global_zero:
             return
-        self._waiting_said = True
+        self._warned = True
         advice = []
         if cache == "none":
             advice.append("keep decoded frames with --data.cache disk (or ram)")
