@@ -11,8 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from vidiff.data.shapes.render import render_dataset
-
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -62,7 +60,7 @@ def test_package_and_experiments_come_from_the_wheel(environment, vidiff, tmp_pa
 @pytest.mark.slow
 def test_fit_and_translate(vidiff, tmp_path):
     """The tiny overlay trains a translator, which translates a video: nothing that either needs was left out."""
-    render_dataset(tmp_path / "shapes", videos=24, seed=0, frames=12, resolution=32)
+    vidiff("data", "make", "--output", "shapes", "--num_videos", 24, "--num_frames", 12, "--resolution", 32)
     layers = ["--config", "experiments/cyclegan.yaml", "--config", "experiments/_tiny.yaml", "--trainer.max_steps", 2]
     data = ["--data.root", "shapes", "--data.domain_a", "bounce", "--data.domain_b", "orbit"]
     vidiff("fit", *layers, *data, "--evaluation.metrics", "fvd_random,motion", "--run_dir", "r")
