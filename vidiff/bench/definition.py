@@ -61,6 +61,7 @@ class Run(NamedTuple):
 
     @property
     def log(self) -> Path:
+        """What the run printed."""
         return self.folder.with_name(f"{self.folder.name}.log")
 
 

@@ -33,12 +33,15 @@ class Video(NamedTuple):
 
     @property
     def pieces(self) -> range:
+        """Numbers of its pieces."""
         return range(-(-self.shape[1] // PIECE))
 
     def frames(self, piece: int) -> range:
+        """Frame numbers of a piece."""
         return range(piece * PIECE, min((piece + 1) * PIECE, self.shape[1]))
 
     def piece_shape(self, piece: int) -> tuple[int, int, int, int]:
+        """(C, T, H, W) of a piece."""
         return (self.shape[0], len(self.frames(piece)), *self.shape[2:])
 
 

@@ -36,7 +36,7 @@ class ClipDataModule(LightningDataModule):
 
     Args:
         root: folder of videos, of folders of frames or of strips, or a CSV manifest (`vidiff data check DIR` prints
-            what is recognised); `~` is the home folder. None: the embedded set, rendered to `data/shapes` on first use.
+            what is recognized); `~` is the home folder. None: the embedded set, rendered to `data/shapes` on first use.
         num_frames: frames T of a clip.
         resolution: height and width of a clip in pixels.
         frame_stride: distance between the frames of a clip in the video.
@@ -140,6 +140,7 @@ class ClipDataModule(LightningDataModule):
 
     @cached_property
     def index(self) -> Index:
+        """What the root holds, measured."""
         self._ensure_root()
         index = build_index(self.root, self.backend, self.stills)
         if not index.entries:
@@ -258,6 +259,7 @@ class ClipDataModule(LightningDataModule):
         return self.dataset("train")
 
     def train_dataloader(self) -> ClipLoader:
+        """The endless training stream of this process."""
         rank, world = self._place()
         dataset = self.train_dataset()
         clips = self.clips_per_epoch
@@ -279,7 +281,7 @@ class ClipDataModule(LightningDataModule):
         return self._pass("test")
 
     def _pass(self, split: str) -> ClipPass:
-        """The centred clip of every video of a split."""
+        """The centered clip of every video of a split."""
         rank, world = self._place()
         dataset = self.centered_dataset(split)
         requests = dataset.each_once()[rank::world]

@@ -41,7 +41,7 @@ class ClipDataset(Dataset):
         fit: `crop | stretch`.
         on_error: `skip`: an unreadable clip is replaced by another one, keyed by (seed, slot, attempt), and the item
             lists it under `bad`; `raise`: ReadError.
-        random_start: False takes the centred clip of each video.
+        random_start: False takes the centered clip of each video.
         cache: where decoded frames are kept; the clips are the same with and without.
         known: what is known of a clip besides its frames: a function (path of the video, frame numbers) ->
             {name: number or array}; the item gets each under its name, float32.
@@ -101,6 +101,7 @@ class ClipDataset(Dataset):
         return hashlib.sha256(repr((what, self.seed, self.purpose, self.fit)).encode()).hexdigest()[:16]
 
     def path(self, video: int) -> Path:
+        """The file or folder of a video."""
         return self.root / self.entries[video].path
 
     def requests(self, slots: np.ndarray) -> list[tuple[int, int]]:

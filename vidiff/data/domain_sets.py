@@ -31,6 +31,7 @@ class PairDataset(Dataset):
 
     @property
     def fingerprint(self) -> str:
+        """Identity of what is served: that of both sides."""
         return hashlib.sha256((self.a.fingerprint + self.b.fingerprint).encode()).hexdigest()[:16]
 
     def requests(self, slots: np.ndarray) -> list[tuple[int, int, int]]:

@@ -89,6 +89,7 @@ class DomainDataModule(ClipDataModule):
         self.domains  # noqa: B018
 
     def describe(self) -> dict[str, Any]:
+        """What a protocol record holds about the data, with the videos of each domain."""
         counts = {k: {d: sum(e.domain == d for e in v) for d in self.domains} for k, v in self.videos.items()}
         return super().describe() | {"domains": counts}
 

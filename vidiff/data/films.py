@@ -33,6 +33,7 @@ class Picture:
 
     @property
     def stem(self) -> str:
+        """The name without folder and ending, in small letters."""
         return PurePosixPath(self.path).stem.lower()
 
 
@@ -129,7 +130,7 @@ def _by_other_numbers(group: list[Picture]) -> list[list[Picture]]:
 
 def _without_masks(films: list[list[Picture]], out: Pictures) -> list[list[Picture]]:
     """The films without those that are masks, depth or flow of another one: by a word in the name, or grey pictures
-    with the numbers of coloured ones."""
+    with the numbers of colored ones."""
     numbers = {id(film): {tuple(_NUMBER.findall(p.stem)) for p in film} for film in films}
     kept = []
     for film in films:

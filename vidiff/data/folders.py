@@ -29,7 +29,7 @@ class Meaning:
 
     Args:
         splits, domains, labels: a name or None for each.
-        names: of the kinds of folders that were recognised.
+        names: of the kinds of folders that were recognized.
         strays: positions of the videos that lie beside the splits or domains, with the reason.
     """
 

@@ -87,10 +87,12 @@ class Index:
 
     @property
     def domains(self) -> list[str]:
+        """Names of the domains in natural order."""
         return sorted({e.domain for e in self.entries if e.domain is not None}, key=natural)
 
     @property
     def class_counts(self) -> dict[str, int]:
+        """Videos of each class."""
         counts = Counter(e.label for e in self.entries)
         return {name: counts[name] for name in self.classes}
 

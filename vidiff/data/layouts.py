@@ -1,6 +1,6 @@
 """Which videos a folder holds and what their folders mean: classes, splits, domains. No torch in here.
 
-Recognised without code: videos flat or in class folders; folders of frames; strips; arrays; a CSV manifest; folders
+Recognized without code: videos flat or in class folders; folders of frames; strips; arrays; a CSV manifest; folders
 for train, val and test above or below any of these; two domains `A/ B/` or `trainA/ trainB/ testA/ testB/`; many
 domains (class folders).
 """

@@ -29,7 +29,7 @@ def clip_indices(length: int, num_frames: int, frame_stride: int = 1, key: int |
         length: decodable frames of the video.
         num_frames: frames of the clip.
         frame_stride: distance between them in the video.
-        key: integer that picks the start, uniform over all starts that fit; None takes the centred clip.
+        key: integer that picks the start, uniform over all starts that fit; None takes the centered clip.
     Raises:
         UsageError: the video is shorter than the clip. (Such videos are skipped beforehand: looping, reversing or
             freezing them would teach motion that nobody filmed.)

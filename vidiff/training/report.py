@@ -13,6 +13,7 @@ from vidiff.metrics.controls import LEAD, standing
 
 
 def number(value: float | None) -> str:
+    """Four digits of a value; `n/a` where there is none."""
     return "n/a" if value is None else f"{value:.4g}"
 
 

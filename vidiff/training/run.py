@@ -42,6 +42,7 @@ class Run:
 
     @property
     def checkpoints(self) -> Path:
+        """The folder of `last.ckpt` and `best.ckpt`."""
         return self.dir / "checkpoints"
 
     def reported_step(self) -> int | None:

@@ -13,7 +13,7 @@ from vidiff.models.checks import check_precision
 from vidiff.parallel import GameStrategy
 
 TURNS = "does not work with two players that take turns"
-OWN = {  # what replaces settings and callbacks of Lightning that assume one optimiser and one loss
+OWN = {  # what replaces settings and callbacks of Lightning that assume one optimizer and one loss
     "accumulate_grad_batches": "set data.batch_size, or model.n_critic and model.g_steps",
     "gradient_clip_val": "set model.clip_grad_norm, the largest gradient norm of each player",
     GradientAccumulationScheduler: "set data.batch_size, or model.n_critic and model.g_steps",

@@ -46,6 +46,7 @@ class Spent(Callback):
         self.cpu_s, self.clips = float(state_dict["cpu_s"]), int(state_dict["clips"])
 
     def total(self) -> float:
+        """CPU seconds so far."""
         return self.cpu_s + (cpu_seconds() - self._since if self._since is not None else 0.0)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

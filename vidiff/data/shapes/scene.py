@@ -149,6 +149,7 @@ def _canvas(
 
 
 def check_size(style: str, frames: int, resolution: int) -> None:
+    """Refuse an unknown style, and videos without frames or below 8 pixels."""
     if style not in STYLES:
         raise UsageError(f"no style '{style}'; styles: {', '.join(STYLES)}")
     if frames < 1 or resolution < 8:

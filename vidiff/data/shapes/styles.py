@@ -14,9 +14,9 @@ import numpy as np
 STYLES = ("plain", "night", "cartoon", "sketch")
 SHAPES = ("disc", "square", "triangle", "star", "ring")
 
-# Hue, saturation, value of the two colors of each shape. Every shape has its own warm colour and its own brightness,
+# Hue, saturation, value of the two colors of each shape. Every shape has its own warm color and its own brightness,
 # backgrounds are cool and light: no permutation or inversion of colors maps the palette onto itself, so what a
-# translation should do to a colour can be learnt without pairs.
+# translation should do to a color can be learnt without pairs.
 SHAPE_COLORS = {
     "disc": ((0.015, 0.88, 0.93), (0.11, 0.10, 0.99)),
     "square": ((0.76, 0.72, 0.42), (0.86, 0.52, 0.74)),
@@ -64,6 +64,7 @@ class Layer:
 
 
 def rgb(h: float, s: float, v: float) -> np.ndarray:
+    """A color, float32 (3,) in [0, 1], from hue (any real number), saturation and value."""
     return np.array(colorsys.hsv_to_rgb(h % 1.0, min(1.0, s), min(1.0, v)), np.float32)
 
 
@@ -100,7 +101,7 @@ def distance(shape: str, u: np.ndarray, v: np.ndarray) -> np.ndarray:
 
 
 def pattern(shape: str, u: np.ndarray, v: np.ndarray, pixel: np.ndarray) -> np.ndarray:
-    """Where the second colour of a shape is, in [0, 1]; each shape has its own pattern. `pixel` is in its radii."""
+    """Where the second color of a shape is, in [0, 1]; each shape has its own pattern. `pixel` is in its radii."""
     if shape in ("disc", "ring"):  # six sectors, like a beach ball
         sectors = 3.0 if shape == "disc" else 4.0
         return soft(-np.sin(sectors * np.arctan2(v, u)) * np.hypot(u, v) / sectors, pixel)
@@ -157,16 +158,16 @@ def plain(canvas: Canvas, sky: np.ndarray, earth: np.ndarray, layers: list[Layer
         u, v, edge, pixel = _local(layer, canvas)
         shadow = np.clip(1.45 - np.hypot(layer.u - 0.18, layer.v - 0.34), 0.0, 1.0)
         image *= (1.0 - 0.42 * shadow)[..., None]
-        colour = mix(*layer.colors, pattern(layer.shape, u, v, pixel))
+        color = mix(*layer.colors, pattern(layer.shape, u, v, pixel))
         # Light comes from the upper left, whichever way the sprite has turned.
         light = 1.04 - 0.20 * (layer.u + layer.v)
         glow = 0.35 * np.clip(1.0 - 2.2 * np.hypot(layer.u + 0.35, layer.v + 0.4), 0.0, 1.0)
-        image = mix(image, np.clip(colour * light[..., None] + glow[..., None], 0, 1), soft(edge, canvas.pixel))
+        image = mix(image, np.clip(color * light[..., None] + glow[..., None], 0, 1), soft(edge, canvas.pixel))
     return image
 
 
 def night(day: np.ndarray) -> np.ndarray:
-    """A plain picture after dark: gamma, less colour, blue cast."""
+    """A plain picture after dark: gamma, less color, blue cast."""
     dark = np.clip(day, 0.0, 1.0) ** np.float32(1.7)
     grey = dark.mean(axis=-1, keepdims=True)
     dark = grey + (dark - grey) * 0.72
@@ -180,21 +181,21 @@ def cartoon(canvas: Canvas, sky: np.ndarray, earth: np.ndarray, layers: list[Lay
     width = max(1.4 * canvas.pixel, 0.034)
     for layer in layers:
         u, v, edge, pixel = _local(layer, canvas)
-        first, second = (_vivid(colour) for colour in layer.colors)
-        colour = mix(first, second, pattern(layer.shape, u, v, pixel))
-        image = mix(image, colour, soft(edge, canvas.pixel))
+        first, second = (_vivid(color) for color in layer.colors)
+        color = mix(first, second, pattern(layer.shape, u, v, pixel))
+        image = mix(image, color, soft(edge, canvas.pixel))
         image = mix(image, INK, soft(np.abs(edge) - width / 2, canvas.pixel))
     return image
 
 
-def _vivid(colour: np.ndarray) -> np.ndarray:
+def _vivid(color: np.ndarray) -> np.ndarray:
     """More saturated and a little brighter."""
-    h, s, v = colorsys.rgb_to_hsv(*(float(c) for c in colour))
+    h, s, v = colorsys.rgb_to_hsv(*(float(c) for c in color))
     return rgb(h, s * 1.25 + 0.12, v * 0.9 + 0.14)
 
 
 def sketch(canvas: Canvas, layers: list[Layer]) -> np.ndarray:
-    """Pencil on paper: dark edges, hatching where the second colour and the low ground are."""
+    """Pencil on paper: dark edges, hatching where the second color and the low ground are."""
     ground = _ground(canvas)
     _, line = _bands(ground, canvas, 4, 0.8)
     spacing = max(0.066, 3.4 * canvas.pixel)

@@ -103,6 +103,7 @@ class MetricsCSV(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """Add values to the row of a generator step, those under `time/` to `timing.csv`."""
         metrics = {k: v for k, v in metrics.items() if k.split("/")[0] in ("train", "val", "test", "time", "data")}
         timing = {k: v for k, v in metrics.items() if k.startswith(TIMING_PREFIX)}
         rest = {k: v for k, v in metrics.items() if k not in timing}
