@@ -128,42 +128,6 @@ def test_options_are_off_and_leave_no_trace():
     assert terms == {f"{n}_{d}" for n in ("adv", "cycle", "motion", "identity") for d in "ab"}
 
 
-def test_flow_terms_are_the_formula():
-    """With a method that says that everything moves by (1, 2), here and there; and the flow of the source's."""
-    model = CycleGAN(flow_weight=3.0, **TINY, **SMALL_G).double()
-    batch, asked = double_batch(model), []
-
-    def moves(first, second):
-        asked.append((first, second))
-        sign = -1.0 if len(asked) % 2 else 1.0
-        return torch.tensor([sign, 2 * sign])[None, :, None, None].expand(len(first), 2, 16, 16)
-
-    model.consistency.flow_of = moves
-    got, expected = named(losses_of(model, "g", batch), "flow"), {}
-    for _, target, _, _, _, fake in expected_directions(model, batch):
-        inside = fake[:, :, 1:, 2:, 1:] - fake[:, :, :-1, :-2, :-1]
-        expected[f"flow_{target}"] = 3.0 * float(inside.abs().sum()) / fake[:, :, 1:].numel()
-    assert got == pytest.approx(expected, abs=1e-6)
-    frames = batch["clip_a"][0].transpose(0, 1)  # (T, C, H, W)
-    torch.testing.assert_close(asked[0][0][:3], frames[1:])
-    torch.testing.assert_close(asked[0][1][:3], frames[:-1])
-
-
-@pytest.mark.parametrize("kind", ["l1", "mse"])
-def test_recycle_terms_are_the_formula(kind):
-    model = CycleGAN(recycle_weight=4.0, cycle_loss=kind, **TINY, **SMALL_G).double()
-    batch, expected = double_batch(model), {}
-    size = (lambda x: x.abs().mean()) if kind == "l1" else (lambda x: (x * x).mean())
-    for source, target, _, back, x, fake in expected_directions(model, batch):
-        p_x, p_y = model.generator[f"next_{source}"], model.generator[f"next_{target}"]
-        pair = lambda clip, t: clip[:, :, t - 2 : t]  # noqa: E731
-        own = torch.cat([p_x(pair(x, t)) for t in (2, 3)], dim=2)
-        foretold = torch.cat([p_y(pair(fake, t)) for t in (2, 3)], dim=2)
-        expected[f"predict_{source}"] = 4.0 * float(size(x[:, :, 2:] - own))
-        expected[f"recycle_{source}"] = 4.0 * float(size(x[:, :, 2:] - back(foretold)))
-    assert named(losses_of(model, "g", batch), "predict", "recycle") == pytest.approx(expected, abs=1e-6)
-
-
 def test_predictors_train_with_the_generators_and_travel(tmp_path):
     model = CycleGAN(recycle_weight=1.0, **TINY)
     before = {k: v.clone() for k, v in model.state_dict().items()}
@@ -178,16 +142,16 @@ def test_predictors_train_with_the_generators_and_travel(tmp_path):
         CycleGAN(recycle_weight=1.0, num_frames=2, resolution=16, width=4)
 
 
-def test_perceptual_terms_are_the_formula_and_the_network_is_not_the_models():
-    model = CycleGAN(perceptual_weight=2.0, **TINY, **SMALL_G).double()
+def test_optional_terms_are_part_of_the_game():
+    model = CycleGAN(flow_weight=3.0, recycle_weight=4.0, perceptual_weight=2.0, **TINY, **SMALL_G).double()
+    model.consistency.flow_of = lambda first, second: torch.ones_like(first[:, :2])
+    model.consistency.maps_of = lambda clip: [clip[..., ::2]]
     batch, expected = double_batch(model), {}
-    network = torch.nn.Conv3d(3, 5, 3).double().requires_grad_(False)
-    maps = lambda clip: [clip[..., ::2], network(clip).relu()]  # noqa: E731
-    model.consistency.maps_of = maps
-    for source, _, _, back, x, fake in expected_directions(model, batch):
-        each = [((m - n) ** 2).mean() for m, n in zip(maps(back(fake)), maps(x))]
-        expected[f"perceptual_{source}"] = 2.0 * float(sum(each)) / 2
-    assert named(losses_of(model, "g", batch), "perceptual") == pytest.approx(expected, abs=1e-6)
+    for source, target, _, back, x, fake in expected_directions(model, batch):
+        expected |= model.consistency.terms(model.generator, x, fake, back(fake), source, target)
+    names = {"flow_a", "flow_b"} | {f"{n}_{d}" for n in ("recycle", "predict", "perceptual") for d in "ab"}
+    got = named(losses_of(model, "g", batch), "flow", "recycle", "predict", "perceptual")
+    assert got == pytest.approx(named(expected, ""), abs=1e-6) and set(got) == names
 
 
 def test_frozen_helpers_are_built_before_training_and_not_to_translate(tmp_path, monkeypatch):

@@ -109,7 +109,7 @@ class AdversarialModule(KeepsArguments, L.LightningModule):
         self.strategies = Strategies(stages, term_weights, plateau, balance, lr_schedule, n_critic, g_steps)
         self._factories = {"g": optimizer_g, "d": optimizer_d}
         self.config: dict[str, Any] | None = None  # class_path and init_args as the command line parsed them
-        self.data_record: dict[str, Any] = {}  # what the data module says of itself, kept in checkpoints
+        self.data_record: dict[str, Any] = {}  # `describe()` of the training data, kept in checkpoints
         self.restored_data: dict[str, Any] = {}  # the same as a resumed checkpoint had it
         self._restored_end: int | None = None  # where the rates of a resumed run ended
         self.batches_seen = 0
@@ -158,10 +158,8 @@ class AdversarialModule(KeepsArguments, L.LightningModule):
         self, network: nn.Module, ids: Sequence[int], seed: int, label: Tensor | None, num_frames: int | None
     ) -> Tensor:
         """Clips in [-1, 1] of these sample ids by `network`; a family that can choose its length overrides this."""
-        if num_frames not in (None, self.spec.num_frames):
-            raise UsageError(
-                f"{type(self).__name__} makes clips of exactly {self.spec.num_frames} frames, not {num_frames}"
-            )
+        if num_frames not in (None, exactly := self.spec.num_frames):
+            raise UsageError(f"{type(self).__name__} makes clips of exactly {exactly} frames, not {num_frames}")
         return network(self.latents(ids, "sample", seed), label)
 
     def statistics_batch(self, network: nn.Module, ids: range) -> None:
@@ -227,7 +225,7 @@ class AdversarialModule(KeepsArguments, L.LightningModule):
                 if 0 < self.trainer.max_steps <= self.trainer.global_step:
                     break
                 self._take(Turn(self, "g", batch, move, turn.slots))
-        # BatchNorm's statistics drift apart between processes: whoever looks between two batches finds them equal.
+        # BatchNorm's statistics drift apart between processes; between two batches they are equal.
         for network in (*self.players.values(), self.generator_ema):
             broadcast_buffers(network)
 
@@ -270,9 +268,7 @@ class AdversarialModule(KeepsArguments, L.LightningModule):
         self.terms |= {f"train/{player}_{name}": value for name, value in turn.notes.items()}
         self.terms[f"train/lr_{player}"] = torch.tensor(optimizer.param_groups[0]["lr"])
         if player == "d":
-            augment = self.discriminator_augment
-            adaptive = augment if isinstance(augment, AdaptiveAugment) else None
-            self.terms |= follow_logits(turn, adaptive, self.strategies.balancer, self.real_above)
+            self.terms |= follow_logits(turn, self.discriminator_augment, self.strategies.balancer, self.real_above)
 
     def on_before_optimizer_step(self, optimizer) -> None:
         # Here, and not right after backward, because under fp16 gradients are scaled until now.
@@ -302,20 +298,11 @@ class AdversarialModule(KeepsArguments, L.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         # The average's BatchNorm statistics are measured now: whoever samples from the file need not.
         self.sampler.averaged()
-        checkpoint["vidiff"] = make_record(
-            type(self),
-            self.arguments,
-            (self.config or {}).get("init_args", {}),
-            checkpoint["state_dict"],
-            batches_seen=self.batches_seen,
-            strategies=self.strategies.state_dict(),
-            total_steps=self.strategies.schedule.total_steps,
-            data=self.data_record,
-        )
+        checkpoint["vidiff"] = make_record(self, checkpoint["state_dict"])
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         record = record_of(checkpoint)
-        check_restored(record, type(self), self.arguments, self.state_dict(), checkpoint["state_dict"])
+        check_restored(self, record, checkpoint["state_dict"])
         if record.get("fused") and self.trainer.state.fn == "fit":
             raise UsageError("--ckpt_path: this checkpoint was fused from several and has no training to continue")
         self.batches_seen = record["batches_seen"]

@@ -125,30 +125,28 @@ class CycleGAN(Translator):
         fakes, slots, terms = turn.fake(), gather_batch(turn.batch["slot"]).tolist(), {}
         for d in "ab":
             fake = self._past(fakes[d], slots, slots.index(turn.slots[0]), d)
-            for name, judge in self._judges(d).items():
-                logits = turn.judge(turn.batch[f"clip_{d}"], "real", judge), turn.judge(fake, "fake", judge)
+            for name, network in self._discriminators(d).items():
+                logits = turn.judge(turn.batch[f"clip_{d}"], "real", network), turn.judge(fake, "fake", network)
                 terms[f"{name}real_{d}"], terms[f"{name}fake_{d}"] = least_squares_d(*logits)
         return terms
 
     def generator_losses(self, turn: Turn) -> Terms:
-        a2b, b2a = self.generator["a2b"], self.generator["b2a"]
-        terms = self._direction(turn, a2b, b2a, "a", "b") | self._direction(turn, b2a, a2b, "b", "a")
-        if self.identity_weight:
-            weight = self.cycle_weight * self.identity_weight
-            for d, network in (("a", b2a), ("b", a2b)):
-                x = turn.batch[f"clip_{d}"]
-                terms[f"identity_{d}"] = weight * reconstruction(network(x), x, self.cycle_loss)
+        terms = self._direction(turn, "a", "b") | self._direction(turn, "b", "a")
+        for d, other in ("ab", "ba") if self.identity_weight else ():
+            x = turn.batch[f"clip_{d}"]
+            identity = reconstruction(self.generator[f"{other}2{d}"](x), x, self.cycle_loss)
+            terms[f"identity_{d}"] = self.cycle_weight * self.identity_weight * identity
         return terms
 
-    def _direction(self, turn: Turn, there: nn.Module, back: nn.Module, source: str, target: str) -> Terms:
+    def _direction(self, turn: Turn, source: str, target: str) -> Terms:
         """Terms of one direction: is G(x) like the target domain, and does x come back from it?"""
         x = turn.batch[f"clip_{source}"]
-        fake = there(x)
-        rec = back(fake)
+        fake = self.generator[f"{source}2{target}"](x)
+        rec = self.generator[f"{target}2{source}"](fake)
         # The paper's generator loss has no factor 1/2.
         terms = {
-            f"{name}adv_{target}": 2.0 * least_squares_g(turn.judge(fake, "fake", judge))
-            for name, judge in self._judges(target).items()
+            f"{name}adv_{target}": 2.0 * least_squares_g(turn.judge(fake, "fake", network))
+            for name, network in self._discriminators(target).items()
         }
         terms[f"cycle_{source}"] = self.cycle_weight * reconstruction(rec, x, self.cycle_loss)
         if self.motion_weight and x.shape[2] > 1:
@@ -158,13 +156,13 @@ class CycleGAN(Translator):
             terms[f"temporal_{target}"] = self.temporal_weight * still_where_still(fake, x)
         return terms | self.consistency.terms(self.generator, x, fake, rec, source, target)
 
-    def _judges(self, domain: str) -> dict[str, Callable[[Tensor], Tensor]]:
+    def _discriminators(self, domain: str) -> dict[str, Callable[[Tensor], Tensor]]:
         """Prefix of a term -> discriminator of whole clips, and of frames (B*T, C, 1, H, W) where there is one."""
-        judges = {"": self.discriminator[domain]}
+        networks = {"": self.discriminator[domain]}
         if f"frame_{domain}" in self.discriminator:
             frames = self.discriminator[f"frame_{domain}"]
-            judges["frame_"] = lambda clip: frames(clip_to_frames(clip).unsqueeze(2))
-        return judges
+            networks["frame_"] = lambda clip: frames(clip_to_frames(clip).unsqueeze(2))
+        return networks
 
     def _past(self, fake: Tensor, slots: list[int], first: int, domain: str) -> Tensor:
         """Fresh clips mixed with past ones. Every process keeps the buffer of the global batch and takes its rows.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vidiff.augment import AdaptiveAugment
 from vidiff.errors import UsageError
@@ -13,28 +13,30 @@ from vidiff.parallel import gather_batch, sum_over_processes
 
 
 def follow_logits(
-    turn: Turn, augment: AdaptiveAugment | None, balancer: Balancer | None, above: float | None
+    turn: Turn, augment: nn.Module | None, balancer: Balancer | None, above: float | None
 ) -> dict[str, Tensor]:
     """Let the augmentation and the balance follow D's logits of a turn; what is logged of all three.
 
     Args:
         turn: of D, after its losses.
-        augment, balancer: None: none.
+        augment: in front of the discriminator; only an `AdaptiveAugment` follows anything.
+        balancer: None: none.
         above: see `adapt_augmentation`.
 
     Raises:
         UsageError: there is something to follow, and the family has not judged both sides.
     """
+    adaptive = isinstance(augment, AdaptiveAugment)
     if (answers := turn.answers()) is None:
-        if augment is not None or balancer is not None:
-            what = "model.balance" if augment is None else "model.discriminator_augment: AdaptiveAugment"
+        if adaptive or balancer is not None:
+            what = "model.discriminator_augment: AdaptiveAugment" if adaptive else "model.balance"
             raise UsageError(
                 f"{what} goes by D's logits, and {type(turn.model).__name__} does not show them: its "
                 'discriminator_losses has to get them by turn.judge(clip, "real") and turn.judge(clip, "fake")'
             )
         return {}
     logged = describe_logits(*answers, gathered=balancer is not None)
-    if augment is not None:
+    if adaptive:
         adapt_augmentation(augment, *answers, above, len(turn.batch["slot"]))
         logged |= {"train/ada_p": augment.p.clone(), "train/ada_r_t": augment.r_t.clone()}
     if balancer is not None:

@@ -1,4 +1,4 @@
-"""MoCoGAN: a content latent that stays, a motion latent that moves, one judge of frames and one of clips.
+"""MoCoGAN: a content latent that stays, a motion latent that moves, a discriminator of frames and one of clips.
 
 Tulyakov, Liu, Yang, Kautz 2018, "MoCoGAN: Decomposing Motion and Content for Video Generation", 1707.04993.
 
@@ -8,15 +8,14 @@ Tulyakov, Liu, Yang, Kautz 2018, "MoCoGAN: Decomposing Motion and Content for Vi
     G minimises  E softplus(-D_I(G_t)) + E softplus(-D_V(G)) + lambda E CE(Q(G), category)
 
 Paper -> code: z_C -> `latents` (`latent_dim`), epsilon and h_0 -> `motion_noise`, R_M -> `MoCoGenerator.cell`,
-D_I, D_V -> `discriminator["frame"]`, `["clip"]`, Q -> the clip judge's further outputs, lambda -> `cls_weight`,
-S_1 (one random frame) -> `one_frame`. Without classes there is neither category nor Q.
+D_I, D_V -> `discriminator["frame"]`, `["clip"]`, Q -> further outputs of D_V, lambda -> `cls_weight`, S_1 (one random
+frame) -> `one_frame`. Without classes there is neither category nor Q.
 Where paper and authors' code differ the code is followed: D learns Q from real labels, G is asked for its category.
 Deviations: half of the training clips begin later in their path (`max_start`) and the GRU begins slow (`gate_bias`),
-which together keep long clips alive; the frame is taken from the same generated clip that the clip judge sees,
-categories have the data's frequencies, no weight decay (1e-5 in the code); the clip judge has noise before its last
-layer too, where the code has it before the four others alone (its frame judge has it everywhere); other clip sizes
-than 16x64x64 have fewer or more layers and kernels as long as there are frames; samples come from a moving average of
-G.
+which together keep long clips alive; the frame is taken from the same generated clip that D_V gets, categories have
+the data's frequencies, no weight decay (1e-5 in the code); D_V has noise before its last layer too, where the code has
+it before the four others alone (D_I has it everywhere); other clip sizes than 16x64x64 have fewer or more layers and
+kernels as long as there are frames; samples come from a moving average of G.
 """
 
 from __future__ import annotations
@@ -48,8 +47,8 @@ class MoCoGAN(AdversarialModule):
         discriminator: factory of a ModuleDict with `frame` and `clip`; None = `MoCoDiscriminators`.
         optimizer_g, optimizer_d: the code's Adam, learning rate 2e-4 and beta1 0.5.
         cls_weight: lambda, weight of the classification terms of both players.
-        judge_noise: standard deviation of the noise before each layer of the judges in training. The authors' command
-            has 0.1, but none before the clip judge's last layer.
+        judge_noise: standard deviation of the noise before each layer of the discriminators in training. The authors'
+            command has 0.1, but none before D_V's last layer.
         max_start: half of the training clips begin after up to that many steps of their path, so that clips of any
             length stay what was trained; 0 in the paper, where nothing moves beyond about twice the training's length.
         gate_bias: of the GRU's update gate at the start, see `MoCoGenerator`; 0 in the paper's code.
@@ -109,11 +108,11 @@ class MoCoGAN(AdversarialModule):
         return clip[torch.arange(len(clip), device=clip.device), :, t][:, :, None]
 
     def discriminate(self, clip: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """The clip judge's logits (B, P), and class logits (B, K) where there are classes."""
+        """Logits of whole clips (B, P), and class logits (B, K) where there are classes."""
         return self.discriminator["clip"](clip)
 
     def judge_frame(self, turn: Turn, clip: Tensor, side: Side, *parts: int | str) -> Tensor:
-        """The frame judge's logits of one frame of each clip; the dashboard goes by the clip judge's."""
+        """Logits of one frame of each clip; the dashboard goes by those of whole clips."""
         return turn.judge(self.one_frame(clip, turn.slots, *parts), side, self.discriminator["frame"], counts=False)
 
     def discriminator_losses(self, turn: Turn) -> Terms:

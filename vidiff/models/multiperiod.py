@@ -8,10 +8,10 @@ its own discriminator on its own scale) along time instead of space; temporal py
     D_p minimises  E softplus(-D_p(x_p)) + E softplus(D_p(G_p))
     G_p minimises  E softplus(-D_p(G_p)),    G_p = interleave(G_2p, g_p(G_2p, z)),    G_P = g_P(z)
 
-Frames shared by two periods are the same frames. `mode: joint` moves all periods at every step, and a period's judge
-teaches the generators of coarser ones too: D_p sees their frames beside g_p's, so that a g_p alone could not win by any
-frame of its own, and flickers. `staged` trains one after the other, coarse to fine, `stage_clips` real clips each; what
-is finished stays as it is.
+Frames shared by two periods are the same frames. `mode: joint` moves all periods at every step, and a period's
+discriminator teaches the generators of coarser ones too: D_p sees their frames beside g_p's, so that a g_p alone could
+not win by any frame of its own, and flickers. `staged` trains one after the other, coarse to fine, `stage_clips` real
+clips each; what is finished stays as it is.
 Any length by chaining: g_P also learns, on a share of its clips, to continue the last key frame of a clip of its own,
 as it will have to; a longer clip is made of segments, refined as a whole. (To continue a real frame on half of the
 clips does not work: D finds the seam, is right about all of these clips, and G goes to pieces over them.)

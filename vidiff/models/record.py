@@ -1,10 +1,9 @@
-"""What a checkpoint says of its model, and what happens when the configuration says something else."""
+"""What a checkpoint records of its model, and how a model of another configuration is continued from it."""
 
 from __future__ import annotations
 
 import hashlib
-import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -15,7 +14,11 @@ from vidiff.errors import RunError, UsageError
 from vidiff.models.arguments import is_plain
 from vidiff.optim import Schedule
 from vidiff.parallel import rank
+from vidiff.progress import say
 from vidiff.renamed import renamed
+
+if TYPE_CHECKING:
+    from vidiff.models.base import AdversarialModule
 
 CHECKPOINT_SCHEMA = 1
 FIELDS = {
@@ -62,72 +65,63 @@ def name_of(family: type) -> str:
     return f"{family.__module__}.{family.__qualname__}"
 
 
-def make_record(
-    family: type, arguments: dict[str, Any], config: dict[str, Any], state: dict[str, Tensor], **values: Any
-) -> dict[str, Any]:
+def make_record(model: AdversarialModule, state: dict[str, Tensor]) -> dict[str, Any]:
     """The `vidiff` record of a checkpoint.
 
     Args:
-        family: class of the model.
-        arguments: of its construction.
-        config: the same as the command line parsed them: of what is not plain, this is stored where it is.
+        model: an argument of it that is not plain is stored as the configuration has it, where there is one.
         state: weights of the checkpoint.
-        values: `batches_seen`, `strategies`, `total_steps` (where the rates end) and `data` (what the data module says
-            of itself).
     """
-    plain = {k: v for k, v in arguments.items() if is_plain(v)}
-    left_out = sorted(set(arguments) - set(plain))
+    config = (model.config or {}).get("init_args", {})
+    plain = {k: v for k, v in model.arguments.items() if is_plain(v)}
+    left_out = sorted(set(model.arguments) - set(plain))
     plain |= {k: config[k] for k in left_out if k in config and is_plain(config[k])}
-    return values | {
+    return {
         "schema": CHECKPOINT_SCHEMA,
         "version": __version__,
-        "class_path": name_of(family),
+        "class_path": name_of(type(model)),
         "init_args": plain,
         "not_stored": [k for k in left_out if k not in plain],
+        "batches_seen": model.batches_seen,
+        "strategies": model.strategies.state_dict(),
+        "total_steps": model.strategies.schedule.total_steps,  # where the rates end
+        "data": model.data_record,
         "statistics": "measured",
         "checksum": checksum(state),
     }
 
 
-def check_restored(
-    record: dict[str, Any],
-    family: type,
-    arguments: dict[str, Any],
-    mine: dict[str, Tensor],
-    stored: dict[str, Tensor],
-) -> None:
-    """Refuse a checkpoint that does not fit the configured model; say where the settings differ, which win over it.
+def check_restored(model: AdversarialModule, record: dict[str, Any], state: dict[str, Tensor]) -> None:
+    """Refuse a checkpoint that does not fit the configured model; one line for each setting that differs, and wins.
 
     Args:
-        record: of the checkpoint.
-        family, arguments, mine: class, arguments and weights of the model that is to be restored.
-        stored: weights of the checkpoint.
+        record, state: record and weights of the checkpoint.
 
     Raises:
         UsageError: it is of another family, or of other networks.
     """
-    if record["class_path"] != name_of(family):
+    arguments, stored, mine = model.arguments, record["init_args"], model.state_dict()
+    if record["class_path"] != name_of(type(model)):
         raise UsageError(
-            f"the checkpoint holds a {record['class_path']}, but the configuration asks for {name_of(family)}"
+            f"the checkpoint holds a {record['class_path']}, but the configuration asks for {name_of(type(model))}"
         )
-    init_args = record["init_args"]
-    wrong = [k for k in stored if k not in mine or mine[k].shape != stored[k].shape]
-    if wrong := wrong + [k for k in mine if k not in stored]:
-        changed = [f"{k}={v!r}" for k, v in init_args.items() if k in arguments and arguments[k] != v]
+    wrong = [k for k in state if k not in mine or mine[k].shape != state[k].shape]
+    if wrong := wrong + [k for k in mine if k not in state]:
+        changed = [f"{k}={v!r}" for k, v in stored.items() if k in arguments and arguments[k] != v]
         raise UsageError(
             "the checkpoint's networks are not the configured ones "
             f"({', '.join(changed) or wrong[0]} in the checkpoint): set the model as it was trained"
         )
     for name, value in arguments.items():
-        if name in init_args and is_plain(value) and is_plain(init_args[name]) and init_args[name] != value:
-            say(f"model.{name} is {value!r}; the checkpoint was trained with {init_args[name]!r}")
+        if name in stored and is_plain(value) and is_plain(stored[name]) and stored[name] != value:
+            inform(f"model.{name} is {value!r}; the checkpoint was trained with {stored[name]!r}")
 
 
 def check_end(schedule: Schedule, before: int | None) -> None:
-    """Say where the rates reach their end at another step than the resumed run had planned."""
+    """One line where the rates reach their end at another step than the resumed run had planned."""
     now = schedule.total_steps
     if schedule.kind != "constant" and before not in (None, now):
-        say(
+        inform(
             f"the learning rates now reach their end at generator step {now}; the checkpoint's run had planned "
             f"{before} (--model.lr_schedule.total_steps {before} keeps that)"
         )
@@ -143,11 +137,11 @@ def configure_again(player: str, optimizer: Optimizer, configured: list[dict[str
         for name, value in settings.items():
             if name != "lr" and group.get(name) != value:
                 label = "lr" if name == "initial_lr" else name
-                say(f"model.optimizer_{player}.{label} is {value!r}; the checkpoint had {group.get(name)!r}")
+                inform(f"model.optimizer_{player}.{label} is {value!r}; the checkpoint had {group.get(name)!r}")
                 group[name] = value
 
 
-def say(message: str) -> None:
+def inform(message: str) -> None:
     """One line on stderr, from one process."""
     if rank() == 0:
-        print(f"vidiff: {message}", file=sys.stderr)
+        say(message)

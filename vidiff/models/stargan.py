@@ -54,7 +54,7 @@ class StarGAN(Translator):
         kwargs: sizes and the step, see `AdversarialModule`.
 
     Raises:
-        UsageError: the data has no domains, or the gradient penalty meets a judge that mixes clips.
+        UsageError: the data has no domains, or the gradient penalty meets a discriminator that mixes clips.
     """
 
     real_above = None
