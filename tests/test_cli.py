@@ -9,7 +9,6 @@ import pytest
 
 from vidiff import cli
 from vidiff.errors import RunError, UsageError, doing, unforeseen
-from vidiff.files import read_yaml, write_text
 
 
 def raising(error: BaseException):
@@ -89,30 +88,3 @@ def test_home_folder(monkeypatch):
     monkeypatch.setenv("HOME", "/h")
     given = ["--out=~/x", "~/y", "~", "a~/b", "--n=~", "--a=b=~/c"]
     assert [cli._expanded(a) for a in given] == ["--out=/h/x", "/h/y", "~", "a~/b", "--n=~", "--a=b=~/c"]
-
-
-def test_texts_are_whole_or_absent(tmp_path, monkeypatch):
-    path = tmp_path / "sub" / "a.txt"
-    write_text(path, "one")
-    monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
-    with pytest.raises(OSError) as caught:
-        write_text(path, "two")
-    assert unforeseen(caught.value, "x").startswith(f"while writing {path}: OSError")
-    assert path.read_text() == "one" and [p.name for p in path.parent.iterdir()] == ["a.txt"]
-
-
-def test_settings_files(tmp_path):
-    path = tmp_path / "a.yaml"
-    path.write_bytes(b"\xef\xbb\xbfa: \xc3\xa4\r\n")
-    assert read_yaml(path) == {"a": "\u00e4"}
-    path.write_bytes(b"")
-    assert read_yaml(path) == {}
-    for content, why in (
-        (b"\xff\xfea\x00", "UTF-16"),
-        (b"# \xe4", "UTF-8"),
-        (b"a: [", "not valid YAML"),
-        (b"3", "mapping"),
-    ):
-        path.write_bytes(content)
-        with pytest.raises(UsageError, match=why):
-            read_yaml(path)

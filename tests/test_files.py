@@ -9,8 +9,18 @@ import sys
 
 import pytest
 
-from vidiff.errors import UsageError
-from vidiff.files import OURS, _sweep, check_writable, replacing, write_json, write_text
+from vidiff.errors import UsageError, unforeseen
+from vidiff.files import (
+    OURS,
+    _sweep,
+    check_suffix,
+    check_writable,
+    read_yaml,
+    replacing,
+    sweep,
+    write_json,
+    write_text,
+)
 
 
 def test_a_file_appears_when_it_is_whole(tmp_path):
@@ -63,3 +73,46 @@ def test_a_new_file_has_the_permissions_of_any_other(tmp_path):
     (tmp_path / "other").touch()
     write_text(tmp_path / "a.txt", "")
     assert (tmp_path / "a.txt").stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
+def test_texts_are_whole_or_absent(tmp_path, monkeypatch):
+    path = tmp_path / "sub" / "a.txt"
+    write_text(path, "one")
+    monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(OSError) as caught:
+        write_text(path, "two")
+    assert unforeseen(caught.value, "x").startswith(f"while writing {path}: OSError")
+    assert path.read_text() == "one" and [p.name for p in path.parent.iterdir()] == ["a.txt"]
+
+
+def test_settings_files(tmp_path):
+    path = tmp_path / "a.yaml"
+    path.write_bytes(b"\xef\xbb\xbfa: \xc3\xa4\r\n")
+    assert read_yaml(path) == {"a": "\u00e4"}
+    path.write_bytes(b"")
+    assert read_yaml(path) == {}
+    for content, why in (
+        (b"\xff\xfea\x00", "UTF-16"),
+        (b"# \xe4", "UTF-8"),
+        (b"a: [", "not valid YAML"),
+        (b"3", "mapping"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(UsageError, match=why):
+            read_yaml(path)
+
+
+def test_sweeping_takes_only_old_temporary_files(tmp_path):
+    for name in (".vidiff-host-12-k3.part.csv", ".vidiff-host-12-k3.part.png", "keep.png", ".gitignore", "a.part"):
+        (tmp_path / name).write_text("x")
+    sweep(tmp_path, older_s=1000)
+    assert len(list(tmp_path.iterdir())) == 5
+    sweep(tmp_path)
+    assert {p.name for p in tmp_path.iterdir()} == {"keep.png", ".gitignore", "a.part"}
+    sweep(tmp_path / "missing")
+
+
+def test_another_suffix_names_the_accepted_ones():
+    check_suffix("a.MP4", ".mp4")
+    with pytest.raises(UsageError, match=r"a\.avi: cannot write '\.avi'; accepted: \.mp4, \.gif"):
+        check_suffix("a.avi", ".mp4", ".gif")

@@ -12,7 +12,7 @@ import torch
 from helpers import rows
 
 from vidiff.cli import main
-from vidiff.files import TEMPORARY, sweep
+from vidiff.files import TEMPORARY
 
 FEW = ("--run_dir", "r", "--evaluation.num_clips", 8, "--evaluation.metrics", "fvd_random")
 
@@ -120,13 +120,3 @@ def test_damaged_checkpoints_in_training_verbs(fit, capsys):
     Path("r/checkpoints/last.ckpt").write_bytes(whole[:5000])
     assert fit(*FEW, "--ckpt_path", "last", "--trainer.max_steps", 3) == 1
     assert "continue with --ckpt_path r/checkpoints/best.ckpt" in capsys.readouterr().err
-
-
-def test_sweeping_takes_only_old_temporary_files(tmp_path):
-    for name in (".vidiff-host-12-k3.part.csv", ".vidiff-host-12-k3.part.png", "keep.png", ".gitignore", "a.part"):
-        (tmp_path / name).write_text("x")
-    sweep(tmp_path, older_s=1000)
-    assert len(list(tmp_path.iterdir())) == 5
-    sweep(tmp_path)
-    assert {p.name for p in tmp_path.iterdir()} == {"keep.png", ".gitignore", "a.part"}
-    sweep(tmp_path / "missing")

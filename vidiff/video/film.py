@@ -34,6 +34,7 @@ class Slides:
         return None
 
     def next_time(self) -> tuple[int, int]:
+        """When the next frame is to be shown, and how long: one tick each."""
         self.count += 1
         return self.count - 1, 1
 

@@ -90,9 +90,11 @@ class _Copied:
         self.strict = stream.type == "audio"  # two subtitles may begin at once
 
     def due(self, packet) -> Fraction:
+        """When a packet is due, in seconds of the output."""
         return (packet.dts + self.shift) * packet.time_base
 
     def take(self, packet) -> Iterator:
+        """The packets for the output that one of the source makes."""
         if packet.dts is None or packet.pts is None:  # the mark of the end
             return
         if self.all_shown and packet.is_discard and self.due(packet) < -self.preroll:
@@ -105,6 +107,7 @@ class _Copied:
         yield packet
 
     def end(self) -> Iterator:
+        """The packets that were held until the end."""
         yield from ()
 
 
