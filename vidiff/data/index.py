@@ -203,11 +203,8 @@ class _Cache:
         if isinstance(known, list) and known[:2] == [status.st_size, status.st_mtime_ns] and len(known) == 3:
             sha = known[2]
         else:
-            digest = hashlib.sha256()
             with open(self.root / path, "rb") as file:
-                while block := file.read(1 << 20):
-                    digest.update(block)
-            sha = digest.hexdigest()
+                sha = hashlib.file_digest(file, "sha256").hexdigest()
         self.fresh_memo[path] = [status.st_size, status.st_mtime_ns, sha]
         return sha
 
