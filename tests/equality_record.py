@@ -44,12 +44,12 @@ CONTINUE = f"{FIT} --ckpt_path {{ckpt}}"
 SAMPLE = "sample --ckpt {ckpt} --num_clips 5 --seed 3 --output {out}"
 TRANSLATE = "translate --ckpt {ckpt} --input {video} --output {out}/translated.mp4"
 
-RENDER = "data make --out {out}"
+RENDER = "data make --output {out}"
 SETS = {
-    "shapes": "--videos 24 --seed 0 --frames 12 --resolution 32",
-    "domains": "--videos 12 --seed 0 --frames 12 --resolution 32 --styles plain night",
-    "styles": "--videos 12 --seed 0 --frames 12 --resolution 32 --styles plain night cartoon",
-    "long": "--videos 1 --seed 5 --frames 40 --resolution 64",
+    "shapes": "--num_videos 24 --seed 0 --num_frames 12 --resolution 32",
+    "domains": "--num_videos 12 --seed 0 --num_frames 12 --resolution 32 --styles plain night",
+    "styles": "--num_videos 12 --seed 0 --num_frames 12 --resolution 32 --styles plain night cartoon",
+    "long": "--num_videos 1 --seed 5 --num_frames 40 --resolution 64",
 }
 
 TRANSLATIONS = {"cyclegan": "domains", "stargan": "styles"}  # and the set of each; the others have `shapes`
@@ -115,7 +115,6 @@ def command(template: str, more: str = "", **values: Any) -> None:
     """Run one verb in this process."""
     from vidiff.cli import main
 
-    os.environ.pop("VIDIFF_RUN_DIR", None)
     arguments = f"{template} {more}".format(stages=STAGES, **values).split()
     print("$ vidiff", *arguments, flush=True)
     if code := main(arguments):
@@ -274,7 +273,7 @@ def run_all(work: Callable[[str], Record], names: Iterable[str], out: Path, stem
     """`work` for every name, each in a forked process that knows nothing of the others."""
     import torch
 
-    import vidiff.commands.fit  # noqa: F401  (what every process needs, imported once)
+    import vidiff.training.cli  # noqa: F401  (what every process needs, imported once)
 
     torch.set_num_threads(1)
     context = multiprocessing.get_context("fork")

@@ -189,7 +189,8 @@ def imported_by(code: str) -> set[str]:
     return {m.split(".")[0] for m in done.stdout.splitlines()[-1].split()} - sys.stdlib_module_names
 
 
-LIGHT = "--help|--version|list|list wgan_gp|list --help|fit --help|data --help|weights list|weights fetch --help"
+LIGHT = "--help|--version|list|list wgan_gp|list --help|fit --help|sample --help|translate --help|evaluate --help"
+LIGHT += "|data --help|data check --help|bench run --help|weights list|weights fetch --help"
 
 
 @pytest.mark.parametrize("arguments", [words.split() for words in LIGHT.split("|")], ids=" ".join)

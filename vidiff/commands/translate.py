@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from vidiff.errors import RunError
-from vidiff.inference.jobs import find_jobs
 from vidiff.progress import say
 
 
@@ -40,8 +39,9 @@ def translate(
         device: cpu, cuda, cuda:1 ... (default: an accelerator where there is one).
         trust: modules of your own that the checkpoint may name classes of.
     """
-    jobs, unusable = find_jobs(input, output, say)  # before torch is loaded
+    from vidiff.inference.jobs import find_jobs
 
+    jobs, unusable = find_jobs(input, output, say)  # before torch is loaded
     from vidiff.inference.checkpoint import load_model
     from vidiff.inference.translate import frame_translator, run_jobs, side_by_side
     from vidiff.models.translation import translator
