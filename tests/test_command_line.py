@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import types
 from pathlib import Path
 from typing import Annotated, Literal
@@ -36,6 +37,7 @@ def verb(
         num_clips: how many, about
             twice as many as lines.
         data_root, kind: two things.
+        ema: see `vidiff.inference.sample.sample_to`.
     """
     seen.update(locals())
 
@@ -91,7 +93,16 @@ def test_the_docstring_is_the_help():
     text = parser_of(verb, "vidiff verb").format_help()
     for part in ("Do it, 100 %.", "More about it.", "--num_clips N", "(default 4)", "--data.root PATH", "{a,b}"):
         assert part in text
+    assert "the generator's moving average" in " ".join(text.split())  # what the library's docstring says
     assert "twice as many as lines" in " ".join(text.split()) and "Args" not in text
+
+
+@pytest.mark.parametrize("verb", ["evaluate", "fuse", "list", "sample", "translate", "weights"])
+def test_every_option_is_explained(verb):
+    for function in functions_of(importlib.import_module(f"vidiff.commands.{verb}")):
+        for action in parser_of(function, verb)._actions:
+            text = action.help or ""
+            assert text.split("(default")[0].strip() and "see `" not in text and "None" not in text, action.dest
 
 
 def test_one_public_function_is_the_verb_and_several_are_its_actions(capsys):

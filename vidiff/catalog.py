@@ -26,11 +26,33 @@ SECTIONS = {  # sections of a configuration -> the classes that read them
 
 
 def sections(docstring: str) -> tuple[str, dict[tuple[str, ...], str]]:
-    """The description of a docstring, and names -> meaning of the entries of its `Args:`."""
+    """The description of a docstring, and names -> meaning of the entries of its `Args:`.
+
+    Where an entry only says "see `DCGAN`" or "see `vidiff.files.replacing`", what is said there is its meaning.
+    """
     description, _, rest = inspect.cleandoc(docstring).partition("\nArgs:\n")
     args = re.split(r"\n(?=\S)", rest)[0]  # up to the next section
-    entries = re.findall(r"^ {4}(\w[\w, ]*): (.*(?:\n {5,}.*)*)", args, re.MULTILINE)
-    return description.strip(), {tuple(names.split(", ")): " ".join(text.split()) for names, text in entries}
+    entries = {}
+    for listed, text in re.findall(r"^ {4}(\w[\w, ]*): (.*(?:\n {5,}.*)*)", args, re.MULTILINE):
+        names, meaning = tuple(listed.split(", ")), " ".join(text.split())
+        there = _said_elsewhere(meaning)
+        entries |= {(n,): there.get(n, meaning) for n in names} if there else {names: meaning}
+    return description.strip(), entries
+
+
+def _said_elsewhere(meaning: str) -> dict[str, str]:
+    """name -> meaning of the `Args:` that an entry points to; empty where it says something itself."""
+    match = re.fullmatch(r"see `(?:vidiff\.([\w.]+)\.)?(\w+)`\.?", meaning)
+    if not match:
+        return {}
+    module, name = match.groups()
+    if module:
+        body = _tree(PACKAGE / f"{module.replace('.', '/')}.py").body
+        node = next(n for n in body if getattr(n, "name", None) == name)
+    else:
+        node = (_class(name) or [None])[0]
+    entries = sections(ast.get_docstring(node) or "")[1] if node else {}
+    return {n: text for names, text in entries.items() for n in names}
 
 
 @dataclass(frozen=True)
@@ -60,7 +82,7 @@ def _sources() -> dict[Path, str]:
 
 @cache
 def _tree(path: Path) -> ast.Module:
-    return ast.parse(_sources()[path])
+    return ast.parse(path.read_text(encoding="utf-8"))
 
 
 def families() -> list[tuple[str, str]]:
@@ -145,7 +167,6 @@ def _described(name: str, below: dict[str, str] | None = None, shown: frozenset[
     node, path = found
     own, passed_on = _parameters(node)
     description, entries = sections(ast.get_docstring(node) or "")
-    entries = _looked_up(entries)
     bases = _bases(node) if passed_on else []
     values = own | {n: default for n, default in (below or {}).items() if n in own}
     # What the class only gives another default to is explained where it comes from.
@@ -159,21 +180,6 @@ def _described(name: str, below: dict[str, str] | None = None, shown: frozenset[
         shown = shown.union(*(s.names for d in further for s in d.settings))
         out += further
     return [d for d in out if d.settings or d.name == node.name]
-
-
-def _looked_up(entries: dict[tuple[str, ...], str]) -> dict[tuple[str, ...], str]:
-    """Entries that only say "see `Class`", with what that class says."""
-    out = {}
-    for names, meaning in entries.items():
-        match = re.fullmatch(r"see `(\w+)`\.?", meaning)
-        found = _class(match[1]) if match else None
-        if found is None:
-            out[names] = meaning
-            continue
-        _, there = sections(ast.get_docstring(found[0]) or "")
-        meanings = {n: text for group, text in there.items() for n in group}
-        out |= {(n,): meanings.get(n, meaning) for n in names}
-    return out
 
 
 def _parameters(node: ast.ClassDef) -> tuple[dict[str, str], bool]:

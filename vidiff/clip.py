@@ -56,11 +56,6 @@ def signed_to_uint8(clip: Tensor) -> Tensor:
     return (clip.float() * 127.5 + 128.0).clamp(0, 255).to(torch.uint8)
 
 
-def unit_to_uint8(clip: Tensor) -> Tensor:
-    """float [0, 1] -> uint8 0..255, rounded to nearest."""
-    return (clip.float() * 255.0 + 0.5).clamp(0, 255).to(torch.uint8)
-
-
 def thwc_to_clip(frames: np.ndarray) -> Tensor:
     """Decoded frames (T, H, W, C) uint8 -> clip (C, T, H, W) uint8: the permutation on the way in."""
     if frames.ndim != 4 or frames.dtype != np.uint8:

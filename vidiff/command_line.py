@@ -6,7 +6,8 @@ The verbs are plain functions, so that a call in Python and a call in a shell ar
   optional; `data_root` is written `--data.root`, and a `_` at the end (`json_`) only keeps a name free in Python;
 - `bool` is a flag (`--name`, and `--no-name` where the default is not False), `Literal` a choice, `list` one or more
   values (`--name a b` and `--name a --name b`), `Annotated[list[str], REST]` all that follows;
-- the text in front of `Args:` is the description, and each entry of `Args:` the help of its option.
+- the text in front of `Args:` is the description, and each entry of `Args:` the help of its option;
+- an entry that says "see `vidiff.inference.sample.sample_to`" has the words of that function's docstring.
 
 Why not jsonargparse, with which `fit` reads its nested configuration: a verb has a dozen flat options. jsonargparse
 alone takes a quarter of a CPU second to import, more than the rest of `vidiff --help` together; its flags need a value
@@ -56,7 +57,7 @@ def call(functions: Sequence[Callable[..., int | None]], prog: str, argv: Sequen
         actions = {f.__name__.rstrip("_"): f for f in functions}
         if argv and argv[0] in ("-h", "--help"):
             print(f"usage: {prog} ACTION ...\n")
-            print("\n".join(f"  {name:<8} {_about(f)[0].splitlines()[0]}" for name, f in actions.items()))
+            print("\n".join(f"  {name:<8} {f.__doc__.splitlines()[0]}" for name, f in actions.items()))
             print(f"\n`{prog} ACTION --help` explains one.")
             return 0
         if not argv or argv[0] not in actions:
@@ -72,7 +73,8 @@ def call(functions: Sequence[Callable[..., int | None]], prog: str, argv: Sequen
 
 def parser_of(function: Callable[..., int | None], prog: str) -> argparse.ArgumentParser:
     """The parser of one function; what is not given stays out of its result, so that the function's defaults hold."""
-    description, about = _about(function)
+    description, entries = sections(function.__doc__ or "")
+    meanings = {name: text for names, text in entries.items() for name in names}
     parser = Parser(
         prog=prog,
         description=description,
@@ -82,13 +84,8 @@ def parser_of(function: Callable[..., int | None], prog: str) -> argparse.Argume
     )
     annotations = typing.get_type_hints(function, include_extras=True)
     for parameter in inspect.signature(function).parameters.values():
-        _add(parser, parameter, annotations[parameter.name], about.get(parameter.name, ""))
+        _add(parser, parameter, annotations[parameter.name], meanings.get(parameter.name, ""))
     return parser
-
-
-def _about(function: Callable) -> tuple[str, dict[str, str]]:
-    description, entries = sections(function.__doc__ or "")
-    return description, {name: text for names, text in entries.items() for name in names}
 
 
 class Parser(argparse.ArgumentParser):
@@ -114,7 +111,7 @@ def _add(parser: argparse.ArgumentParser, parameter: inspect.Parameter, kind: An
     kind = get_args(kind)[0] if several else kind
     if not required and parameter.default not in (None, False, (), "", True):
         text = f"{text.rstrip('.')} (default {parameter.default})"
-    how: dict[str, Any] = {"help": text.replace("%", "%%")}
+    how: dict[str, Any] = {"help": text.replace("%", "%%").replace("None:", "default:")}
     if kind is bool:
         how["action"] = "store_true" if parameter.default is False else argparse.BooleanOptionalAction
     elif get_origin(kind) is Literal:

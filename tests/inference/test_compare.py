@@ -9,8 +9,8 @@ import torch
 
 from vidiff import keyed
 from vidiff.errors import UsageError
-from vidiff.inference.compare import compare_folders, compare_frames
-from vidiff.inference.folders import Cut
+from vidiff.inference.compare import compare_folders
+from vidiff.inference.folders import FolderPair, most_clips
 from vidiff.video.write import write_mp4
 
 
@@ -43,17 +43,20 @@ def test_what_is_returned(folders, capsys):
 
 def test_frame_by_frame(folders):
     with pytest.warns(UserWarning, match="1 of 5 files"):
-        result = compare_frames(folders / "real", folders / "fake", metrics="fvd_random", num_frames=3, device="cpu")
+        how = {"metrics": "fvd_random", "num_frames": 3, "device": "cpu", "per_frame": True}
+        result = compare_folders(folders / "real", folders / "fake", **how)
     (curve,) = result.metrics.values()
     assert len(curve["values"]) == 3 and curve["clips"] == 4
     with pytest.raises(UsageError, match="fd_lite0 and fvd_random, not motion"):
-        compare_frames(folders / "real", folders / "fake", metrics="motion")
+        compare_folders(folders / "real", folders / "fake", metrics="motion", per_frame=True)
 
 
-def test_a_batch_is_what_memory_holds():
-    assert Cut(16, batch_size=32).fitted(64) == Cut(16, 64, batch_size=32)
-    assert Cut(16, batch_size=32).fitted(2000).batch_size == 1
+def test_a_batch_is_what_memory_holds(folders):
+    assert most_clips(16, 64) > 32 and most_clips(16, 2000) == 1
     with pytest.raises(UsageError, match="at most 2282"):
-        Cut(16).fitted(5000)
+        most_clips(16, 5000)
+    small = FolderPair(folders / "real", folders / "real", 4, batch_size=3)
+    large = FolderPair(folders / "real", folders / "real", 4, resolution=4000, batch_size=3)
+    assert (small.batch_size, large.batch_size) == (3, 1)
     with pytest.raises(UsageError, match="frame_stride must be at least 1"):
-        Cut(frame_stride=0)
+        FolderPair(folders / "real", folders / "fake", 4, frame_stride=0)

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 from films import check_kept, film, frames_of
-from helpers import SHARED
+from helpers import SHARED, joins
 
 from vidiff.errors import RunError, UsageError
 from vidiff.inference.jobs import Translated
 from vidiff.inference.translate import frame_translator, side_by_side, translate_video
-from vidiff.inference.windows import joins, plan
+from vidiff.inference.windows import plan
 from vidiff.models.cyclegan import CycleGAN
 from vidiff.models.dcgan import DCGAN
 from vidiff.nn.resnet import ResnetGenerator
@@ -36,7 +36,7 @@ def test_tiles_give_what_the_whole_frame_gives():
     video = np.random.default_rng(0).integers(0, 256, (5, 70, 101, 3), dtype=np.uint8)
     out = []
     for tile in (None, 64):
-        out.append(np.stack(list(frame_translator(model, 0, 1, tile=tile)(video))).astype(int))
+        out.append(np.stack(list(frame_translator(model, direction="a2b", tile=tile)(video))).astype(int))
     assert out[0].std() > 20 and np.abs(out[0] - out[1]).max() <= 1
 
 

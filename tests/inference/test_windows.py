@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from helpers import joins
 
 from vidiff.clip import ClipSpec
 from vidiff.errors import UsageError
-from vidiff.inference.windows import joins, plan, through_windows
+from vidiff.inference.windows import plan, through_windows
 from vidiff.nn.resnet import ResnetGenerator, time_radius
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from vidiff.files import write_json
 from vidiff.progress import say
@@ -29,31 +29,17 @@ def evaluate(
     """Compare a folder of generated videos with a folder of real ones; one clip is taken from each generated video.
 
     Args:
-        real: folder of real videos.
-        fake: folder of generated videos.
         metrics: names with commas between them, or auto.
-        num_clips: clips on each side (default: the number of generated videos).
-        num_frames: frames of a clip.
-        resolution: height and width in pixels (default: the generated videos' own).
-        frame_stride: of the real videos; of generated ones every frame is taken.
-        seed: of the choice of real clips.
-        per_frame: each frame index of long videos against single real frames.
         json_: a file for values, floors and protocols.
-        weights: file or folder with weights of official metrics.
-        batch_size: clips at a time; fewer where they are large.
-        backend: what reads videos; pyav reads all of them exactly.
-        device: cpu, cuda, cuda:1 ... (default: an accelerator where there is one).
+        real, fake, num_clips, num_frames, resolution, frame_stride: see `vidiff.inference.compare.compare_folders`.
+        seed, per_frame, weights, batch_size, backend, device: see `vidiff.inference.compare.compare_folders`.
     """
-    from vidiff.inference.compare import compare_folders, compare_frames
+    from vidiff.inference.compare import compare_folders
 
-    how: dict[str, Any] = dict(metrics=metrics, num_clips=num_clips, num_frames=num_frames, resolution=resolution)
-    how |= dict(seed=seed, batch_size=batch_size, backend=backend, device=device, say=say)
-    if per_frame:
-        result = compare_frames(real, fake, **how)
-        _print_curves(result.metrics)
-    else:
-        result = compare_folders(real, fake, frame_stride=frame_stride, weights=weights, **how)
-        _print_table(result.metrics)
+    what = dict(metrics=metrics, num_clips=num_clips, num_frames=num_frames, resolution=resolution, seed=seed)
+    what |= dict(frame_stride=frame_stride, per_frame=per_frame, weights=weights)
+    result = compare_folders(real, fake, batch_size=batch_size, backend=backend, device=device, say=say, **what)
+    (_print_curves if per_frame else _print_table)(result.metrics)
     if json_:
         write_json(json_, {"per_frame" if per_frame else "metrics": result.metrics, "left_out": result.left_out})
 

@@ -12,9 +12,8 @@ def fuse(
 
     Args:
         ckpts: two or more checkpoints.
-        output: the new checkpoint.
-        weights: a weight for each, e.g. 2 1 (default: all equal).
-        trust: modules of your own that the checkpoints may name classes of.
+        output, weights: see `vidiff.inference.fuse.fuse_checkpoints`.
+        trust: see `vidiff.inference.checkpoint.load_model`.
     """
     from vidiff.inference.fuse import fuse_checkpoints
 

@@ -27,30 +27,21 @@ def translate(
 
     Args:
         ckpt: a checkpoint of a translation, runs/.../checkpoints/best.ckpt.
-        input: a video; a folder of videos or of folders of frames.
-        output: a .mp4, .mov or .mkv; a folder when the input is one.
-        direction: a2b or b2a (two domains; a2b when neither this nor a target is given).
-        target: domain to translate to, by name or number.
-        resolution: shorter side the network works at (default: the video's own).
-        window: frames the network sees at once (memory).
-        tile: pixels of a frame, each way, the network sees at once (memory).
-        compare: input and output side by side.
-        ema: the generator's moving average; --no-ema: its raw weights.
-        device: cpu, cuda, cuda:1 ... (default: an accelerator where there is one).
-        trust: modules of your own that the checkpoint may name classes of.
+        input, output: see `vidiff.inference.translate.translate_video`.
+        direction, target, resolution, window: see `vidiff.inference.translate.frame_translator`.
+        tile, compare, ema: see `vidiff.inference.translate.frame_translator`.
+        device, trust: see `vidiff.inference.checkpoint.load_model`.
     """
     from vidiff.inference.jobs import find_jobs
 
     jobs, unusable = find_jobs(input, output, say)  # before torch is loaded
     from vidiff.inference.checkpoint import load_model
-    from vidiff.inference.translate import frame_translator, run_jobs, side_by_side
-    from vidiff.models.translation import translator
+    from vidiff.inference.translate import frame_translator, run_jobs
 
-    model = translator(load_model(ckpt, device, trust or ()))
-    pair = model.pair(direction, target)
-    change = frame_translator(model, *pair, resolution=resolution, window=window, tile=tile, ema=ema, say=say)
+    what = dict(direction=direction, target=target, resolution=resolution, window=window, tile=tile, compare=compare)
+    change = frame_translator(load_model(ckpt, device, trust or ()), **what, ema=ema, say=say)
     failed = []
-    for result in run_jobs(jobs, unusable, side_by_side(change) if compare else change, say):
+    for result in run_jobs(jobs, unusable, change, say):
         if result.error:
             failed.append(result.error)
         else:

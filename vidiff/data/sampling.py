@@ -61,12 +61,6 @@ def video_at(positions: np.ndarray, num_videos: int, *key: int | str) -> np.ndar
     return videos
 
 
-def epoch_order(seed: int, epoch: int, num_videos: int, clips_per_epoch: int) -> np.ndarray:
-    """The video of each slot of an epoch, int64 (clips_per_epoch,): slots epoch * clips_per_epoch onward."""
-    slots = epoch * clips_per_epoch + np.arange(clips_per_epoch, dtype=np.int64)
-    return video_at(slots, num_videos, seed, "order")
-
-
 def epoch_length(num_videos: int, global_batch: int, clips_per_epoch: int | None = None) -> int:
     """Clips per epoch: what was asked for, or the smallest multiple of the videos >= 1000; in whole global batches."""
     if clips_per_epoch is not None and clips_per_epoch < 1:

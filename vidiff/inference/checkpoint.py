@@ -13,7 +13,7 @@ from vidiff.errors import RunError, UsageError, first_line
 from vidiff.inference.checkpoint_file import read_checkpoint
 from vidiff.inference.device import pick_device
 from vidiff.inference.tiles import on_grid
-from vidiff.inference.trust import Budget, build, check_name, check_names, look_up
+from vidiff.inference.trust import Budget, build, check_names, look_up, named
 from vidiff.models.arguments import is_plain
 from vidiff.models.base import AdversarialModule
 from vidiff.models.translation import translator
@@ -29,7 +29,7 @@ def load_model(
     Args:
         path: a `.ckpt` of a run.
         device: where to put it; None: an accelerator where there is one, else the CPU.
-        trust: modules of your own whose classes the checkpoint may name, e.g. `("my_models",)`.
+        trust: modules of your own whose classes the checkpoint may name.
         overrides: constructor arguments that the file could not store (network factories made in Python).
 
     Raises:
@@ -64,8 +64,7 @@ def build_model(
 
 def _built(content: dict[str, Any], trust: Sequence[str], overrides: dict[str, Any]) -> AdversarialModule:
     record, state = content["vidiff"], content["state_dict"]
-    check_name(record["class_path"], trust)
-    check_names(record["init_args"], trust)
+    check_names({k: record[k] for k in ("class_path", "init_args")}, trust)
     cls = look_up(record["class_path"], trust)
     if not (isinstance(cls, type) and issubclass(cls, AdversarialModule)):
         raise RunError(f"{record['class_path']} is no AdversarialModule")
@@ -96,12 +95,7 @@ def load_like(model: AdversarialModule, path: str | Path) -> AdversarialModule:
     """
     config = (model.config or {}).get("init_args", {})
     given = {k: v for k, v in model.arguments.items() if not is_plain(v) and not is_plain(config.get(k, v))}
-    trust, queue = {type(model).__module__}, [config]
-    while queue:
-        value = queue.pop()
-        if isinstance(value, dict) and isinstance(value.get("class_path"), str):
-            trust.add(value["class_path"].rpartition(".")[0])
-        queue += value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else []
+    trust = {str(one["class_path"]).rpartition(".")[0] for one in named(config)} | {type(model).__module__}
     return load_model(path, model.device, sorted(trust - {""}), **given)
 
 

@@ -13,11 +13,11 @@ import torch
 
 from vidiff.errors import UsageError
 from vidiff.inference.device import pick_device
-from vidiff.inference.folders import Backend, Cut, FolderPair, LeftOut
+from vidiff.inference.folders import Backend, FolderPair, LeftOut
 from vidiff.metrics.evaluator import Evaluator
 from vidiff.metrics.per_frame import frame_distances
 from vidiff.metrics.protocol import expand, parse_name
-from vidiff.metrics.resolve import auto_note, resolve_metrics
+from vidiff.metrics.resolve import Metric, auto_note, resolve_metrics
 from vidiff.pretrained.lite0 import lite0_available
 from vidiff.pretrained.weights import MANIFEST, require
 
@@ -46,6 +46,7 @@ def compare_folders(
     resolution: int | None = None,
     frame_stride: int = 1,
     seed: int = 0,
+    per_frame: bool = False,
     weights: str | Path | None = None,
     batch_size: int = 32,
     backend: Backend = "pyav",
@@ -55,13 +56,15 @@ def compare_folders(
     """Measure generated videos against real ones; one clip is taken from each generated video.
 
     Args:
-        real, fake: folders of videos.
-        metrics: names, or `auto`, see `vidiff.metrics.resolve_metrics`.
+        real: folder of real videos.
+        fake: folder of generated videos.
+        metrics: names, or `auto`, see `vidiff.metrics.resolve_metrics`; with `per_frame` `fd_lite0`, `fvd_random`.
         num_clips: clips on each side; None: the number of generated videos.
         num_frames: frames of a clip.
         resolution: height and width in pixels; None: the generated videos' own.
         frame_stride: of the real videos; of generated ones every frame is taken.
         seed: of the choice of real clips.
+        per_frame: instead, at each frame index of long videos, the Fréchet distance to single real frames.
         weights: file or folder with weights of official metrics.
         batch_size: clips at a time; fewer where they are large. It changes no value.
         backend: what reads videos.
@@ -71,63 +74,37 @@ def compare_folders(
     Raises:
         UsageError: the request is wrong. RunError: a video cannot be read after all.
     """
-    for name in expand(metrics):  # before a video is read
+    if per_frame:
+        resolved = _of_frames(metrics)
+    for name in () if per_frame else expand(metrics):  # before a video is read
         if name != "auto" and (spec := parse_name(name)).official:
             require(MANIFEST["i3d" if spec.extractor == "i3d" else "inception"], name, weights)
     device = pick_device(device)
-    cut = Cut(num_frames, resolution, frame_stride, seed, batch_size)
-    both = FolderPair.open(real, fake, cut, num_clips, backend=backend, say=say)
+    sizes = {"num_clips": num_clips, "resolution": resolution, "frame_stride": 1 if per_frame else frame_stride}
+    how = {"seed": seed, "batch_size": batch_size, "whole_clips": not per_frame, "backend": backend, "say": say}
+    both = FolderPair(real, fake, num_frames, **sizes, **how)
+    if per_frame:
+        extractors = {m.name: m.extractor.to(device) for m in resolved}
+        results = frame_distances(extractors, both.stills(), both.fake_clips(), device)
+        return Comparison({name: {**r, "clips": both.num_clips} for name, r in results.items()}, both.left_out)
     resolved = resolve_metrics(metrics, num_clips=both.num_clips, num_frames=num_frames, weights=weights)
     if "auto" in expand(metrics):
         say(auto_note(resolved))
     results = {}
     for prefix in (False, True):
-        group = [m for m in resolved if (m.spec.subset == "prefix") == prefix]
-        if group:
+        if group := [m for m in resolved if (m.spec.subset == "prefix") == prefix]:
             clips = partial(both.real_clips, prefix)
-            evaluator = Evaluator(
-                group,
-                clips,
-                # The floor: as many further videos, where there are that many; else the real clips are halved.
-                held_out=partial(clips, both.num_clips) if len(both.real.entries) >= 2 * both.num_clips else None,
-                fields=both.protocol_fields(prefix),
-                device=device,
-            )
+            # The floor: as many further videos, where there are that many; else the real clips are halved.
+            held_out = partial(clips, both.num_clips) if len(both.reals) >= 2 * both.num_clips else None
+            fields = both.protocol_fields(prefix)
+            evaluator = Evaluator(group, clips, held_out=held_out, fields=fields, device=device)
             results |= evaluator.evaluate(both.fake_clips(), both.num_clips)
     return Comparison({m.name: results[m.name] for m in resolved}, both.left_out)
 
 
-def compare_frames(
-    real: str | Path,
-    fake: str | Path,
-    *,
-    metrics: str | Sequence[str] = "auto",
-    num_clips: int | None = None,
-    num_frames: int = 16,
-    resolution: int | None = None,
-    seed: int = 0,
-    batch_size: int = 32,
-    backend: Backend = "pyav",
-    device: str | torch.device | None = None,
-    say: Callable[[str], None] = warnings.warn,
-) -> Comparison:
-    """The Fréchet distance at each frame index of long videos to single real frames: do they keep their quality?
-
-    Args:
-        metrics: `fd_lite0` or `fvd_random`; `auto`: the first where it can be had, else the second.
-        real, fake, num_clips, num_frames, resolution, seed, batch_size, backend, device, say: see `compare_folders`.
-
-    Raises:
-        UsageError: the request is wrong. RunError: a video cannot be read after all.
-    """
-    names = ("fd_lite0" if lite0_available() else "fvd_random") if metrics == "auto" else metrics
-    resolved = resolve_metrics(names)
+def _of_frames(metrics: str | Sequence[str]) -> list[Metric]:
+    """The metrics that there are of single frames."""
+    resolved = resolve_metrics(("fd_lite0" if lite0_available() else "fvd_random") if metrics == "auto" else metrics)
     if wrong := [m.name for m in resolved if m.spec.score != "frechet" or m.official]:
         raise UsageError(f"frame by frame there are fd_lite0 and fvd_random, not {wrong[0]}")
-    device = pick_device(device)
-    cut = Cut(num_frames, resolution, 1, seed, batch_size)
-    both = FolderPair.open(real, fake, cut, num_clips, real_span=1, backend=backend, say=say)
-    results = frame_distances(
-        {m.name: m.extractor.to(device) for m in resolved}, both.stills(), both.fake_clips(), device
-    )
-    return Comparison({name: {**r, "clips": both.num_clips} for name, r in results.items()}, both.left_out)
+    return resolved

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,7 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from vidiff.data.dataset import ClipDataset
-from vidiff.data.index import Entry, Index, build_index
+from vidiff.data.index import Entry, build_index
 from vidiff.data.loader import ClipPass
 from vidiff.data.sampling import clip_span, video_at
 from vidiff.errors import UsageError, at_least
@@ -27,163 +27,133 @@ MOST_BYTES = 5e9  # for one clip; larger ones take minutes each, if they fit at 
 NAMED = 10  # files that are left out, in what is said of them
 
 
-@dataclass(frozen=True)
-class Cut:
-    """How clips are cut out of videos, as `compare_folders` is given it; `resolution` None is still to be decided."""
-
-    num_frames: int = 16
-    resolution: int | None = None
-    frame_stride: int = 1
-    seed: int = 0
-    batch_size: int = 32
-
-    def __post_init__(self):
-        at_least(1, num_frames=self.num_frames, resolution=self.resolution)
-        at_least(1, frame_stride=self.frame_stride, batch_size=self.batch_size)
-
-    def fitted(self, resolution: int) -> Cut:
-        """The same at this resolution, with batches that memory holds.
-
-        Raises:
-            UsageError: not even one clip would fit.
-        """
-        cost = self.num_frames * resolution**2 * BYTES_A_PIXEL
-        if cost > MOST_BYTES:
-            most = int((MOST_BYTES / BYTES_A_PIXEL / self.num_frames) ** 0.5)
-            raise UsageError(
-                f"resolution {resolution}: to measure one clip of {self.num_frames} frames of {resolution} x "
-                f"{resolution} would take about {cost / 1e9:.0f} GB of memory; accepted are {MOST_BYTES / 1e9:.0f} GB: "
-                f"at most {most}"
-            )
-        batch_size = max(1, min(self.batch_size, int(MOST_BYTES // cost)))
-        return replace(self, resolution=resolution, batch_size=batch_size)
-
-
-@dataclass(frozen=True)
-class Videos:
-    """The videos of a folder that a clip fits into, in natural order."""
-
-    index: Index
-    entries: list[Entry]
-
-
-@dataclass(frozen=True)
 class FolderPair:
-    """Clips of a folder of real videos and of one of generated videos, `num_clips` on each side."""
+    """Clips of a folder of real videos and of one of generated videos, `num_clips` on each side.
 
-    real: Videos
-    fake: Videos
-    num_clips: int
-    cut: Cut
-    left_out: LeftOut
+    What was not asked for is as in the generated folder.
 
-    @classmethod
-    def open(
-        cls,
+    Args:
+        real, fake, num_frames, num_clips, resolution, frame_stride, seed, batch_size: see `compare_folders`.
+        whole_clips: False: single frames of real videos are wanted, which may be shorter than a clip.
+        backend, say: see `compare_folders`.
+
+    Raises:
+        UsageError: there are not enough videos, or clips would be too large.
+    """
+
+    def __init__(
+        self,
         real: str | Path,
         fake: str | Path,
-        cut: Cut,
+        num_frames: int,
+        *,
         num_clips: int | None = None,
-        real_span: int | None = None,
+        resolution: int | None = None,
+        frame_stride: int = 1,
+        seed: int = 0,
+        batch_size: int = 32,
+        whole_clips: bool = True,
         backend: Backend = "pyav",
         say: Callable[[str], None] = warnings.warn,
-    ) -> FolderPair:
-        """Find the videos of both folders; what was not asked for is as in the generated one.
-
-        Args:
-            real, fake, num_clips, backend, say: see `compare_folders`.
-            cut: how clips are to be cut.
-            real_span: frames that a real video needs; None: those of a clip.
-
-        Raises:
-            UsageError: there are not enough videos, or clips would be too large.
-        """
+    ):
+        at_least(1, num_frames=num_frames, resolution=resolution, frame_stride=frame_stride, batch_size=batch_size)
         at_least(2, num_clips=num_clips)
-        spans = {"real": real_span or clip_span(cut.num_frames, cut.frame_stride), "fake": cut.num_frames}
-        left_out: LeftOut = {}
-        reals, fakes = (
-            _usable(side, root, spans[side], backend, left_out, say) for side, root in (("real", real), ("fake", fake))
-        )
-        held = len(fakes.entries)
-        if held < max(2, num_clips or 0):
+        self.num_frames, self.frame_stride, self.seed = num_frames, frame_stride, seed
+        self.left_out: LeftOut = {}
+        self.index = {"real": build_index(real, backend), "fake": build_index(fake, backend)}
+        self.reals = self._usable("real", clip_span(num_frames, frame_stride) if whole_clips else 1, say)
+        fakes = self._usable("fake", num_frames, say)
+        if len(fakes) < max(2, num_clips or 0):
             asked = f"num_clips {num_clips}: " if num_clips else "at least 2 are needed: "
-            raise UsageError(f"{asked}{fake} holds {held} videos of {cut.num_frames} frames")
-        return cls(reals, fakes, num_clips or held, cut.fitted(cut.resolution or _common_size(fakes)), left_out)
+            raise UsageError(f"{asked}{fake} holds {len(fakes)} videos of {num_frames} frames")
+        self.num_clips, self.fakes = num_clips or len(fakes), fakes
+        self.resolution = resolution or self._common_size()
+        self.batch_size = min(batch_size, most_clips(num_frames, self.resolution))
+
+    def _usable(self, side: str, span: int, say: Callable[[str], None]) -> list[Entry]:
+        """The videos of at least `span` frames, in natural order; what is left out is said and noted."""
+        index = self.index[side]
+        entries = [e for e in index.entries if e.num_frames >= span]
+        short = [(e.path, f"{e.num_frames} frames, a clip needs {span}") for e in index.entries if e.num_frames < span]
+        out = [*index.bad, *short]
+        self.left_out[side] = [{"path": path, "reason": reason} for path, reason in out]
+        if out:
+            total = len(index.entries) + len(index.bad)
+            names = "".join(f"\n  {path}: {reason}" for path, reason in out[:NAMED])
+            more = f"\n  ... and {len(out) - NAMED} more (all of them in the result)" if len(out) > NAMED else ""
+            say(f"{side}: {len(out)} of {total} files of {index.root} are left out:{names}{more}")
+        if not entries:
+            longest = max((e.num_frames for e in index.entries), default=0)
+            held = f"{len(index.entries)} videos of at most {longest} frames" if index.entries else "no usable video"
+            raise UsageError(f"{index.root} holds {held}; a clip needs {span} frames (num_frames, frame_stride)")
+        return entries
+
+    def _common_size(self) -> int:
+        """Height and width of the squares that all generated videos can be cut to."""
+        sizes = {min(e.width, e.height) for e in self.fakes}
+        if len(sizes) > 1:
+            root = self.index["fake"].root
+            raise UsageError(f"{root} holds videos of several sizes ({sorted(sizes)[:5]}): give a resolution")
+        return sizes.pop()
 
     def real_clips(self, prefix: bool, first: int = 0) -> Batches:
         """Of the first videos one clip each, or of all in turn in a seeded order, from clip `first` on."""
-        total, end = len(self.real.entries), first + self.num_clips
-        requests = [(i, i) for i in range(first, min(end, total))] if prefix else self._in_turn(first, end)
-        return self._read(
-            self.real, requests, self.cut.num_frames, self.cut.frame_stride, "held-out" if first else "real"
-        )
+        end = first + self.num_clips
+        requests = [(i, i) for i in range(first, min(end, len(self.reals)))] if prefix else self._in_turn(first, end)
+        title = "held-out" if first else "real"
+        return self._read("real", self.reals, requests, title, self.num_frames, self.frame_stride)
 
     def stills(self) -> Batches:
         """Twice as many single frames of real videos."""
-        return self._read(self.real, self._in_turn(0, 2 * self.num_clips), 1, 1, "real")
+        return self._read("real", self.reals, self._in_turn(0, 2 * self.num_clips), "real", num_frames=1)
 
     def fake_clips(self) -> Batches:
         """Of each generated video the clip from frame 0: cut to its first frames, it has no other."""
-        cut = [replace(e, num_frames=self.cut.num_frames) for e in self.fake.entries[: self.num_clips]]
-        requests = [(i, i) for i in range(self.num_clips)]
-        return self._read(replace(self.fake, entries=cut), requests, self.cut.num_frames, 1, "generated")
+        cut = [replace(e, num_frames=self.num_frames) for e in self.fakes[: self.num_clips]]
+        return self._read("fake", cut, [(i, i) for i in range(self.num_clips)], "generated", self.num_frames)
 
     def _in_turn(self, first: int, end: int) -> list[tuple[int, int]]:
         slots = np.arange(first, end)
-        videos = video_at(slots, len(self.real.entries), self.cut.seed, "evaluation")
-        return list(zip(slots.tolist(), videos.tolist()))
+        return list(zip(slots.tolist(), video_at(slots, len(self.reals), self.seed, "evaluation").tolist()))
 
     def _read(
-        self, videos: Videos, requests: list[tuple[int, int]], num_frames: int, stride: int, title: str
+        self, side: str, entries: list[Entry], requests: list[tuple[int, int]], title: str, num_frames: int, stride=1
     ) -> Batches:
         """The clips of (id, video) pairs; a video that cannot be read ends it."""
-        entries = [replace(e, label=None) for e in videos.entries]  # class folders do not matter here
-        how = {"seed": self.cut.seed, "purpose": "evaluation", "on_error": "raise"}
-        dataset = ClipDataset(videos.index.root, entries, num_frames, self.cut.resolution, stride, **how)
-        for batch in track(ClipPass(dataset, requests, self.cut.batch_size), f"{title} clips"):
+        entries = [replace(e, label=None) for e in entries]  # class folders do not matter here
+        how = {"seed": self.seed, "purpose": "evaluation", "on_error": "raise"}
+        dataset = ClipDataset(self.index[side].root, entries, num_frames, self.resolution, stride, **how)
+        for batch in track(ClipPass(dataset, requests, self.batch_size), f"{title} clips"):
             yield batch["slot"], batch["clip"]
 
     def protocol_fields(self, prefix: bool) -> dict[str, Any]:
         """What a protocol says of the data."""
-        held = len(self.real.entries)
+        held, index = len(self.reals), self.index["real"]
         one_each = prefix or self.num_clips <= held
         several = f"seeded, {'1 clip' if one_each else 'several clips'} a video of {min(self.num_clips, held)}"
         return {
-            "frame_stride": self.cut.frame_stride,
-            "fps": self.real.index.fps,
+            "frame_stride": self.frame_stride,
+            "fps": index.fps,
             "split": "all",
             "subset": "prefix" if prefix else several,
             "offset": "real seeded uniform, generated 0",
-            "decode": f"crop; real {decoding(self.real.entries)}; generated {decoding(self.fake.entries)}",
-            "seed": self.cut.seed,
-            "dataset": self.real.index.fingerprint,
+            "decode": f"crop; real {decoding(self.reals)}; generated {decoding(self.fakes)}",
+            "seed": self.seed,
+            "dataset": index.fingerprint,
         }
 
 
-def _usable(
-    side: str, root: str | Path, span: int, backend: Backend, left_out: LeftOut, say: Callable[[str], None]
-) -> Videos:
-    """The videos of at least `span` frames; what is left out is said and noted."""
-    index = build_index(root, backend)
-    short = [(e.path, f"{e.num_frames} frames, a clip needs {span}") for e in index.entries if e.num_frames < span]
-    out = [*index.bad, *short]
-    left_out[side] = [{"path": path, "reason": reason} for path, reason in out]
-    if out:
-        total = len(index.entries) + len(index.bad)
-        names = "".join(f"\n  {path}: {reason}" for path, reason in out[:NAMED])
-        more = f"\n  ... and {len(out) - NAMED} more (all of them in the result)" if len(out) > NAMED else ""
-        say(f"{side}: {len(out)} of {total} files of {index.root} are left out:{names}{more}")
-    entries = [e for e in index.entries if e.num_frames >= span]
-    if not entries:
-        longest = max((e.num_frames for e in index.entries), default=0)
-        held = f"{len(index.entries)} videos of at most {longest} frames" if index.entries else "no usable video"
-        raise UsageError(f"{index.root} holds {held}; a clip needs {span} frames (num_frames, frame_stride)")
-    return Videos(index, entries)
+def most_clips(num_frames: int, resolution: int) -> int:
+    """Clips that memory holds at once.
 
-
-def _common_size(videos: Videos) -> int:
-    """Height and width of the squares that all videos can be cut to."""
-    sizes = {min(e.width, e.height) for e in videos.entries}
-    if len(sizes) > 1:
-        raise UsageError(f"{videos.index.root} holds videos of several sizes ({sorted(sizes)[:5]}): give a resolution")
-    return sizes.pop()
+    Raises:
+        UsageError: not even one.
+    """
+    cost = num_frames * resolution**2 * BYTES_A_PIXEL
+    if cost > MOST_BYTES:
+        raise UsageError(
+            f"resolution {resolution}: to measure one clip of {num_frames} frames of {resolution} x {resolution} would "
+            f"take about {cost / 1e9:.0f} GB of memory; accepted are {MOST_BYTES / 1e9:.0f} GB: at most "
+            f"{int((MOST_BYTES / BYTES_A_PIXEL / num_frames) ** 0.5)}"
+        )
+    return int(MOST_BYTES // cost)

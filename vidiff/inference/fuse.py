@@ -34,7 +34,7 @@ def fuse_checkpoints(
     Args:
         paths: two or more checkpoints of one architecture.
         output: the new one, ending in .ckpt.
-        weights: of each; they are scaled to a sum of 1. None: all equal.
+        weights: one for each, scaled to a sum of 1; None: all equal.
         trust: see `vidiff.load_model`.
 
     Returns:

@@ -47,10 +47,10 @@ def sample_to(
         num_frames: frames of a clip, for families that can choose.
         seed: key of the latents.
         labels: of a conditional model; repeated in order.
-        formats: `mp4` and `gif` (a file a clip), `png` (one contact sheet), `npy` (all clips in one array).
+        formats: one or more of mp4 and gif (a file a clip), png (one contact sheet), npy (all clips in one array).
         fps: frames per second of mp4 and gif.
         batch_size: clips made at once.
-        ema: the generator's moving average or the raw weights.
+        ema: the generator's moving average, not its raw weights.
         stage: what an earlier stage of a growing network makes, 0 = the first.
         parts: also background, foreground and mask (mp4), and the foreground with alpha (mov).
 

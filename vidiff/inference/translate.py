@@ -43,9 +43,8 @@ def translate_video(
         model: one that translates, see `vidiff.load_model`.
         input: a video; a folder, manifest, strip or array of videos.
         output: a .mp4, .mov or .mkv; a folder where the input holds several videos.
-        direction, target: see `Translator.pair`.
-        resolution, window, tile, ema: see `frame_translator`.
-        compare: write input and output side by side.
+        direction, target, resolution, window, tile: see `vidiff.inference.translate.frame_translator`.
+        compare, ema: see `vidiff.inference.translate.frame_translator`.
         say: called with a line about what is passed over, or cannot be kept as it was.
 
     Returns:
@@ -55,9 +54,8 @@ def translate_video(
         UsageError: the request cannot be carried out; nothing is written. RunError: the one video cannot be read.
     """
     jobs, unusable = find_jobs(Path(input), Path(output), say)
-    pair = translator(model).pair(direction, target)
-    change = frame_translator(model, *pair, resolution=resolution, window=window, tile=tile, ema=ema, say=say)
-    return list(run_jobs(jobs, unusable, side_by_side(change) if compare else change, say))
+    what = dict(direction=direction, target=target, resolution=resolution, window=window, tile=tile, compare=compare)
+    return list(run_jobs(jobs, unusable, frame_translator(model, **what, ema=ema, say=say), say))
 
 
 def run_jobs(
@@ -67,32 +65,28 @@ def run_jobs(
     yield from unusable
     for job in jobs:
         try:
-            result = _run(job, change, say)
+            with doing(f"translating {job.source}"):
+                frames = job.run(lambda images: track(change(images), job.source.name, job.num_frames), say)
         except UsageError:  # about the output: the others have no better one
             raise
         except Exception as error:
             if len(jobs) + len(unusable) == 1:
                 raise
-            known = isinstance(error, RunError)
-            text = str(error) if known else unforeseen(error, f"translating {job.source}")
-            result = Translated(job.source, error=text)
-        yield result
-
-
-def _run(job: Job, change: Change, say: Callable[[str], None]) -> Translated:
-    with doing(f"translating {job.source}"):
-        frames = job.run(lambda images: track(change(images), job.source.name, job.num_frames), say)
-    return Translated(job.source, job.target, frames)
+            text = str(error) if isinstance(error, RunError) else unforeseen(error, f"translating {job.source}")
+            yield Translated(job.source, error=text)
+        else:
+            yield Translated(job.source, job.target, frames)
 
 
 def frame_translator(
     model: Translator,
-    source: int,
-    target: int,
     *,
+    direction: str | None = None,
+    target: str | None = None,
     resolution: int | None = None,
     window: int | None = None,
     tile: int | None = None,
+    compare: bool = False,
     ema: bool = True,
     say: Callable[[str], None] = warnings.warn,
 ) -> Change:
@@ -100,20 +94,23 @@ def frame_translator(
 
     Args:
         model: one that translates.
-        source, target: numbers of domains, see `Translator.pair`.
+        direction: a2b or b2a, of two domains; None: a2b, without a target.
+        target: instead, the domain to translate to, by name or number.
         resolution: pixels of the shorter side that the network works at; None: the video's own.
-        window: frames that the network sees at once; None: see `plan`.
-        tile: pixels of a frame, each way, that the network sees at once; None: all.
-        ema: the generator's moving average or the raw weights.
+        window: frames that the network sees at once (memory); None: what it was trained on, or needs.
+        tile: pixels of a frame, each way, that the network sees at once (memory); None: all.
+        compare: write input and output side by side.
+        ema: the generator's moving average, not its raw weights.
         say: called with a line about what the tiles change.
 
     Raises:
-        UsageError: a number is too small for this network.
+        UsageError: there is no such direction, or a number is too small for this network.
     """
+    pair = translator(model).pair(direction, target)
     at_least(8, resolution=resolution)
     at_least(1, window=window)
     at_least(16, tile=tile)
-    network, mapping = model.network(source, target, ema), model.mapping(source, target, ema)
+    network, mapping = model.network(*pair, ema), model.mapping(*pair, ema)
     windows = plan(network, model.spec.num_frames, window)
     tiles = plan_tiles(network, tile) if tile else None
     if tiles and space_radius(network) is None:
@@ -136,7 +133,7 @@ def frame_translator(
         for frame in through_windows(images, translate, *windows):
             yield clip_to_thwc(signed_to_uint8(frame.unsqueeze(1)))[0]
 
-    return change
+    return side_by_side(change) if compare else change
 
 
 def side_by_side(change: Change) -> Change:
@@ -161,8 +158,7 @@ def _scaled(clip: Tensor, network: Callable[[Tensor], Tensor], resolution: int) 
     h, w = clip.shape[2:]
     scale = resolution / min(h, w)
     size = [max(GRID, round(side * scale / GRID) * GRID) for side in (h, w)]
-    small = _resized(clip, size)
-    return _resized(network(small), [h, w])
+    return _resized(network(_resized(clip, size)), [h, w])
 
 
 def _resized(clip: Tensor, size: list[int]) -> Tensor:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import math
 import re
 import types
 import typing
@@ -48,18 +49,25 @@ def check_name(path: Any, trust: Sequence[str] = ()) -> None:
     raise RunError(f"it names {str(path)[:80]!r}, which is not called: {ACCEPTED}")
 
 
-def check_names(value: Any, trust: Sequence[str] = ()) -> None:
-    """`check_name` for every `class_path` in nested dicts and lists of plain values."""
+def named(value: Any) -> Iterator[dict[str, Any]]:
+    """Every dict with a `class_path` in nested dicts and lists of plain values."""
     if isinstance(value, dict):
         if "class_path" in value:
-            check_name(value["class_path"], trust)
-            wrong = sorted(set(value) - {"class_path", "init_args", "dict_kwargs"})
-            if wrong or not all(isinstance(value.get(k, {}), dict) for k in ("init_args", "dict_kwargs")):
-                raise RunError(f"what it says of {value['class_path']} is no class_path with init_args")
-        value = list(value.values())
-    if isinstance(value, list | tuple):
-        for v in value:
-            check_names(v, trust)
+            yield value
+        value = value.values()
+    elif not isinstance(value, list | tuple):
+        return
+    for inner in value:
+        yield from named(inner)
+
+
+def check_names(value: Any, trust: Sequence[str] = ()) -> None:
+    """`check_name` for every `class_path` in nested dicts and lists of plain values."""
+    for one in named(value):
+        check_name(one["class_path"], trust)
+        more = set(one) - {"class_path", "init_args", "dict_kwargs"}
+        if more or not all(isinstance(one.get(k, {}), dict) for k in ("init_args", "dict_kwargs")):
+            raise RunError(f"what it says of {one['class_path']} is no class_path with init_args")
 
 
 def look_up(path: str, trust: Sequence[str] = ()) -> Callable:
@@ -153,10 +161,7 @@ class Budget(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         size = args[0] if args else (kwargs or {}).get("size")
         if isinstance(size, list | tuple) and all(type(n) is int for n in size):  # the size of a factory
-            count = 1
-            for n in size:
-                count *= n
-            self.elements -= count
+            self.elements -= math.prod(size)
         self.calls -= 1
         if self.elements < 0 or self.calls < 0:
             raise RunError("its record asks for networks that are far larger than the weights it holds")

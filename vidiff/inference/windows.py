@@ -72,11 +72,3 @@ def through_windows(
         ready = out.shape[1] - hold if new else out.shape[1]
         yield from out[:, :ready].unbind(1)
         held = out[:, ready:]
-
-
-def joins(count: int, window: int, trim: int, fade: int) -> list[int]:
-    """Frames of a video of `count` frames where the windows that it is made of change: t means from t - 1 to t."""
-    step, out = window - 2 * trim - fade, set()
-    for start in range(step, count - 2 * trim - fade, step):  # a window is begun when there are new frames for it
-        out |= {start + trim, start + trim + fade}
-    return sorted(t for t in out if 0 < t < count)
