@@ -16,6 +16,7 @@ from vidiff.inference.tiles import on_grid
 from vidiff.inference.trust import Budget, build, check_names, look_up, named
 from vidiff.models.arguments import is_plain
 from vidiff.models.base import AdversarialModule
+from vidiff.models.record import unlike
 from vidiff.models.translation import translator
 
 
@@ -72,20 +73,14 @@ def _built(content: dict[str, Any], trust: Sequence[str], overrides: dict[str, A
         raise UsageError(f"it was trained with {', '.join(missing)} given in Python: pass the same to load_model")
     with Budget(4 * sum(v.numel() for v in state.values()) + 2**26, 50 * len(state) + 5_000):
         model = build(cls, {**record["init_args"], **overrides}, trust)
-    _check_same(model.state_dict(), state)
+    if name := unlike(model.state_dict(), state):
+        want, have = (tuple(s[name].shape) if name in s else "missing" for s in (model.state_dict(), state))
+        raise RunError(f"its weights are not those of its record: {name} is {have}, {want} is expected")
     model.load_state_dict(state)
     model.data_record = record["data"]
     if not all(isinstance(name, str) for name in getattr(model, "domains", [])):
         raise RunError("its record is damaged: its domains have no names")
     return model
-
-
-def _check_same(mine: dict[str, Tensor], stored: dict[str, Tensor]) -> None:
-    shapes = [{k: tuple(v.shape) for k, v in state.items()} for state in (mine, stored)]
-    for name in [*mine, *stored]:
-        if shapes[0].get(name) != shapes[1].get(name):
-            have = [s.get(name, "missing") for s in shapes]
-            raise RunError(f"its weights are not those of its record: {name} is {have[1]}, {have[0]} is expected")
 
 
 def load_like(model: AdversarialModule, path: str | Path) -> AdversarialModule:

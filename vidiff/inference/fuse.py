@@ -19,7 +19,7 @@ from vidiff.files import check_writable, replacing
 from vidiff.inference.checkpoint import build_model
 from vidiff.inference.checkpoint_file import read_checkpoint
 from vidiff.models.base import AdversarialModule
-from vidiff.models.record import checksum
+from vidiff.models.record import checksum, unlike
 from vidiff.models.translation import Translator
 
 
@@ -115,16 +115,12 @@ def _check_same(first_path: Path, first: dict[str, Any], path: Path, other: dict
     if a["class_path"] != b["class_path"]:
         kinds = [r["class_path"].rpartition(".")[2] for r in (a, b)]
         raise UsageError(f"{first_path} holds a {kinds[0]}, {path} a {kinds[1]}: only one architecture can be averaged")
-    shapes, others = ({k: tuple(v.shape) for k, v in c["state_dict"].items()} for c in (first, other))
-    if shapes == others:
-        return
-    name = next(k for k in [*shapes, *others] if shapes.get(k) != others.get(k))
-    arguments = [k for k in a["init_args"] if a["init_args"][k] != b["init_args"].get(k)]
-    why = ", ".join(f"{k} {a['init_args'][k]!r} and {b['init_args'].get(k)!r}" for k in arguments)
-    raise UsageError(
-        f"{first_path} and {path} are networks of different architectures ({why or name}): only equal ones can be "
-        "averaged"
-    )
+    if name := unlike(first["state_dict"], other["state_dict"]):
+        pairs = [(k, v, b["init_args"].get(k)) for k, v in a["init_args"].items()]
+        why = ", ".join(f"{k} {mine!r} and {others!r}" for k, mine, others in pairs if mine != others) or name
+        raise UsageError(
+            f"{first_path} and {path} are networks of different architectures ({why}): only equal ones can be averaged"
+        )
 
 
 def _measure_statistics(model: AdversarialModule, state: dict[str, Tensor]) -> None:

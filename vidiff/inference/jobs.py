@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
+
+import numpy as np
 
 from vidiff.data.index import Entry, Index, build_index
 from vidiff.errors import UsageError
+from vidiff.progress import track
 from vidiff.video.container import stated_frames
 from vidiff.video.filetype import sniff
 from vidiff.video.film import UNTIMED_FPS
@@ -47,10 +51,14 @@ class Job:
         Raises:
             RunError: the source cannot be read. UsageError: the output cannot be written.
         """
+
+        def tracked(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+            return track(change(frames), self.source.name, self.num_frames)
+
         if self.entry is None or self.entry.kind == "video":
-            return remux(self.source, self.target, change, say)
+            return remux(self.source, self.target, tracked, say)
         reader = open_reader(self.source, self.entry.kind, "pyav", self.entry.files, self.entry.white)
-        return record(reader, self.target, change)
+        return record(reader, self.target, tracked)
 
     @property
     def num_frames(self) -> int | None:
@@ -79,9 +87,9 @@ def find_jobs(source: Path, target: Path, say: Callable[[str], None]) -> tuple[l
         raise UsageError(f"output {target} is the input folder: name another, it may lie inside")
     index = build_index(source, "pyav")
     unusable = [Translated(index.root / path, error=f"{index.root / path}: {reason}") for path, reason in index.bad]
-    for reason, count in Counter(reason for _, reason in index.passed).items():
+    for reason, number in Counter(reason for _, reason in index.passed).items():
         first = next(path for path, why in index.passed if why == reason)
-        say(f"{index.root / first}{f' and {count - 1} more' * (count > 1)}: passed over ({reason})")
+        say(f"{index.root / first}{f' and {number - 1} more' * (number > 1)}: passed over ({reason})")
     videos = _not_own(index, target, say)
     if not videos:
         listed = "".join(f"\n  {u.error}" for u in unusable)
@@ -121,9 +129,9 @@ def _not_own(index: Index, target: Path, say: Callable[[str], None]) -> list[Ent
             (translated if entry.kind == "video" and is_translation(path) else out).append(entry)
     if out:
         counts["a translation of this suite"] += len(translated)
-    for reason, count in counts.items():
-        if count:
-            say(f"{count} passed over ({reason})")
+    for reason, number in counts.items():
+        if number:
+            say(f"{number} passed over ({reason})")
     return out or translated  # a folder of nothing but translations was meant
 
 
@@ -141,12 +149,9 @@ def _names(videos: list[Entry], source: Path) -> list[str]:
         plain.append(f"{bare}.mp4")
         full.append(f"{path}.mp4")
     # Two that differ in the suffix alone keep it, so that neither overwrites the other.
-    names, taken, counts = [], set(), Counter(plain)
+    names, counts = {}, Counter(plain)
     for short, long in zip(plain, full):
-        name = base = long if counts[short] > 1 else short
-        number = 2
-        while name in taken:
-            name, number = f"{base[:-4]}-{number}.mp4", number + 1
-        taken.add(name)
-        names.append(name)
-    return names
+        base = long if counts[short] > 1 else short
+        numbered = (f"{base[:-4]}-{number}.mp4" for number in count(2))
+        names[next(name for name in chain([base], numbered) if name not in names)] = None
+    return list(names)

@@ -19,7 +19,6 @@ from vidiff.inference.tiles import on_grid, plan_tiles, space_radius, through_ti
 from vidiff.inference.windows import plan, through_windows
 from vidiff.models.translation import Translator, translator
 from vidiff.nn.resnet import GRID
-from vidiff.progress import track
 from vidiff.video.remux import Change
 
 
@@ -66,7 +65,7 @@ def run_jobs(
     for job in jobs:
         try:
             with doing(f"translating {job.source}"):
-                frames = job.run(lambda images: track(change(images), job.source.name, job.num_frames), say)
+                frames = job.run(change, say)
         except UsageError:  # about the output: the others have no better one
             raise
         except Exception as error:

@@ -60,6 +60,11 @@ def checksum(state: dict[str, Tensor]) -> str:
     return total.hexdigest()
 
 
+def unlike(a: dict[str, Tensor], b: dict[str, Tensor]) -> str | None:
+    """The first weight that only one of two networks has, or that has another shape; None: they are alike."""
+    return next((k for k in [*a, *b] if k not in a or k not in b or a[k].shape != b[k].shape), None)
+
+
 def name_of(family: type) -> str:
     """The class path of a family."""
     return f"{family.__module__}.{family.__qualname__}"
@@ -105,12 +110,11 @@ def check_restored(model: AdversarialModule, record: dict[str, Any], state: dict
         raise UsageError(
             f"the checkpoint holds a {record['class_path']}, but the configuration asks for {name_of(type(model))}"
         )
-    wrong = [k for k in state if k not in mine or mine[k].shape != state[k].shape]
-    if wrong := wrong + [k for k in mine if k not in state]:
+    if wrong := unlike(state, mine):
         changed = [f"{k}={v!r}" for k, v in stored.items() if k in arguments and arguments[k] != v]
         raise UsageError(
             "the checkpoint's networks are not the configured ones "
-            f"({', '.join(changed) or wrong[0]} in the checkpoint): set the model as it was trained"
+            f"({', '.join(changed) or wrong} in the checkpoint): set the model as it was trained"
         )
     for name, value in arguments.items():
         if name in stored and is_plain(value) and is_plain(stored[name]) and stored[name] != value:
