@@ -97,7 +97,7 @@ def test_the_docstring_is_the_help():
     assert "twice as many as lines" in " ".join(text.split()) and "Args" not in text
 
 
-@pytest.mark.parametrize("verb", ["evaluate", "fuse", "list", "sample", "translate", "weights"])
+@pytest.mark.parametrize("verb", ["bench", "data", "evaluate", "fuse", "list", "sample", "translate", "weights"])
 def test_every_option_is_explained(verb):
     for function in functions_of(importlib.import_module(f"vidiff.commands.{verb}")):
         for action in parser_of(function, verb)._actions:

@@ -27,9 +27,8 @@ def translate(
 
     Args:
         ckpt: a checkpoint of a translation, runs/.../checkpoints/best.ckpt.
-        input, output: see `vidiff.inference.translate.translate_video`.
-        direction, target, resolution, window: see `vidiff.inference.translate.frame_translator`.
-        tile, compare, ema: see `vidiff.inference.translate.frame_translator`.
+        input, output, direction, target, resolution: see `vidiff.inference.translate.translate_video`.
+        window, tile, compare, ema: see `vidiff.inference.translate.translate_video`.
         device, trust: see `vidiff.inference.checkpoint.load_model`.
     """
     from vidiff.inference.jobs import find_jobs
