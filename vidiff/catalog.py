@@ -9,9 +9,9 @@ from __future__ import annotations
 import ast
 import inspect
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import groupby
 from pathlib import Path
 
 from vidiff.errors import UsageError, unknown_name
@@ -25,8 +25,8 @@ SECTIONS = {  # sections of a configuration -> the classes that read them
 }
 
 
-def sections(docstring: str) -> tuple[str, dict[tuple[str, ...], str]]:
-    """The description of a docstring, and names -> meaning of the entries of its `Args:`.
+def sections(docstring: str) -> tuple[str, dict[str, str]]:
+    """The description of a docstring, and name -> meaning of what is in its `Args:`.
 
     Where an entry only says "see `DCGAN`" or "see `vidiff.files.replacing`", what is said there is its meaning.
     """
@@ -34,9 +34,9 @@ def sections(docstring: str) -> tuple[str, dict[tuple[str, ...], str]]:
     args = re.split(r"\n(?=\S)", rest)[0]  # up to the next section
     entries = {}
     for listed, text in re.findall(r"^ {4}(\w[\w, ]*): (.*(?:\n {5,}.*)*)", args, re.MULTILINE):
-        names, meaning = tuple(listed.split(", ")), " ".join(text.split())
+        meaning = " ".join(text.split())
         there = _said_elsewhere(meaning)
-        entries |= {(n,): there.get(n, meaning) for n in names} if there else {names: meaning}
+        entries |= {name: there.get(name, meaning) for name in listed.split(", ")}
     return description.strip(), entries
 
 
@@ -51,13 +51,12 @@ def _said_elsewhere(meaning: str) -> dict[str, str]:
         node = next(n for n in body if getattr(n, "name", None) == name)
     else:
         node = (_class(name) or [None])[0]
-    entries = sections(ast.get_docstring(node) or "")[1] if node else {}
-    return {n: text for names, text in entries.items() for n in names}
+    return sections(ast.get_docstring(node) or "")[1] if node else {}
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One entry of `Args:`: names that are explained together, their defaults as source text, and the meaning."""
+    """Names that are explained together, their defaults as source text, and the meaning."""
 
     names: tuple[str, ...]
     defaults: tuple[str, ...]
@@ -166,12 +165,14 @@ def _described(name: str, below: dict[str, str] | None = None, shown: frozenset[
         return []
     node, path = found
     own, passed_on = _parameters(node)
-    description, entries = sections(ast.get_docstring(node) or "")
+    description, meanings = sections(ast.get_docstring(node) or "")
     bases = _bases(node) if passed_on else []
     values = own | {n: default for n, default in (below or {}).items() if n in own}
     # What the class only gives another default to is explained where it comes from.
-    names = ({n for group in entries for n in group} if bases else values.keys()) - shown
-    settings = list(_settings({n: default for n, default in values.items() if n in names}, entries))
+    names = [n for n in meanings if n in values] + [n for n in values if n not in meanings and not bases]
+    together = groupby([n for n in names if n not in shown], lambda n: meanings.get(n, n))
+    groups = [tuple(group) for _, group in together]
+    settings = [Setting(g, tuple(values[n] for n in g), meanings.get(g[0], "")) for g in groups]
     about = (ast.get_docstring(_tree(path)) or "").split("\n\n")
     out = [Described(node.name, " ".join("\n".join(about[:2]).split("\n")), description, settings, bases)]
     shown = shown.union(*(s.names for s in settings))
@@ -204,16 +205,3 @@ def _text(default: ast.expr | None) -> str:
         if isinstance(default, ast.Call):
             default.args = [a for a in default.args if not isinstance(a, ast.Name)]
     return "" if default is None else ast.unparse(default)
-
-
-def _settings(values: dict[str, str], entries: dict[tuple[str, ...], str]) -> Iterator[Setting]:
-    """The parameters in the order of the docstring, those that it does not mention at the end."""
-    mentioned = set()
-    for names, meaning in entries.items():
-        there = tuple(n for n in names if n in values)
-        mentioned.update(there)
-        if there:
-            yield Setting(there, tuple(values[n] for n in there), meaning)
-    for name in values:
-        if name not in mentioned:
-            yield Setting((name,), (values[name],), "")

@@ -73,8 +73,7 @@ def call(functions: Sequence[Callable[..., int | None]], prog: str, argv: Sequen
 
 def parser_of(function: Callable[..., int | None], prog: str) -> argparse.ArgumentParser:
     """The parser of one function; what is not given stays out of its result, so that the function's defaults hold."""
-    description, entries = sections(function.__doc__ or "")
-    meanings = {name: text for names, text in entries.items() for name in names}
+    description, meanings = sections(function.__doc__ or "")
     parser = Parser(
         prog=prog,
         description=description,

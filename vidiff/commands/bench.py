@@ -60,11 +60,7 @@ def data(
 
     Args:
         data_root: folder of videos (default: the embedded set, data/shapes).
-        num_frames: frames of a clip.
-        resolution: height and width in pixels.
-        batch_size: clips of a batch of the augmentation and of the step.
-        width: base channels of the DCGAN of the step.
-        seconds: least time for each measurement.
+        num_frames, resolution, batch_size, width, seconds: see `vidiff.bench.data.measure`.
         json_: print one JSON object.
     """
     import json

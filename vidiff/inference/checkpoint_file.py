@@ -35,10 +35,9 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise UsageError(f"checkpoint {path} does not exist")
     try:
         content = _load(path)
-    except RunError as error:
-        raise RunError(f"{path} is not a readable checkpoint: {error}") from error
     except Exception as error:
         reason = "it holds more than plain values" if "weights_only" in str(error) else first_line(error)
+        reason = str(error) if isinstance(error, RunError) else reason
         raise RunError(f"{path} is not a readable checkpoint: {reason}") from error
     try:
         _check(content)

@@ -14,7 +14,7 @@ from torch import Tensor
 from vidiff.data.dataset import ClipDataset
 from vidiff.data.index import Entry, build_index
 from vidiff.data.loader import ClipPass
-from vidiff.data.sampling import clip_span, video_at
+from vidiff.data.sampling import clip_span
 from vidiff.errors import UsageError, at_least
 from vidiff.progress import track
 from vidiff.video.open import decoding
@@ -98,31 +98,26 @@ class FolderPair:
 
     def real_clips(self, prefix: bool, first: int = 0) -> Batches:
         """Of the first videos one clip each, or of all in turn in a seeded order, from clip `first` on."""
-        end = first + self.num_clips
-        requests = [(i, i) for i in range(first, min(end, len(self.reals)))] if prefix else self._in_turn(first, end)
-        title = "held-out" if first else "real"
-        return self._read("real", self.reals, requests, title, self.num_frames, self.frame_stride)
+        title, slots = "held-out" if first else "real", range(first, first + self.num_clips)
+        return self._read("real", self.reals, slots, title, self.num_frames, self.frame_stride, in_turn=not prefix)
 
     def stills(self) -> Batches:
         """Twice as many single frames of real videos."""
-        return self._read("real", self.reals, self._in_turn(0, 2 * self.num_clips), "real", num_frames=1)
+        return self._read("real", self.reals, range(2 * self.num_clips), "real", num_frames=1)
 
     def fake_clips(self) -> Batches:
         """Of each generated video the clip from frame 0: cut to its first frames, it has no other."""
-        cut = [replace(e, num_frames=self.num_frames) for e in self.fakes[: self.num_clips]]
-        return self._read("fake", cut, [(i, i) for i in range(self.num_clips)], "generated", self.num_frames)
-
-    def _in_turn(self, first: int, end: int) -> list[tuple[int, int]]:
-        slots = np.arange(first, end)
-        return list(zip(slots.tolist(), video_at(slots, len(self.reals), self.seed, "evaluation").tolist()))
+        cut = [replace(e, num_frames=self.num_frames) for e in self.fakes]
+        return self._read("fake", cut, range(self.num_clips), "generated", self.num_frames, in_turn=False)
 
     def _read(
-        self, side: str, entries: list[Entry], requests: list[tuple[int, int]], title: str, num_frames: int, stride=1
+        self, side: str, entries: list[Entry], slots: range, title: str, num_frames: int, stride=1, in_turn=True
     ) -> Batches:
-        """The clips of (id, video) pairs; a video that cannot be read ends it."""
+        """The clips of these slots: the videos take turns, or give one each; one that cannot be read ends it."""
         entries = [replace(e, label=None) for e in entries]  # class folders do not matter here
         how = {"seed": self.seed, "purpose": "evaluation", "on_error": "raise"}
         dataset = ClipDataset(self.index[side].root, entries, num_frames, self.resolution, stride, **how)
+        requests = dataset.requests(np.array(slots)) if in_turn else dataset.each_once()[slots.start : slots.stop]
         for batch in track(ClipPass(dataset, requests, self.batch_size), f"{title} clips"):
             yield batch["slot"], batch["clip"]
 

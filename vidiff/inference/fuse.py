@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from vidiff.ema import standing_statistics
 from vidiff.errors import UsageError, doing
@@ -56,7 +55,11 @@ def fuse_checkpoints(
     moved = _average(model, paths, shares, first)
     parameters = {f"generator.{name}" for name, _ in model.generator.named_parameters()}
     if moved & parameters and not isinstance(model, Translator):  # translators have no statistics to measure
-        _measure_statistics(model, state)
+        # BatchNorm's of the raw generator belong to none of the inputs' weights any more. The moving average's are
+        # measured whenever a checkpoint is loaded, and the discriminator's, an average, are used by no sample.
+        model.load_state_dict(state)
+        if standing_statistics(model.generator, model.statistics_batch):
+            state.update({f"generator.{k}": v for k, v in model.generator.state_dict().items()})
     record = first["vidiff"] | {"strategies": {}, "fused": [[str(p), w] for p, w in zip(paths, shares)]}
     record["checksum"] = checksum(state)
     if moved:
@@ -121,14 +124,3 @@ def _check_same(first_path: Path, first: dict[str, Any], path: Path, other: dict
         raise UsageError(
             f"{first_path} and {path} are networks of different architectures ({why}): only equal ones can be averaged"
         )
-
-
-def _measure_statistics(model: AdversarialModule, state: dict[str, Tensor]) -> None:
-    """BatchNorm's statistics of the raw generator belong to none of the inputs' weights any more: measure its own.
-
-    The moving average's are measured whenever a checkpoint is loaded, and the discriminator's, an average of the
-    inputs', are used by no sample.
-    """
-    model.load_state_dict(state)
-    if standing_statistics(model.generator, model.statistics_batch):
-        state.update({f"generator.{k}": v for k, v in model.generator.state_dict().items()})

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
-from torch import Tensor
 
 from vidiff.clip import clip_to_thwc
 from vidiff.errors import UsageError, at_least
@@ -60,63 +59,49 @@ def sample_to(
     Raises:
         UsageError: this model cannot make that, or the folder cannot be written. Nothing is written before.
     """
-    more = _checked(model, formats, stage, parts)
     at_least(1, num_clips=num_clips, batch_size=batch_size)
-    if not 0 < fps < float("inf"):
-        raise UsageError(f"fps must be above 0, got {fps}")
-    folder = Path(folder)
+    _check(model, formats, fps, stage, parts)
+    folder, written, kept, shown = Path(folder), [], [], []
     check_writable(folder / "sheet.png")
-    written, kept, shown = [], [], []
-    batches = model.iter_samples(
-        range(num_clips), seed, batch_size, labels=labels, num_frames=num_frames, ema=ema, **more
-    )
-    for ids, clips in batches:
+
+    def write(how: Callable[..., None], name: str, *what: Any) -> None:
+        how(folder / name, *what)
+        written.append(folder / name)
+
+    options = dict(labels=labels, num_frames=num_frames, ema=ema) | ({} if stage is None else {"stage": stage})
+    for ids, clips in model.iter_samples(range(num_clips), seed, batch_size, **options):
         folder.mkdir(parents=True, exist_ok=True)  # not before there is something to put into it
         for i, clip in zip(ids.tolist(), clips):
             for suffix in [s for s in ("mp4", "gif") if s in formats]:
-                written.append(folder / f"{i:05d}.{suffix}")
-                write_clip(written[-1], clip, fps=fps)
+                write(write_clip, f"{i:05d}.{suffix}", clip, fps)
         if parts:
-            written += _write_parts(folder, ids.tolist(), model.parts(ids.tolist(), seed, labels, num_frames, ema), fps)
+            made = model.parts(ids.tolist(), seed, labels, num_frames, ema)
+            for row, i in enumerate(ids.tolist()):
+                for name in ("background", "foreground", "mask"):
+                    write(write_mp4, f"{i:05d}-{name}.mp4", made[name][row], fps)
+                cutout = clip_to_thwc(made["cutout"][row])  # (C + 1, T, H, W) -> (T, H, W, C + 1)
+                grey = [0, 0, 0, 1] if cutout.shape[-1] == 2 else slice(None)
+                write(write_cutout, f"{i:05d}-cutout.mov", cutout[..., grey], fps)
         if "npy" in formats:
             kept.append(clips)
         shown.extend(clips[: SHOWN - len(shown)])
     if "npy" in formats:
-        written.append(folder / "clips.npy")
-        write_npy(written[-1], torch.cat(kept))
+        write(write_npy, "clips.npy", torch.cat(kept))
     if "png" in formats:
-        written.append(folder / "sheet.png")
-        write_png(written[-1], sheet([(f"seed {seed}", torch.stack(shown))]))
+        write(write_png, "sheet.png", sheet([(f"seed {seed}", torch.stack(shown))]))
     return written
 
 
-def _checked(model: AdversarialModule, formats: Sequence[str], stage: int | None, parts: bool) -> dict[str, int]:
-    """What `generate` is given beside the usual.
-
-    Raises:
-        UsageError: this model cannot make that.
-    """
+def _check(model: AdversarialModule, formats: Sequence[str], fps: float, stage: int | None, parts: bool) -> None:
+    """Refuse what this model cannot make."""
     name = type(model).__name__
     if bad := [f for f in formats if f not in FORMATS] or ([] if formats else ["nothing"]):
         raise UsageError(f"formats: {bad[0]} cannot be written; accepted are {', '.join(FORMATS)}")
+    if not 0 < fps < float("inf"):
+        raise UsageError(f"fps must be above 0, got {fps}")
     if isinstance(model, Translator):
         raise UsageError(f"{name} makes no clips from noise: it translates videos (`vidiff translate`)")
     if stage is not None and "stage" not in inspect.signature(model.generate).parameters:
         raise UsageError(f"stage {stage}: {name} does not grow in stages")
     if parts and not hasattr(model, "parts"):
         raise UsageError(f"parts: {name} does not make its clips of a background and a foreground")
-    return {} if stage is None else {"stage": stage}
-
-
-def _write_parts(folder: Path, ids: list[int], parts: dict[str, Tensor], fps: float) -> list[Path]:
-    """Of clip i `i-background.mp4`, `i-foreground.mp4`, `i-mask.mp4`, and `i-cutout.mov` with an alpha channel."""
-    written = []
-    for row, i in enumerate(ids):
-        for name in ("background", "foreground", "mask"):
-            written.append(folder / f"{i:05d}-{name}.mp4")
-            write_mp4(written[-1], parts[name][row], fps)
-        cutout = clip_to_thwc(parts["cutout"][row])  # (C + 1, T, H, W) -> (T, H, W, C + 1)
-        grey = [0, 0, 0, 1] if cutout.shape[-1] == 2 else slice(None)
-        written.append(folder / f"{i:05d}-cutout.mov")
-        write_cutout(written[-1], cutout[..., grey], fps)
-    return written

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import tee
 from pathlib import Path
 
 import numpy as np
@@ -139,15 +139,9 @@ def side_by_side(change: Change) -> Change:
     """The same change, each of its frames to the right of the one it was made of."""
 
     def both(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        waiting: deque[np.ndarray] = deque()  # their translations are still in a window
-
-        def noted() -> Iterator[np.ndarray]:
-            for frame in frames:
-                waiting.append(frame)
-                yield frame
-
-        for image in change(noted()):
-            yield np.concatenate([waiting.popleft(), image], axis=1)
+        sources, frames = tee(frames)  # those whose translations are still in a window wait here
+        for image, source in zip(change(frames), sources):
+            yield np.concatenate([source, image], axis=1)
 
     return both
 

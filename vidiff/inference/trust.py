@@ -107,7 +107,8 @@ def build(target: Callable, arguments: dict[str, Any], trust: Sequence[str] = ()
 
 
 def _made(value: Any, hint: Any, trust: Sequence[str]) -> Any:
-    options = list(_options(hint))
+    union = typing.get_origin(hint) in (typing.Union, types.UnionType)
+    options = typing.get_args(hint) if union else (hint,)
     wants_function = any(Callable in (o, typing.get_origin(o)) for o in options)
     if isinstance(value, str) and wants_function and str not in options:
         raise RunError(f"it gives the text {value[:80]!r} where a class_path is wanted: no text is called")
@@ -124,15 +125,6 @@ def _made(value: Any, hint: Any, trust: Sequence[str]) -> Any:
         inner = next((typing.get_args(o)[0] for o in options if typing.get_args(o)), Any)
         return type(value)(_made(v, inner, trust) for v in value)
     return value
-
-
-def _options(hint: Any) -> Iterator[Any]:
-    """The members of a union, or the hint itself."""
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        for member in typing.get_args(hint):
-            yield from _options(member)
-    else:
-        yield hint
 
 
 def _hints(target: Callable) -> dict[str, Any]:

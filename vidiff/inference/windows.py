@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
@@ -22,10 +21,10 @@ def plan(network: torch.nn.Module, num_frames: int, window: int | None) -> tuple
     """
     if num_frames == 1:
         return 1, 0, 0
-    trim, fade = time_radius(network), 2
-    if has_clip_statistics(network) or trim is None or math.isinf(trim):
+    if has_clip_statistics(network):
         window = window or max(16, num_frames)
         return window, 0, window // 2
+    trim, fade = time_radius(network), 2
     window = window or max(num_frames, 4 * trim + 2 * fade)
     check_room("window", window, trim, 2 * trim + fade, "frames")
     return window, trim, fade
