@@ -7,13 +7,10 @@ import json
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Literal
 
 from vidiff.errors import RunError, UsageError
-
-NAMED = 50  # files that cannot be used
 
 
 def make(
@@ -62,15 +59,16 @@ def check(
         backend: what reads videos.
         json_: print one JSON object.
     """
+    import yaml
+
     from vidiff.data.advice import advise, index_folder, summary
+    from vidiff.data.findings import left_out_lines, summary_lines
     from vidiff.data.layouts import ACCEPTED
 
     index, photos = index_folder(path, backend, stills)
     if not index.entries:
-        print(f"{path} holds nothing that can be used.", file=sys.stderr)
-        _print_bad(index.bad, sys.stderr)
-        _print_passed(index.passed, sys.stderr)
-        print(f"Accepted are:\n{ACCEPTED}", file=sys.stderr)
+        lines = [f"{path} holds nothing that can be used.", *left_out_lines(index.bad, index.passed)]
+        print(*lines, f"Accepted are:\n{ACCEPTED}", sep="\n", file=sys.stderr)
         return 1
     advice = advise(index, path, backend, bool(stills))
     taken = ["the pictures of a folder look unrelated and are taken for photos; --no-stills makes them a film"] * photos
@@ -82,13 +80,11 @@ def check(
     if json_:
         print(json.dumps(report | {"config": advice.config}, indent=2))
         return 0
-    _print_summary(report)
-    _print_bad(index.bad, sys.stdout)
-    _print_passed(index.passed, sys.stdout)
+    print(*summary_lines(report), *left_out_lines(index.bad, index.passed), sep="\n")
     for note in report["notes"]:
         print(f"note: {note}")
     print("\nA config that fits (in data.yaml: vidiff fit --config experiments/NAME.yaml --config data.yaml):\n")
-    print(_yaml(advice.config))
+    print(yaml.safe_dump(advice.config, sort_keys=False, allow_unicode=True).rstrip())
     return 0
 
 
@@ -110,6 +106,7 @@ def info(
         json_: print one JSON object.
     """
     from vidiff.data.advice import index_folder, summary
+    from vidiff.data.findings import summary_lines
     from vidiff.data.splits import Split, make_splits
 
     try:
@@ -130,7 +127,7 @@ def info(
         paths = {name: [index.entries[i].path for i in part] for name, part in parts.items()}
         print(json.dumps(report | {"split_paths": paths, "unreadable": len(index.bad)}, indent=2))
         return
-    _print_summary(report)
+    print(*summary_lines(report), sep="\n")
     print(f"unreadable   {len(index.bad)}")
     print(f"passed over  {len(index.passed)}")
     print("splits       " + ", ".join(f"{name} {count}" for name, count in counts.items()))
@@ -155,13 +152,14 @@ def prepare(name: str, *, source: Path, output: Path | None = None) -> None:
         source: where the archive was unpacked.
         output: the CSV file (default: manifest.csv in the source).
     """
+    from vidiff.data.findings import counted
     from vidiff.data.published import prepare as write_manifest
 
     written, found = write_manifest(name, source, output)
     print(f"{written}: {len(found.rows)} lines")
     for column in ("split", "label", "domain"):
         if counts := Counter(value for row in found.rows if (value := getattr(row, column))):
-            print(f"  {column}: {_counts(counts, 20)}")
+            print(f"  {column}: {counted(counts, 20)}")
     if groups := {row.group for row in found.rows if row.group}:
         print(f"  groups that stay in one split: {len(groups)}")
     for note in found.notes:
@@ -200,52 +198,3 @@ def preview(
     data = previews.datamodule(config or [], root=data_root and str(data_root), augment=data_augment, **sizes)
     count, video = previews.preview(data, num_clips, output)
     print(f"{output}: {count} clips, each as it is and augmented; {video}: the same, moving (left, right)")
-
-
-def _print_summary(report: dict[str, Any]) -> None:
-    frames = report["frames"]
-    print(f"{report['root']}: {report['layout']}")
-    print(f"videos       {report['videos']}")
-    each = frames["min"] == frames["max"]
-    span = f"{frames['min']} each" if each else f"{frames['min']} to {frames['max']}, median {frames['median']}"
-    print(f"frames       {span}")
-    print(f"sizes        {_counts(report['sizes'])}")
-    print(f"fps          {_counts(report['fps']) or 'not known (images)'}")
-    if report["classes"]:
-        print(f"classes      {len(report['classes'])}: {_counts(report['classes'], 20)}")
-    if report["domains"] and report["domains"] != report["classes"]:
-        print(f"domains      {len(report['domains'])}: {_counts(report['domains'])}")
-    if report["given_splits"]:
-        print(f"given splits {_counts(report['given_splits'])}")
-
-
-def _counts(counts: dict[str, int], most: int = 6) -> str:
-    shown = ", ".join(f"{name} ({count})" for name, count in list(counts.items())[:most])
-    return shown + (f", and {len(counts) - most} more" if len(counts) > most else "")
-
-
-def _print_bad(bad: tuple[tuple[str, str], ...], stream: IO[str]) -> None:
-    if bad:
-        print(f"cannot be used: {len(bad)}", file=stream)
-    for path, reason in bad[:NAMED]:
-        print(f"  {path}: {reason}", file=stream)
-    if len(bad) > NAMED:
-        print(f"  ... and {len(bad) - NAMED} more", file=stream)
-
-
-def _print_passed(passed: Iterable[tuple[str, str]], stream: IO[str]) -> None:
-    """What was passed over, by reason, with the first names."""
-    reasons: dict[str, list[str]] = {}
-    for path, reason in passed:
-        reasons.setdefault(reason, []).append(path)
-    if reasons:
-        print(f"passed over: {sum(map(len, reasons.values()))}", file=stream)
-    for reason, paths in reasons.items():
-        more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
-        print(f"  {len(paths)}: {reason} ({', '.join(paths[:3])}{more})", file=stream)
-
-
-def _yaml(config: dict[str, Any]) -> str:
-    import yaml
-
-    return yaml.safe_dump(config, sort_keys=False, allow_unicode=True).rstrip()
