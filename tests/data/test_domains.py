@@ -252,7 +252,8 @@ def test_evaluation_clips_of_domains(styles, ab):
 
 def test_positions_are_those_of_the_frames_that_are_shown(tmp_path, styles):
     """Whatever the split, domain, start and stride: the same frames of the same scene, in pixels of the clip."""
-    from vidiff.data.shapes.render import render_domains, render_scene, scene_truth
+    from vidiff.data.shapes.render import render_domains
+    from vidiff.data.shapes.scene import render_scene, scene_truth
 
     render_domains(tmp_path / "set", 3, seed=4, styles=("plain", "night"), frames=20, resolution=32, progress=False)
     data = PairDataModule(

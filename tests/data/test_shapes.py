@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from vidiff.data.shapes import render as shapes
-from vidiff.data.shapes.styles import SHAPES, distance
+from vidiff.data.shapes.scene import CLASSES, render_panorama, render_scene, scene_truth
+from vidiff.data.shapes.styles import SHAPES, STYLES, distance
 from vidiff.data.shapes.truth import truth_of
 from vidiff.errors import UsageError
 
@@ -35,22 +36,22 @@ def test_importing_and_rendering_does_not_need_torch():
     assert out.stdout.strip() == "False"
 
 
-@pytest.mark.parametrize("style", shapes.STYLES)
+@pytest.mark.parametrize("style", STYLES)
 def test_scene_is_a_function_of_seed_and_number(style):
-    first = shapes.render_scene(3, 9, style, **SIZE)
+    first = render_scene(3, 9, style, **SIZE)
     assert first.shape == (6, 32, 32, 3) and first.dtype == np.uint8
-    shapes.render_scene(5, 1, style, **SIZE)
-    assert np.array_equal(first, shapes.render_scene(3, 9, style, **SIZE))
-    assert np.array_equal(first[:4], shapes.render_scene(3, 9, style, frames=4, resolution=32))
-    assert not np.array_equal(first, shapes.render_scene(4, 9, style, **SIZE))
-    assert not np.array_equal(first, shapes.render_scene(3, 13, style, **SIZE))
+    render_scene(5, 1, style, **SIZE)
+    assert np.array_equal(first, render_scene(3, 9, style, **SIZE))
+    assert np.array_equal(first[:4], render_scene(3, 9, style, frames=4, resolution=32))
+    assert not np.array_equal(first, render_scene(4, 9, style, **SIZE))
+    assert not np.array_equal(first, render_scene(3, 13, style, **SIZE))
 
 
 def test_bad_requests_are_refused():
     with pytest.raises(UsageError, match="plain, night, cartoon, sketch"):
-        shapes.render_scene(0, 0, "oil")
+        render_scene(0, 0, "oil")
     with pytest.raises(UsageError, match="at least"):
-        shapes.render_scene(0, 0, frames=0)
+        render_scene(0, 0, frames=0)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -67,9 +68,9 @@ def test_outlines_are_centred_and_of_about_unit_radius(shape):
 @pytest.mark.parametrize("scene", range(8))
 def test_truth_is_where_the_sprites_are(scene):
     resolution = 64
-    full = shapes.render_scene(0, scene, "cartoon", frames=12, resolution=resolution)  # no shadows in this style
-    empty = shapes.render_scene(0, scene, "cartoon", frames=12, resolution=resolution, sprites=False)
-    truth = shapes.scene_truth(0, scene, frames=12, resolution=resolution)
+    full = render_scene(0, scene, "cartoon", frames=12, resolution=resolution)  # no shadows in this style
+    empty = render_scene(0, scene, "cartoon", frames=12, resolution=resolution, sprites=False)
+    truth = scene_truth(0, scene, frames=12, resolution=resolution)
     changed = np.abs(full.astype(int) - empty).sum(-1) > 60
     y, x = np.mgrid[:resolution, :resolution]
     for t in range(12):
@@ -85,7 +86,7 @@ def test_truth_is_where_the_sprites_are(scene):
 
 
 def test_truth_scales_with_the_size():
-    small, large = (shapes.scene_truth(0, 5, resolution=r) for r in (32, 64))
+    small, large = (scene_truth(0, 5, resolution=r) for r in (32, 64))
     np.testing.assert_allclose(2 * (small["positions"] + 0.5), large["positions"] + 0.5)
     np.testing.assert_allclose(2 * small["speed"], large["speed"])
     np.testing.assert_allclose(2 * small["radii"], large["radii"])
@@ -93,7 +94,7 @@ def test_truth_scales_with_the_size():
 
 @pytest.mark.parametrize("k", range(5))
 def test_the_four_motions_are_what_they_are_called(k):
-    truths = {name: shapes.scene_truth(1, 4 * k + i, frames=32) for i, name in enumerate(shapes.CLASSES)}
+    truths = {name: scene_truth(1, 4 * k + i, frames=32) for i, name in enumerate(CLASSES)}
     for i, (name, truth) in enumerate(truths.items()):
         assert (truth["class"], truth["label"]) == (name, i)
         assert truth["positions"].shape == (32, len(truth["shapes"]), 2)
@@ -119,9 +120,9 @@ def edges(clip: np.ndarray) -> np.ndarray:
 
 def test_styles_share_geometry_and_differ_in_look():
     scenes = range(8)
-    clips = {s: [shapes.render_scene(0, n, s, frames=2) for n in scenes] for s in shapes.STYLES}
-    lines = {s: [edges(clip).ravel() for clip in clips[s]] for s in shapes.STYLES}
-    for a, b in itertools.combinations(shapes.STYLES, 2):
+    clips = {s: [render_scene(0, n, s, frames=2) for n in scenes] for s in STYLES}
+    lines = {s: [edges(clip).ravel() for clip in clips[s]] for s in STYLES}
+    for a, b in itertools.combinations(STYLES, 2):
         table = np.array([[np.corrcoef(lines[a][n], lines[b][m])[0, 1] for m in scenes] for n in scenes])
         assert (table.argmax(1) == scenes).all() and (table.argmax(0) == scenes).all()  # each finds its own scene
         assert np.diag(table).min() > 0.45 and np.diag(table).mean() > table.mean() + 0.3
@@ -133,7 +134,7 @@ def test_styles_share_geometry_and_differ_in_look():
 
 def test_palette_tells_colours_apart():
     """No channel swap and no inversion maps the colours of a style onto themselves."""
-    pixels = np.concatenate([shapes.render_scene(0, n, frames=2).reshape(-1, 3) for n in range(12)])
+    pixels = np.concatenate([render_scene(0, n, frames=2).reshape(-1, 3) for n in range(12)])
     ours = np.stack([np.percentile(pixels, q, axis=0) for q in (2, 10, 25, 50, 75, 90, 98)])
     for order in itertools.permutations(range(3)):
         if order != (0, 1, 2):
@@ -148,16 +149,16 @@ def test_dataset_layout_record_and_repeatability(tmp_path):
     assert tree(tmp_path / "one") == tree(tmp_path / "two")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["one", "two"]  # no temporary folders left
     assert one["classes"] == {"bounce": 2, "orbit": 2, "pulse": 1, "slide": 1} and one["files"] == 6
-    raw, back = shapes.render_scene(2, 4, **SIZE), decode(tmp_path / "one" / "bounce" / "00004.mp4")
+    raw, back = render_scene(2, 4, **SIZE), decode(tmp_path / "one" / "bounce" / "00004.mp4")
     assert back.shape == raw.shape and shapes.psnr(raw, back) > 25
     other = shapes.render_dataset(tmp_path / "three", videos=6, seed=3, **SIZE, progress=False)
     assert other["sha256"] != one["sha256"]
 
 
-@pytest.mark.parametrize("style", shapes.STYLES)
+@pytest.mark.parametrize("style", STYLES)
 def test_files_look_like_the_raw_pixels(tmp_path, style):
     shapes.render_dataset(tmp_path / "d", videos=2, frames=8, styles=(style,), progress=False)
-    raw, back = shapes.render_scene(0, 1, style, frames=8), decode(tmp_path / "d" / "orbit" / "00001.mp4")
+    raw, back = render_scene(0, 1, style, frames=8), decode(tmp_path / "d" / "orbit" / "00001.mp4")
     assert shapes.psnr(raw.mean(-1, keepdims=True).astype(np.uint8), back.mean(-1, keepdims=True).astype(np.uint8)) > 30
 
 
@@ -226,12 +227,12 @@ def test_domains_are_disjoint_in_train_and_paired_in_test(tmp_path, styles):
     assert all(names[folder] == names[test[0]] and len(names[folder]) == 3 for folder in test)
     assert not names[test[0]] & set().union(*(names[folder] for folder in train))
     name = min(names[test[1]])
-    want = shapes.render_scene(7, int(name[:5]), styles[1], **SIZE)
+    want = render_scene(7, int(name[:5]), styles[1], **SIZE)
     assert shapes.psnr(want, decode(tmp_path / "d" / test[1] / name)) > 25
     # The bar a translation has to pass, from its definition.
     scenes = [int(n[:5]) for n in names[test[0]]]
     for a, b in itertools.combinations(styles, 2):
-        pairs = [(shapes.render_scene(7, n, a, **SIZE), shapes.render_scene(7, n, b, **SIZE)) for n in scenes]
+        pairs = [(render_scene(7, n, a, **SIZE), render_scene(7, n, b, **SIZE)) for n in scenes]
         mean = np.mean([10 * np.log10(255**2 / np.mean((p / 1.0 - q) ** 2)) for p, q in pairs])
         assert record["identity_psnr"][f"{a}-{b}"] == pytest.approx(mean, abs=1e-3) and mean < 20
 
@@ -242,11 +243,11 @@ def test_domains_need_two_different_styles(tmp_path):
             shapes.render_domains(tmp_path / "d", 4, 0, styles)
 
 
-@pytest.mark.parametrize("style", shapes.STYLES)
+@pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize("scene", [0, 5])
 def test_panorama_meets_itself(style, scene):
     """Across the seam neighbouring columns differ no more than anywhere else."""
-    clip = shapes.render_panorama(0, scene, frames=2, height=64, style=style).astype(float)
+    clip = render_panorama(0, scene, frames=2, height=64, style=style).astype(float)
     assert clip.shape == (2, 64, 128, 3)
     steps = np.abs(clip - np.roll(clip, 1, axis=2)).mean(axis=(0, 1, 3))  # step into each column; [0] is the seam
     assert steps[0] <= np.sort(steps)[-2] and steps[0] < 2.5 * np.median(steps) + 1
@@ -254,7 +255,7 @@ def test_panorama_meets_itself(style, scene):
 
 def test_panorama_is_a_picture_of_the_sphere():
     """Near the poles all longitudes show almost the same point; in the middle they do not."""
-    clip = shapes.render_panorama(0, 2, frames=1, height=128).astype(float)[0]
+    clip = render_panorama(0, 2, frames=1, height=128).astype(float)[0]
     around = clip.std(axis=1).mean(-1)  # (H,)
     assert around[0] < 3 and around[-1] < 3 and around[40:88].mean() > 8
 
@@ -265,7 +266,7 @@ def test_what_is_known_is_known_of_rendered_sets_only(tmp_path):
     shapes.render_dataset(tmp_path / "d", videos=4, frames=4, resolution=16, progress=False)
     truth = truth_of(tmp_path / "d", 32)
     known = truth.speed_and_positions("bounce/00001.mp4", range(4))
-    where = shapes.scene_truth(0, 1, frames=4, resolution=32)["positions"]
+    where = scene_truth(0, 1, frames=4, resolution=32)["positions"]
     np.testing.assert_allclose(known["positions"][:, : where.shape[1]], where)
     steps = np.linalg.norm(np.diff(where, axis=0), axis=-1)
     assert known["speed"] == pytest.approx(np.nanmean(steps)) and truth.speed("00001.mp4", range(1)) == {"speed": 0.0}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from vidiff.data.shapes.render import render_scene, scene_truth
+from vidiff.data.shapes.scene import render_scene, scene_truth
 from vidiff.data.shapes.truth import Truth
 from vidiff.files import TEMPORARY
 from vidiff.metrics import position

@@ -106,8 +106,9 @@ class Evaluation(Callback, ABC):
     def results(self, trainer: Trainer, module: LightningModule) -> dict[str, Any]:
         """What a report holds besides `_head`: measured on clips that were never used for selection."""
 
+    @staticmethod
     @abstractmethod
-    def show(self, report: dict[str, Any], path: Path, files: dict[str, Path]) -> None:
+    def show(report: dict[str, Any], path: Path, files: dict[str, Path]) -> None:
         """Print a report that was written to `path`, with samples in `files`."""
 
     @abstractmethod

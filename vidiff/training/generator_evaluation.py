@@ -25,6 +25,8 @@ STILL = 0.01  # the least motion that differs from none when a checkpoint is cho
 class GeneratorEvaluation(Evaluation):
     """`Evaluation` of models that make clips from noise."""
 
+    show = staticmethod(print_report)
+
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         super().setup(trainer, pl_module, stage)
         names = [LEAD, *(["motion"] if pl_module.spec.num_frames > 1 else []), "diversity", "nearest"]
@@ -65,9 +67,6 @@ class GeneratorEvaluation(Evaluation):
         metrics = evaluator.evaluate(self._fakes(trainer, module, REPORT_SEED), self.options.num_clips)
         values, protocols = self._controls(trainer, module)
         return {"metrics": metrics, "controls": values, "controls_protocol": protocols}
-
-    def show(self, report: dict[str, Any], path: Path, files: dict[str, Path]) -> None:
-        print_report(report, path, files)
 
     def write_samples(self, trainer: Trainer, module: LightningModule, stem: str) -> dict[str, Path]:
         """Contact sheet, gif and mp4 of fixed latents, a row group of real clips marked."""

@@ -32,6 +32,8 @@ class TranslationEvaluation(Evaluation):
     training, of `test` in the report.
     """
 
+    show = staticmethod(print_translation_report)
+
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         super().setup(trainer, pl_module, stage)
         if not hasattr(trainer.datamodule, "domains"):
@@ -51,9 +53,6 @@ class TranslationEvaluation(Evaluation):
         """`score` in words, for reports."""
         lead = self._training_metrics[0].name
         return f"lowest mean {lead} over the directions, translations of held-out clips against the training target"
-
-    def show(self, report: dict[str, Any], path: Path, files: dict[str, Path]) -> None:
-        print_translation_report(report, path, files)
 
     # ---- clips --------------------------------------------------------------------------------------------------
 

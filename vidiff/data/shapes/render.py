@@ -17,24 +17,11 @@ from typing import Callable, Iterable, Sequence
 
 import numpy as np
 
-from vidiff.data.shapes.scene import CLASSES, check_size, render_panorama, render_scene, scene_truth
-from vidiff.data.shapes.styles import STYLES
+from vidiff.data.shapes.scene import CLASSES, check_size, render_scene
 from vidiff.data.shapes.truth import MARKER, VERSION
 from vidiff.errors import RunError, UsageError
 from vidiff.progress import track
 from vidiff.video import write as media
-
-__all__ = [
-    "CLASSES",
-    "FPS",
-    "STYLES",
-    "psnr",
-    "render_dataset",
-    "render_domains",
-    "render_panorama",
-    "render_scene",
-    "scene_truth",
-]
 
 FPS = 8
 
