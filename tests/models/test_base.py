@@ -158,8 +158,8 @@ def test_an_end_that_moves_on_resume_is_said(tmp_path, capsys):
 
     run(2)
     run(3, ckpt_path=tmp_path / "a.ckpt")
-    said = capsys.readouterr().err
-    assert "now reach their end at generator step 3" in said and "had planned 2" in said
+    shown = capsys.readouterr().err
+    assert "now reach their end at generator step 3" in shown and "had planned 2" in shown
     run(3, ckpt_path=tmp_path / "a.ckpt")
     assert "reach their end" not in capsys.readouterr().err
 
@@ -178,7 +178,7 @@ def test_frozen_layers_stay_frozen():
 
 
 def test_weights_that_explode_behind_a_normalisation_stop_the_run():
-    """tanh and normalisation hide it from every loss."""
+    """tanh and normalization hide it from every loss."""
     far = lambda p: torch.optim.Adam(p, lr=1e12)  # noqa: E731
     still = lambda p: torch.optim.SGD(p, lr=0.0)  # noqa: E731
     with pytest.raises(RunError, match="g_weight_norm"):

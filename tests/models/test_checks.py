@@ -58,12 +58,12 @@ def test_progressive_growing_keeps_its_papers_statistic_and_nothing_else():
 
 
 def test_a_family_that_does_not_ask_at_construction_is_refused_at_its_first_penalty():
-    class Penalised(DCGAN):
+    class Penalized(DCGAN):
         def discriminator_losses(self, turn):
             return {"r1": turn.penalty(logits_and_penalty, partial(turn.judge, side="real"), turn.real)[1]}
 
-    with pytest.raises(UsageError, match="Penalised.*BatchNorm"):
-        quiet_trainer(max_steps=1).fit(Penalised(**TINY), Clips())
+    with pytest.raises(UsageError, match="Penalized.*BatchNorm"):
+        quiet_trainer(max_steps=1).fit(Penalized(**TINY), Clips())
     minibatch_std = lambda spec: ConvDiscriminator(spec, norm="layer", minibatch_std=True)  # noqa: E731
     with pytest.raises(UsageError, match="minibatch standard deviation"):
-        quiet_trainer(max_steps=1).fit(Penalised(discriminator=minibatch_std, **TINY), Clips())
+        quiet_trainer(max_steps=1).fit(Penalized(discriminator=minibatch_std, **TINY), Clips())

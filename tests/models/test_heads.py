@@ -82,8 +82,8 @@ def test_speed_term(family):
     """Huber's loss of D's estimate for the real clips; G has no such term."""
     model = with_heads(family, classes=False, numbers=["speed"])
     batch = Clips().batch(0) | {"speed": torch.tensor([0.0, 0.2, 3.0, 5.0])}
-    said = model.discriminator(batch["clip"])[1]["speed"].tolist()
-    distance = [abs(a - b) for a, b in zip(said, batch["speed"].tolist())]
+    shown = model.discriminator(batch["clip"])[1]["speed"].tolist()
+    distance = [abs(a - b) for a, b in zip(shown, batch["speed"].tolist())]
     expected = sum(0.5 * d * d if d < 1 else d - 0.5 for d in distance) / 4
     terms, _ = heads_of(model, "d", batch)
     assert terms["speed"].item() == pytest.approx(expected, abs=1e-5)

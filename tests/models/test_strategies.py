@@ -29,7 +29,7 @@ STAGES = [{"steps": 2, "players": ["d"]}, {"steps": 2, "weights": {"adv": 0.5}},
 METRIC = {1: 5.0, 2: 4.0, 3: 4.5, 4: 4.0, 5: 3.0, 6: 3.5}
 
 
-class Told(Callback):
+class History(Callback):
     """Evaluates, in name, after every step; keeps what was seen at each batch's end."""
 
     def __init__(self):
@@ -45,21 +45,21 @@ class Told(Callback):
 
 
 def train(model, steps, data=None, ckpt=None):
-    told = Told()
-    trainer = quiet_trainer(max_steps=steps, callbacks=[told])
+    seen = History()
+    trainer = quiet_trainer(max_steps=steps, callbacks=[seen])
     trainer.fit(model, data or Clips(), ckpt_path=ckpt, weights_only=True if ckpt else None)
-    return trainer, told
+    return trainer, seen
 
 
 def test_stages_say_who_trains_and_every_turn_is_a_step():
     model = DCGAN(stages=STAGES, **TINY)
-    _, told = train(model, 6)
-    assert told.steps == [1, 2, 3, 4, 5, 6]
+    _, seen = train(model, 6)
+    assert seen.steps == [1, 2, 3, 4, 5, 6]
     start = [next(n.parameters()) for n in DCGAN(**TINY).players.values()]
-    moved = [[not torch.equal(a, b) for a, b in zip(x, y)] for x, y in zip([start, *told.weights], told.weights)]
+    moved = [[not torch.equal(a, b) for a, b in zip(x, y)] for x, y in zip([start, *seen.weights], seen.weights)]
     assert moved == [[False, True], [False, True], [True, True], [True, True], [True, False], [True, False]]
     assert int(model.generator_ema.n_averaged) == 4
-    shown = [("train/g_adv" in t, "train/d_real" in t) for t in told.terms]
+    shown = [("train/g_adv" in t, "train/d_real" in t) for t in seen.terms]
     assert shown == [(False, True)] * 2 + [(True, True)] * 2 + [(True, False)] * 2
 
 
@@ -157,22 +157,22 @@ def test_plateau_by_hand():
 
 def test_plateau_reaches_both_rates():
     model = DCGAN(plateau=Plateau(patience=2), **TINY)
-    _, told = train(model, 6)  # 5, 4, 4.5, 4: the second best in vain at step 4
-    assert [r[0] for r in told.rates] == [r[1] for r in told.rates] == [2e-4] * 4 + [1e-4] * 2
+    _, seen = train(model, 6)  # 5, 4, 4.5, 4: the second best in vain at step 4
+    assert [r[0] for r in seen.rates] == [r[1] for r in seen.rates] == [2e-4] * 4 + [1e-4] * 2
     with pytest.raises(UsageError, match="val/other.*val/motion"):
         DCGAN(plateau=Plateau("val/other"), **TINY).after_evaluation({"val/motion": 1.0})
 
 
 def test_regular_evaluations_reach_the_model(tmp_path):
-    """Those of an interruption do not: a resumed run must not have heard more than an uninterrupted one."""
-    heard = []
+    """Those of an interruption do not: a resumed run must not know more than an uninterrupted one."""
+    noted = []
     evaluation = GeneratorEvaluation(Run(tmp_path), EvaluationOptions(every_n_steps=2))
     evaluation.evaluate = lambda *_: {"val/fvd_random": 1.0}
     for step in (2, 3, 4):
         evaluation._evaluate_and_offer(
-            SimpleNamespace(global_step=step), SimpleNamespace(after_evaluation=heard.append)
+            SimpleNamespace(global_step=step), SimpleNamespace(after_evaluation=noted.append)
         )
-    assert heard == [{"val/fvd_random": 1.0}] * 2
+    assert noted == [{"val/fvd_random": 1.0}] * 2
 
 
 @pytest.mark.parametrize(
@@ -190,24 +190,24 @@ def test_balance_by_hand(adapt, start, strong, weak, level):
         assert seen == expected
 
 
-def test_balance_moves_what_it_says():
+def test_balance_moves_what_it_is_for():
     def run(**settings):
         return train(
             DCGAN(balance=Balance(target=0.99, tolerance=0.0, interval=1, step=2.0, limit=64.0, **settings), **TINY), 4
         )
 
-    def factors(told):
-        return [t["train/lr_d"] / 2e-4 for t in told.terms]
+    def factors(seen):
+        return [t["train/lr_d"] / 2e-4 for t in seen.terms]
 
-    _, told = run()
-    decided = [t["train/balance_lr_d"] for t in told.terms]
-    below = [t["train/d_separation"] < 0.99 for t in told.terms]
+    _, seen = run()
+    decided = [t["train/balance_lr_d"] for t in seen.terms]
+    below = [t["train/d_separation"] < 0.99 for t in seen.terms]
     assert decided == [pytest.approx(d * (2.0 if b else 0.5)) for d, b in zip([1.0, *decided], below)]
-    assert factors(told) == pytest.approx([1.0, *decided[:-1]])
-    assert all(t["train/lr_g"] == pytest.approx(2e-4) for t in told.terms if "train/lr_g" in t)
+    assert factors(seen) == pytest.approx([1.0, *decided[:-1]])
+    assert all(t["train/lr_g"] == pytest.approx(2e-4) for t in seen.terms if "train/lr_g" in t)
     model = DCGAN(balance=Balance("n_critic", 0.01, 0.0, interval=1), n_critic=4, **TINY)
-    _, told = train(model, 3)  # D is always better than that: 3, 2, then 1 update a step
-    assert model.strategies.n_critic == 1 and told.steps == [0, 1, 2, 3]
+    _, seen = train(model, 3)  # D is always better than that: 3, 2, then 1 update a step
+    assert model.strategies.n_critic == 1 and seen.steps == [0, 1, 2, 3]
 
 
 SETTINGS = {
@@ -252,7 +252,7 @@ def test_resume_is_exact(tmp_path, name):
 
 @pytest.mark.slow
 def test_two_processes_equal_one(tmp_path):
-    """Everything at once: the balance decides on the global batch, stages and plateau are told the same."""
+    """Everything at once: the balance decides on the global batch, stages and plateau are the same."""
 
     def run(world):
         worker = Path(__file__).parent / "strategies_worker.py"

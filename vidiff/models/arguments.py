@@ -46,7 +46,7 @@ def bound_arguments(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
 
 
 def is_plain(value: Any, depth: int = 32) -> bool:
-    """Whether a value is made of what `torch.load(weights_only=True)` accepts and YAML can say, `depth` levels deep."""
+    """Whether a value is made of what `torch.load(weights_only=True)` accepts and YAML holds, `depth` levels deep."""
     if isinstance(value, dict):
         return depth > 0 and all(isinstance(k, str) and is_plain(v, depth - 1) for k, v in value.items())
     if isinstance(value, list | tuple):

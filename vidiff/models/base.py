@@ -34,7 +34,7 @@ from vidiff.nn.mirror import mirror_all
 from vidiff.optim import Plateau, Schedule
 from vidiff.parallel import average_gradients, broadcast_buffers, on_every_process, rank, world_size
 
-PLAYERS: tuple[Player, ...] = ("g", "d")  # in the order of their optimisers
+PLAYERS: tuple[Player, ...] = ("g", "d")  # in the order of their optimizers
 
 
 class AdversarialModule(KeepsArguments, L.LightningModule):
@@ -49,7 +49,7 @@ class AdversarialModule(KeepsArguments, L.LightningModule):
         width: base channels of both networks.
         latent_dim: length of z.
         generator, discriminator: network factories, called with a `ClipSpec`.
-        optimizer_g, optimizer_d: optimiser factories, called with the player's parameters.
+        optimizer_g, optimizer_d: optimizer factories, called with the player's parameters.
         lr_schedule: learning-rate factor over generator steps, for both players.
         n_critic: D updates per G update.
         g_steps: G updates per (n_critic) D updates.
@@ -71,7 +71,7 @@ class AdversarialModule(KeepsArguments, L.LightningModule):
     """The logit above which D takes a clip for real; None where only differences count: the middle of both means."""
 
     penalty_through: ClassVar[tuple[str, ...]] = ()
-    """What may mix the clips of a batch in a discriminator whose gradient is penalised, where the paper has it so."""
+    """What may mix the clips of a batch in a discriminator whose gradient is penalized, where the paper has it so."""
 
     def __init__(
         self,
@@ -125,11 +125,11 @@ class AdversarialModule(KeepsArguments, L.LightningModule):
     # ---- what a family implements -------------------------------------------------------------------------------
 
     def discriminator_losses(self, turn: Turn) -> Terms:
-        """Weighted, named terms whose sum D minimises."""
+        """Weighted, named terms whose sum D minimizes."""
         raise NotImplementedError
 
     def generator_losses(self, turn: Turn) -> Terms:
-        """Weighted, named terms whose sum G minimises."""
+        """Weighted, named terms whose sum G minimizes."""
         raise NotImplementedError
 
     def fake_clips(self, turn: Turn) -> Any:
@@ -148,7 +148,7 @@ class AdversarialModule(KeepsArguments, L.LightningModule):
         """Called before the updates of a training batch, whoever is to move (growing networks grow here)."""
 
     def after_update(self, player: Player) -> None:
-        """Called after each optimiser step of a player (weight clipping lives here)."""
+        """Called after each optimizer step of a player (weight clipping lives here)."""
 
     def rate_factor(self, player: Player) -> float:
         """Factor of a player's learning rate in the next update."""
@@ -236,17 +236,16 @@ class AdversarialModule(KeepsArguments, L.LightningModule):
     def _take(self, turn: Turn) -> None:
         """One turn: the player's update, or none in a stage that trains the other one; G's is a step all the same."""
         player = turn.player
+        old = (f"train/{player}_", f"train/lr_{player}")
+        self.terms = {k: v for k, v in self.terms.items() if not k.startswith(old)}  # not shown again and again
         if self.strategies.trains(player, self.trainer.global_step):
             with alone(self.players[player], self.players.values()):
                 self._update(turn)
-            return
-        old = (f"train/{player}_", f"train/lr_{player}")
-        self.terms = {k: v for k, v in self.terms.items() if not k.startswith(old)}  # not shown again and again
-        if player == "g":
+        elif player == "g":
             count_step(self.trainer)
 
     def _update(self, turn: Turn) -> None:
-        """The only backward: objective, gradients over processes, optimiser step, EMA."""
+        """The only backward: objective, gradients over processes, optimizer step, EMA."""
         player = turn.player
         optimizer = self.optimizers()[PLAYERS.index(player)]
         for group in optimizer.param_groups:
@@ -283,7 +282,7 @@ class AdversarialModule(KeepsArguments, L.LightningModule):
             nn.utils.clip_grads_with_norm_(parameters, self.clip_grad_norm, norm)
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        """Mean logit of held-out clips: far below the training clips' means that D memorises."""
+        """Mean logit of held-out clips: far below the training clips' means that D memorizes."""
         logits = self.real_logits(Turn(self, "d", self._cast(batch), augmented=False))
         self.log("val/d_real_logit", logits.mean(), batch_size=len(batch["slot"]))
 

@@ -76,13 +76,7 @@ class Consistency:
         _ = self.perceptual_weight and self.maps_of
 
     def terms(
-        self,
-        networks: Mapping[str, nn.Module],
-        x: Tensor,
-        fake: Tensor,
-        rec: Tensor,
-        source: str,
-        target: str,
+        self, networks: Mapping[str, nn.Module], x: Tensor, fake: Tensor, rec: Tensor, source: str, target: str
     ) -> dict[str, Tensor]:
         """The terms of one direction.
 

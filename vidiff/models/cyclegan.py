@@ -4,8 +4,8 @@ Zhu, Park, Isola, Efros 2017, "Unpaired Image-to-Image Translation using Cycle-C
 1703.10593, with least squares (section 4) and a time axis (as Bashkirova et al. 2018, 1806.03698). G = a2b and F = b2a;
 what is written for G: A -> B holds for F: B -> A with the letters exchanged:
 
-    D_B minimises  1/2 E (D_B(b) - 1)^2 + 1/2 E D_B(G(a))^2                      G(a) through a buffer of 50 past ones
-    G minimises    E (D_B(G(a)) - 1)^2
+    D_B minimizes  1/2 E (D_B(b) - 1)^2 + 1/2 E D_B(G(a))^2                      G(a) through a buffer of 50 past ones
+    G minimizes    E (D_B(G(a)) - 1)^2
                    + lambda       E |F(G(a)) - a|_1                              cycle, per frame
                    + lambda mu    E |d_t F(G(a)) - d_t a|_1                      cycle, differences of frames
                    + lambda iota  E |G(b) - b|_1                                 identity (section 5.2)
@@ -48,12 +48,12 @@ class CycleGAN(Translator):
     Args:
         generator, discriminator: factories of one network; two of each are built.
         frame_discriminator: a second pair of discriminators, on single frames, called with num_frames 1; None: no.
-        optimizer_g, optimizer_d: one optimiser for both generators, one for both discriminators.
+        optimizer_g, optimizer_d: one optimizer for both generators, one for both discriminators.
         lr_schedule: the paper's: constant, and linear to zero over the second half.
         cycle_weight: lambda.
         cycle_loss: `l1` (paper) or `mse`, of cycle and identity.
         motion_weight: mu, weight of the cycle on differences of successive frames, in units of `cycle_weight`.
-        identity_weight: iota, in units of `cycle_weight`; the paper's 0.5 keeps colours where they need not change.
+        identity_weight: iota, in units of `cycle_weight`; the paper's 0.5 keeps colors where they need not change.
         temporal_weight: tau, weight of temporal consistency with the source.
         flow_weight, flow, recycle_weight, perceptual_weight, perceptual: see `Consistency`.
         pool_size: generated clips kept per domain to show to the discriminators; 0 = none.
@@ -107,9 +107,8 @@ class CycleGAN(Translator):
         )
         self.cycle_weight, self.cycle_loss, self.motion_weight = cycle_weight, cycle_loss, motion_weight
         self.identity_weight, self.temporal_weight = identity_weight, temporal_weight
-        self.consistency = Consistency(
-            flow_weight, flow, recycle_weight, perceptual_weight, perceptual, cycle_loss=cycle_loss
-        )
+        optional = flow_weight, flow, recycle_weight, perceptual_weight, perceptual
+        self.consistency = Consistency(*optional, cycle_loss)
         self.history = nn.ModuleDict({d: History(self.spec, pool_size) for d in "ab"})
 
     def setup(self, stage: str) -> None:
@@ -184,6 +183,3 @@ class CycleGAN(Translator):
     def network(self, source: int, target: int, ema: bool = True) -> nn.Module:
         assert {source, target} == {0, 1}
         return super().network(source, target, ema)["a2b" if target else "b2a"]
-
-    def mapping(self, source: int, target: int, ema: bool = True) -> nn.Module:
-        return self.network(source, target, ema)

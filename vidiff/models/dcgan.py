@@ -4,8 +4,8 @@ Radford, Metz, Chintala 2016, "Unsupervised Representation Learning with Deep Co
 Networks", 1511.06434, with 3-D convolutions in the place of 2-D ones (as the one-stream generator of Vondrick et al.
 2016, 1609.02612).
 
-    D minimises  E softplus(-D(x)) + E softplus(D(G(z)))
-    G minimises  E softplus(-D(G(z)))          (non-saturating, Goodfellow et al. 2014, 1406.2661)
+    D minimizes  E softplus(-D(x)) + E softplus(D(G(z)))
+    G minimizes  E softplus(-D(G(z)))          (non-saturating, Goodfellow et al. 2014, 1406.2661)
 
 Paper -> code: z -> `latents`, D before its sigmoid -> `Turn.judge` (logits), 64 base filters -> `width`.
 Deviations: time axis; z is normal, not uniform; samples come from a moving average of G.

@@ -1,7 +1,7 @@
 """Auxiliary losses of a discriminator that returns predictions by name beside its logits (`vidiff.nn.heads`).
 
-class: D minimises CE(C(x), label) + CE(C(G(z, label)), label), G the second of the two (Odena et al. 2017,
-1610.09585); a number that the batch gives for its real clips (such as their speed): D alone minimises Huber's loss of
+class: D minimizes CE(C(x), label) + CE(C(G(z, label)), label), G the second of the two (Odena et al. 2017,
+1610.09585); a number that the batch gives for its real clips (such as their speed): D alone minimizes Huber's loss of
 its estimate for them, because nobody knows the number of a generated clip. The terms are `class_real`, `class_fake`
 and the number's name; `term_weights` weighs them.
 """

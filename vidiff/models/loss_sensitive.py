@@ -2,8 +2,8 @@
 
 Qi 2017, "Loss-Sensitive Generative Adversarial Networks on Lipschitz Densities", 1701.06264.
 
-    D minimises  E max(0, lambda |x - G(z)|_1 / s + L(x) - L(G(z))) + gamma/2 E |grad L(x)|^2
-    G minimises  E L(G(z))
+    D minimizes  E max(0, lambda |x - G(z)|_1 / s + L(x) - L(G(z))) + gamma/2 E |grad L(x)|^2
+    G minimizes  E L(G(z))
 
 L is a learned loss, small for real clips; a generated clip has to lose by a margin that grows with its distance to
 the real clip it is paired with, so that what is already close is left alone.

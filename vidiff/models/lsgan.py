@@ -3,8 +3,8 @@
 Mao, Li, Xie, Lau, Wang, Smolley 2017, "Least Squares Generative Adversarial Networks", 1611.04076, equation 2 with
 the 0-1 coding of equation 9.
 
-    D minimises  1/2 E (D(x) - b)^2 + 1/2 E (D(G(z)) - a)^2
-    G minimises  1/2 E (D(G(z)) - c)^2 [+ weights * E |Laplacian of G(z)|^2 in space and in time]
+    D minimizes  1/2 E (D(x) - b)^2 + 1/2 E (D(G(z)) - a)^2
+    G minimizes  1/2 E (D(G(z)) - c)^2 [+ weights * E |Laplacian of G(z)|^2 in space and in time]
 
 Paper -> code: a, b, c = 0, 1, 1 -> `fake_target`, `real_target`, `generator_target`; (-1, 1, 0) gives the Pearson
 chi-square form of equation 8. BatchNorm in both networks, as in the paper.

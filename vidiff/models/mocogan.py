@@ -3,9 +3,9 @@
 Tulyakov, Liu, Yang, Kautz 2018, "MoCoGAN: Decomposing Motion and Content for Video Generation", 1707.04993.
 
     frame t = G([z_content, category, h_t]),   h_t = GRU(e_t, h_{t-1}),   e_t, h_0 normal
-    D minimises  E softplus(-D_I(x_t)) + E softplus(D_I(G_t)) + E softplus(-D_V(x)) + E softplus(D_V(G))
+    D minimizes  E softplus(-D_I(x_t)) + E softplus(D_I(G_t)) + E softplus(-D_V(x)) + E softplus(D_V(G))
                  + E CE(Q(x), label)
-    G minimises  E softplus(-D_I(G_t)) + E softplus(-D_V(G)) + lambda E CE(Q(G), category)
+    G minimizes  E softplus(-D_I(G_t)) + E softplus(-D_V(G)) + lambda E CE(Q(G), category)
 
 Paper -> code: z_C -> `latents` (`latent_dim`), epsilon and h_0 -> `motion_noise`, R_M -> `MoCoGenerator.cell`,
 D_I, D_V -> `discriminator["frame"]`, `["clip"]`, Q -> further outputs of D_V, lambda -> `cls_weight`, S_1 (one random

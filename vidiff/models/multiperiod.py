@@ -5,8 +5,8 @@ coarse-to-fine pyramids of images (Denton et al. 2015, LAPGAN, 1506.05751; condi
 its own discriminator on its own scale) along time instead of space; temporal pyramids of the kind are in TGANv2
 (Saito et al. 2020, 1811.09245). For each period p, with x_p = every p-th frame of x:
 
-    D_p minimises  E softplus(-D_p(x_p)) + E softplus(D_p(G_p))
-    G_p minimises  E softplus(-D_p(G_p)),    G_p = interleave(G_2p, g_p(G_2p, z)),    G_P = g_P(z)
+    D_p minimizes  E softplus(-D_p(x_p)) + E softplus(D_p(G_p))
+    G_p minimizes  E softplus(-D_p(G_p)),    G_p = interleave(G_2p, g_p(G_2p, z)),    G_P = g_P(z)
 
 Frames shared by two periods are the same frames. `mode: joint` moves all periods at every step, and a period's
 discriminator teaches the generators of coarser ones too: D_p sees their frames beside g_p's, so that a g_p alone could
@@ -111,9 +111,6 @@ class MultiPeriodGAN(AdversarialModule):
 
     def before_batch(self, batch: dict[str, Tensor]) -> None:
         self._active = self.periods_at(self.batches_seen * len(batch["clip"]) * world_size())
-        stale = {f"train/{k}" for p in self.generator.steps if p not in self._active
-                 for k in (f"d_p{p}_real", f"d_p{p}_fake", f"g_p{p}")}  # fmt: skip
-        self.terms = {k: v for k, v in self.terms.items() if k not in stale}  # else the dashboard repeats old values
 
     def discriminator_losses(self, turn: Turn) -> Terms:
         terms = {}

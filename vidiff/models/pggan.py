@@ -3,21 +3,21 @@
 Karras, Aila, Laine, Lehtinen 2018, "Progressive Growing of GANs for Improved Quality, Stability, and Variation",
 1710.10196; in time as well as in space after Acharya et al. 2018 (1810.02419).
 
-    D minimises  E softplus(-D(x)) + E softplus(D(G(z))) + gamma/2 E |grad D(x)|^2
-    G minimises  E softplus(-D(G(z)))
+    D minimizes  E softplus(-D(x)) + E softplus(D(G(z))) + gamma/2 E |grad D(x)|^2
+    G minimizes  E softplus(-D(G(z)))
 
 The game is the non-saturating one with R1 (Mescheder et al. 2018, 1801.04406), not the paper's WGAN-GP: one critic
 update per generator update is enough, and the authors' later networks use it.
-Paper -> code: alpha, the weight of the stage that fades in -> `position`; images shown per fade and per stabilisation
--> `fade_clips`, `stable_clips`; equalised learning rate, pixel norm, minibatch standard deviation ->
+Paper -> code: alpha, the weight of the stage that fades in -> `position`; images shown per fade and per stabilization
+-> `fade_clips`, `stable_clips`; equalized learning rate, pixel norm, minibatch standard deviation ->
 `vidiff.nn.progressive`. Where it stands is a function of the clips seen, and is stored with the weights.
 The minibatch standard deviation lets a clip's logit depend on its neighbours; R1 is taken through it, as the authors'
 penalties are.
 Deviations: time axis (a stage of half the frames is a video of half the frame rate: every second frame); one
-convolution per stage instead of two; no drift term; the optimisers keep their moments when a stage begins, where the
+convolution per stage instead of two; no drift term; the optimizers keep their moments when a stage begins, where the
 authors' code resets those of both players; the first dense layer has the gain of the others, sqrt(2), where that code
 has sqrt(2) / 4; the moving average is shorter than elsewhere (`ema_decay`), since new stages have to arrive in it; the
-learning rate is 3e-3, not 1e-3: with equalised layers it is the share of a weight that a step can change, and a stage
+learning rate is 3e-3, not 1e-3: with equalized layers it is the share of a weight that a step can change, and a stage
 here has hundreds of steps, not 40,000.
 """
 

@@ -1,14 +1,14 @@
-"""R3GAN on clips: the modern baseline, a regularised relativistic game between plain residual networks.
+"""R3GAN on clips: the modern baseline, a regularized relativistic game between plain residual networks.
 
 Huang, Gokaslan, Kuleshov, Tompkin 2024, "The GAN is dead; long live the GAN! A Modern GAN Baseline", 2501.05441.
 
-    D minimises  E softplus(-(D(x) - D(G(z)))) + gamma/2 E |grad D(x)|^2 + gamma/2 E |grad D(G(z))|^2     (R1, R2)
-    G minimises  E softplus(-(D(G(z)) - D(x)))
+    D minimizes  E softplus(-(D(x) - D(G(z)))) + gamma/2 E |grad D(x)|^2 + gamma/2 E |grad D(G(z))|^2     (R1, R2)
+    G minimizes  E softplus(-(D(G(z)) - D(x)))
 
 Paper -> code: f(-t) = softplus(-t) on paired differences -> `relativistic_d`, `relativistic_g`; gamma ->
 `r1_gamma`, falling along half a cosine to `r1_gamma_final` in `burn_in` batches; the learning rate, falling along
 with it to `lr_final` times what it was; Adam with beta1 = 0 -> `optimizer_*`.
-No normalisation, fix-up initialisation, grouped convolutions and a learned 4x4 basis: `vidiff.nn.r3`.
+No normalization, fix-up initialization, grouped convolutions and a learned 4x4 basis: `vidiff.nn.r3`.
 Deviations: 3-D convolutions; grids are joined by strided and transposed convolutions with an activation, not by
 resampling and 1x1 convolutions, and at half the resolution there is nothing else, which makes an update cheaper and,
 as far as a few hundred updates show, better; beta2 is constant; gamma is larger than the paper's at 32x32, as a clip
@@ -35,7 +35,7 @@ from vidiff.penalties import logits_and_penalty
 
 
 class R3GAN(AdversarialModule):
-    """Relativistic pairing loss with R1 and R2 between residual networks without normalisation.
+    """Relativistic pairing loss with R1 and R2 between residual networks without normalization.
 
     Args:
         generator, discriminator: network factories.

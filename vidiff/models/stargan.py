@@ -4,9 +4,9 @@ Choi, Choi, Kim, Ha, Kim, Choo 2018, "StarGAN: Unified Generative Adversarial Ne
 Translation", 1711.09020, with a time axis. D gives patch logits D_src(x) and domain probabilities D_cls(. | x); x has
 domain c', c is a target drawn uniformly, x_hat = eps x + (1 - eps) G(x, c):
 
-    D minimises  -E D_src(x) + E D_src(G(x, c)) - lambda_cls E log D_cls(c' | x)
+    D minimizes  -E D_src(x) + E D_src(G(x, c)) - lambda_cls E log D_cls(c' | x)
                    + lambda_gp E (|grad D_src(x_hat)|_2 - 1)^2
-    G minimises  -E D_src(G(x, c)) - lambda_cls E log D_cls(c | G(x, c)) + lambda_rec E |x - G(G(x, c), c')|_1
+    G minimizes  -E D_src(G(x, c)) - lambda_cls E log D_cls(c | G(x, c)) + lambda_rec E |x - G(G(x, c), c')|_1
 
 With `game: least_squares` the first terms are those of CycleGAN (1703.10593) and there is no gradient penalty.
 

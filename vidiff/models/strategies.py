@@ -23,7 +23,7 @@ Stage = dict[str, Any]
 """A part of a training, `{steps: 50, players: [d], weights: {fake: 2.0}}`.
 
 steps: generator steps it lasts; where only D trains G's turns pass and count all the same. The last stage lasts to the
-end, whatever it says. players: who trains (default g and d). weights: factors of named terms, on top of `term_weights`.
+end in any case. players: who trains (default g and d). weights: factors of named terms, on top of `term_weights`.
 """
 
 

@@ -23,7 +23,7 @@ class Translator(AdversarialModule):
 
     def mapping(self, source: int, target: int, ema: bool = True) -> Callable[[Tensor], Tensor]:
         """The trained translation from domain `source` to domain `target`, for clips in [-1, 1] on the device."""
-        raise NotImplementedError
+        return self.network(source, target, ema)
 
     def network(self, source: int, target: int, ema: bool = True) -> nn.Module:
         """The network that `mapping` runs: the moving average, or a view of the raw weights, neither of which has

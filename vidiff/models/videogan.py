@@ -3,8 +3,8 @@
 Vondrick, Pirsiavash, Torralba 2016, "Generating Videos with Scene Dynamics", 1609.02612.
 
     G(z) = m(z) * f(z) + (1 - m(z)) * b(z),      b(z) has one frame, repeated
-    D minimises  E softplus(-D(x)) + E softplus(D(G(z)))
-    G minimises  E softplus(-D(G(z))) + lambda E |m(z)|_1
+    D minimizes  E softplus(-D(x)) + E softplus(D(G(z)))
+    G minimizes  E softplus(-D(G(z))) + lambda E |m(z)|_1
 
 Paper -> code: f, m, b -> `TwoStreamGenerator.parts`, `VideoGAN.parts`; lambda = 0.1 -> `mask_weight`. The paper
 writes a sum for the sparsity term; the authors' code averages over the mask's elements, which is followed.

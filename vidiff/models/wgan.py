@@ -2,8 +2,8 @@
 
 Arjovsky, Chintala, Bottou 2017, "Wasserstein GAN", 1701.07875, algorithm 1.
 
-    D (the critic f_w) minimises  E D(G(z)) - E D(x),   then every weight is clamped to [-c, c]
-    G (g_theta)        minimises  -E D(G(z))
+    D (the critic f_w) minimizes  E D(G(z)) - E D(x),   then every weight is clamped to [-c, c]
+    G (g_theta)        minimizes  -E D(G(z))
 
 Paper -> code: c = 0.01 -> `weight_clip`, n_critic = 5 -> `n_critic`, alpha = 5e-5 with RMSProp -> `optimizer_*`,
 f_w -> `Turn.judge`. Minus the sum of D's terms estimates the Wasserstein-1 distance up to a factor.

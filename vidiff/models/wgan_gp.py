@@ -2,8 +2,8 @@
 
 Gulrajani, Ahmed, Arjovsky, Dumoulin, Courville 2017, "Improved Training of Wasserstein GANs", 1704.00028, algorithm 1.
 
-    D minimises  E D(G(z)) - E D(x) + lambda E (|grad D(x_hat)|_2 - 1)^2,   x_hat = eps x + (1 - eps) G(z)
-    G minimises  -E D(G(z))
+    D minimizes  E D(G(z)) - E D(x) + lambda E (|grad D(x_hat)|_2 - 1)^2,   x_hat = eps x + (1 - eps) G(z)
+    G minimizes  -E D(G(z))
 
 Paper -> code: lambda = 10 -> `gp_weight`, n_critic = 5 -> `n_critic`, Adam (1e-4, 0, 0.9) -> `optimizer_*`,
 eps ~ U[0, 1] per clip -> `Turn.uniform`. The penalty is per clip, so a critic with BatchNorm is refused; the critic
