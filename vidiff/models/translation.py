@@ -15,14 +15,13 @@ from vidiff.models.base import AdversarialModule
 class Translator(AdversarialModule):
     """A family whose generator makes clips of one domain from clips of another; numbers name domains.
 
-    A family implements `mapping(source, target, ema)`, a function float clips (B, C, T, H, W) -> the same, and sets
-    `num_domains`.
+    A family sets `num_domains`; it overrides `network` where it has several, `mapping` where they take more than clips.
     """
 
     num_domains: int
 
     def mapping(self, source: int, target: int, ema: bool = True) -> Callable[[Tensor], Tensor]:
-        """The trained translation from domain `source` to domain `target`, for clips in [-1, 1] on the device."""
+        """The trained translation between two domains, clips (B, C, T, H, W) in [-1, 1] on the device -> the same."""
         return self.network(source, target, ema)
 
     def network(self, source: int, target: int, ema: bool = True) -> nn.Module:
