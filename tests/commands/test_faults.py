@@ -56,7 +56,7 @@ ALL = POINTS + [pytest.param(*p, marks=pytest.mark.slow) for p in SLOW_POINTS if
 @pytest.mark.parametrize("name, before", ALL)
 def test_a_killed_run_ends_with_a_report_by_the_command_that_is_named(fit, killed, capsys, name, before):
     killed(fit, name, before, "--trainer.max_steps", 2)
-    Path("r/.metrics.csv.1.tmp").write_text("half")
+    Path("r/.vidiff-host-1-x.part.csv").write_text("half")
     capsys.readouterr()
     code = fit(*FEW, "--trainer.max_steps", 2)
     said = capsys.readouterr().err
