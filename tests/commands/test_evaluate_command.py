@@ -12,6 +12,7 @@ import torch
 from vidiff.command_line import call
 from vidiff.commands.evaluate import evaluate
 from vidiff.errors import UsageError
+from vidiff.files import TEMPORARY
 from vidiff.metrics import WeightsMissing, check_comparable
 from vidiff.metrics.protocol import expand
 from vidiff.video.write import write_mp4
@@ -61,7 +62,7 @@ def test_values_floors_and_protocols(folders, tmp_path, capsys):
     assert 0.05 < out["motion"]["value"] < 0.6  # five times slower waves
     table = capsys.readouterr().out
     assert "fvd_random" in table and out["fvd_random"]["hash"] in table and "bias dominates" in table
-    assert not list(file.parent.glob("*.tmp"))
+    assert not [p for p in file.parent.iterdir() if TEMPORARY.fullmatch(p.name)]
 
     # Again is the same; another seed is another protocol, and is not compared.
     assert run(folders, "--metrics", names, "--json", file, "--device", "cpu") == 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 from vidiff.errors import UsageError
 from vidiff.files import TEMPORARY, sweep
 from vidiff.paths import cache_dir
+from vidiff.progress import say
 
 # What a run writes before its first checkpoint.
 EARLY = ("config.yaml", "metrics.csv", "timing.csv", "bad_files.csv", "samples", "checkpoints", "wandb", "tensorboard")
@@ -76,9 +76,7 @@ class Run:
             aside.mkdir()
             for path in left:
                 path.rename(aside / path.name)
-            print(
-                f"vidiff: {self.dir} begins anew: it held no checkpoint; its left-overs are in {aside}", file=sys.stderr
-            )
+            say(f"{self.dir} begins anew: it held no checkpoint; its left-overs are in {aside}")
 
     def sweep(self) -> None:
         """Remove the temporary files of killed runs."""
