@@ -1,15 +1,13 @@
-"""What the training verbs parse: every file once, older names, the run folder of each process."""
+"""What the training verbs parse: every file once, older names, flags and files by their order."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import pytest
 
 from vidiff import configs
 from vidiff.cli import main
 from vidiff.errors import UsageError
-from vidiff.training.cli import place_run, resolved_config
+from vidiff.training.cli import resolved_config
 
 TINY = ["--config", "experiments/loss_sensitive.yaml", "--config", "experiments/_tiny.yaml"]
 
@@ -39,21 +37,6 @@ def test_linked_sizes_may_not_contradict_each_other(flag):
     with pytest.raises(UsageError, match="contradicts .*the model follows it"):
         resolved_config(["fit", *TINY, flag])
     assert resolved_config(["fit", *TINY, "--model.num_frames", "8"]) == resolved_config(["fit", *TINY])
-
-
-def test_processes_that_lightning_starts_leave_the_folder_to_the_first(tmp_path, monkeypatch, capsys):
-    checkpoint = tmp_path / "r/checkpoints/last.ckpt"
-    checkpoint.parent.mkdir(parents=True)
-    checkpoint.write_bytes(b"")
-    monkeypatch.setenv("LOCAL_RANK", "1")
-    run, path = place_run("fit", "dcgan", str(tmp_path / "r"), "last")
-    assert run.resumed and Path(path) == checkpoint and not capsys.readouterr().err
-    assert place_run("fit", "dcgan", str(tmp_path / "r"), None)[0].dir == tmp_path / "r"
-    monkeypatch.setenv("LOCAL_RANK", "0")
-    with pytest.raises(UsageError, match="already holds a run"):
-        place_run("fit", "dcgan", str(tmp_path / "r"), None)
-    assert main(["fit", *TINY, "--run_dir", str(tmp_path / "r"), "--ckpt_path", "last"]) == 1
-    assert "continuing" in capsys.readouterr().err
 
 
 def test_help_is_a_screen_and_a_familys_needs_no_configuration(capsys):

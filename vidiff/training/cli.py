@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -24,15 +23,16 @@ from vidiff.models import families
 from vidiff.models.base import AdversarialModule
 from vidiff.models.translation import Translator
 from vidiff.paths import experiments_dir
-from vidiff.training.checkpoints import CheckpointFiles, Checkpoints, read_to_continue
+from vidiff.training.checkpoints import CheckpointFiles, Checkpoints
 from vidiff.training.evaluation import EvaluationOptions
 from vidiff.training.generator_evaluation import GeneratorEvaluation
 from vidiff.training.loggers.dashboards import dashboards
 from vidiff.training.loggers.metrics_csv import MetricsCSV
 from vidiff.training.messages import constructor_message, own_message, readable
+from vidiff.training.place import place_run
 from vidiff.training.progress import GameProgress
 from vidiff.training.quiet import quiet
-from vidiff.training.run import Run, last_checkpoint, new_run_dir, newest_run
+from vidiff.training.run import Run
 from vidiff.training.run_folder import LateReport, RunFolder
 from vidiff.training.summary import Players
 from vidiff.training.trainer import check_settings, make_trainer
@@ -40,7 +40,6 @@ from vidiff.training.training_log import Spent, TrainingLog
 from vidiff.training.translation_evaluation import TranslationEvaluation
 
 LINKED = ("num_frames", "resolution", "channels", "seed", "num_classes")
-RUNS = Path("runs")
 
 
 class _ReadConfig(jsonargparse.ActionConfigFile):
@@ -252,48 +251,6 @@ class TrainingCLI(LightningCLI):
 def _several(value: Any) -> list[Any]:
     """One, several or none of something, as Lightning takes them."""
     return list(value) if isinstance(value, list | tuple) else [] if value is None else [value]
-
-
-def place_run(verb: str, experiment: str, run_dir: str | None, ckpt_path: str | None) -> tuple[Run, str | None]:
-    """Decide the run folder and which checkpoint is meant; nothing is created yet.
-
-    Args:
-        verb: only `fit` begins a run.
-        experiment: name of the folder below `runs/` where no `run_dir` is given.
-        run_dir: the folder that was asked for.
-        ckpt_path: a checkpoint, or `last`.
-
-    Raises:
-        UsageError, RunError: the folder or the checkpoint cannot be used.
-    """
-    # Lightning numbers the processes that it starts; they learn the folder's name from process 0, see `RunFolder`.
-    first = os.environ.get("LOCAL_RANK", "0") == "0"
-    if ckpt_path == "last":
-        folder = Path(run_dir) if run_dir else newest_run(RUNS, experiment)
-        ckpt_path = str(last_checkpoint(folder))
-        if first:
-            print(f"continuing {folder}", file=sys.stderr)
-    elif ckpt_path is not None and not Path(ckpt_path).exists():
-        raise UsageError(f"--ckpt_path {ckpt_path}: no such file (or use `last`)")
-    else:
-        folder = Path(run_dir or new_run_dir(RUNS, experiment))
-    if ckpt_path is not None and first:
-        read_to_continue(Path(ckpt_path))  # what cannot be read is said before anything else is done
-    _check_folder(folder)
-    resumed = ckpt_path is not None and Path(ckpt_path).resolve().is_relative_to(folder.resolve())
-    run = Run(folder, resumed)
-    if verb == "fit" and not resumed and first:
-        run.check_new()
-    return run, ckpt_path
-
-
-def _check_folder(folder: Path) -> None:
-    """Refuse a run folder that cannot be made or written to."""
-    nearest = next(p for p in (folder, *folder.absolute().parents) if p.exists())
-    if not nearest.is_dir():
-        raise UsageError(f"--run_dir {folder}: {nearest} is a file, not a folder")
-    if not os.access(nearest, os.W_OK):
-        raise UsageError(f"--run_dir {folder}: {nearest} cannot be written to")
 
 
 def resolved_config(arguments: Sequence[str]) -> str:
