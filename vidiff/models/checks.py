@@ -12,6 +12,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from torch import nn
 
 from vidiff.errors import UsageError
+from vidiff.models.updates import parts_of
 from vidiff.nn.blocks import mixes_clips
 from vidiff.parallel import GameStrategy
 
@@ -85,7 +86,7 @@ def compile_all(networks: Iterable[nn.Module], device: torch.device) -> None:
             f"model.compile: torch.compile does not work here ({why}): install g++, or leave it out"
         ) from error
     for network in networks:
-        for part in network.values() if isinstance(network, nn.ModuleDict) else [network]:
+        for part in parts_of(network):
             part.compile()
 
 

@@ -38,6 +38,11 @@ def make_optimizers(
     return optimizers
 
 
+def parts_of(network: nn.Module) -> list[nn.Module]:
+    """The networks of a player: itself, or those that a ModuleDict only holds."""
+    return list(network.values()) if isinstance(network, nn.ModuleDict) else [network]
+
+
 def settings_of(optimizer: Optimizer) -> list[dict[str, Any]]:
     """The settings of each group."""
     return [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]

@@ -1,4 +1,4 @@
-"""Says at the start of a training how the two players compare: size, cost and the strength of their gradients."""
+"""Prints at the start of a training how the two players compare: size, cost and the strength of their gradients."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from vidiff import keyed
 from vidiff.models.translation import Translator
+from vidiff.models.updates import parts_of
 from vidiff.nn.blocks import count_parameters
 
 
@@ -56,17 +57,17 @@ class Players(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._norms: list[tuple[Tensor, Tensor]] | None = []
         self._calls: dict[nn.Module, tuple] = {}
-        self._hooks, self._looked, self._step = [], False, trainer.global_step
+        self._hooks, self._hooked, self._step = [], False, trainer.global_step
         if trainer.is_global_zero:
             g, d = (count_parameters(pl_module.players[p]) for p in "gd")
             trainer.print(f"players: G {g:,} and D {d:,} parameters, {ratio(g, d)}")
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        # The first batch shows what the judges are given; a compiled network knows no such look.
-        if trainer.is_global_zero and not self._looked and not pl_module.compile_networks:
+        # The first batch shows what discriminators are given; hooks do not reach into a compiled network.
+        if trainer.is_global_zero and not self._hooked and not pl_module.compile_networks:
             note = self._note(len(batch["slot"]))
-            self._hooks = [part.register_forward_pre_hook(note) for part in parts(pl_module.discriminator)]
-        self._looked = True
+            self._hooks = [part.register_forward_pre_hook(note) for part in parts_of(pl_module.discriminator)]
+        self._hooked = True
 
     def _note(self, size: int):
         def note(part: nn.Module, inputs: tuple) -> None:
@@ -94,7 +95,7 @@ class Players(Callback):
             make = lambda: module.mapping(0, 1, ema=False)(clip.to(module.dtype))  # noqa: E731
         else:
             make = lambda: module.generate([0], ema=False)  # noqa: E731
-        g = count_flops(parts(module.generator), make)
+        g = count_flops(parts_of(module.generator), make)
         d = count_flops(list(self._calls), lambda: [part(*inputs) for part, inputs in self._calls.items()])
         trainer.print(f"players: G {amount(g)} and D {amount(d)} FLOP a clip, {ratio(g, d)}")
 
@@ -109,8 +110,3 @@ class Players(Callback):
             over = f"mean of {self.steps} steps"
             trainer.print(f"players: G {g:.3g} and D {d:.3g} gradient norm ({over}), {ratio(g, d)}")
             self._norms = None
-
-
-def parts(network: nn.Module) -> list[nn.Module]:
-    """The networks of a player: itself, or those that a ModuleDict holds."""
-    return list(network.values()) if isinstance(network, nn.ModuleDict) else [network]
