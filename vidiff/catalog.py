@@ -86,17 +86,17 @@ def _tree(path: Path) -> ast.Module:
 
 def families() -> list[tuple[str, str]]:
     """(class name, first line of its file) of every family: what inherits from the base and has a game."""
-    classes = [(node, path) for path in _sources() if path.parent.name == "models" for node in _tree(path).body
-               if isinstance(node, ast.ClassDef)]  # fmt: skip
-    known, playing, found = {"AdversarialModule"}, set(), {}
-    while new := [(n, path) for n, path in classes if n.name not in known and not known.isdisjoint(_bases(n))]:
-        for node, path in new:
-            known.add(node.name)
-            methods = {n.name for n in node.body if isinstance(n, ast.FunctionDef)}
-            if "discriminator_losses" in methods or not playing.isdisjoint(_bases(node)):
-                playing.add(node.name)
-                found[node.name] = (ast.get_docstring(_tree(path)) or "").split("\n")[0].rstrip(".")
-    return sorted(found.items(), key=lambda row: row[0].lower())
+    files = [path for path in _sources() if path.parent.name == "models"]
+    classes = {n.name: (n, path) for path in files for n in _tree(path).body if isinstance(n, ast.ClassDef)}
+
+    def plays(name: str) -> bool:
+        if name == "AdversarialModule" or name not in classes:
+            return False
+        node = classes[name][0]
+        return any(getattr(n, "name", "") == "discriminator_losses" for n in node.body) or any(map(plays, _bases(node)))
+
+    about = {name: ast.get_docstring(_tree(classes[name][1])) or "" for name in classes if plays(name)}
+    return sorted(((n, text.split("\n")[0].rstrip(".")) for n, text in about.items()), key=lambda row: row[0].lower())
 
 
 def _bases(node: ast.ClassDef) -> list[str]:

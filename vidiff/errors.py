@@ -33,6 +33,13 @@ def unknown_name(kind: str, name: str, accepted: Iterable[str]) -> str:
     return f"unknown {kind} {name!r}.{did_you_mean(name, accepted)} Accepted: {', '.join(accepted)}."
 
 
+def listed(lines: Iterable[str], most: int | None = None) -> str:
+    """Details below a message, a line each: all of them, or the first `most` and how many more there are."""
+    lines = list(lines)
+    more = [f"... and {len(lines) - most} more"] if most and len(lines) > most else []
+    return "".join(f"\n  {line}" for line in [*lines[:most], *more])
+
+
 def at_least(least: float, **values: float | None) -> None:
     """Raise UsageError for a value below `least`, named as it is given; None means that it was not set."""
     for name, value in values.items():

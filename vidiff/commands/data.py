@@ -99,11 +99,8 @@ def info(
     """Summarize a folder, with its fingerprint and its division into train, val and test.
 
     Args:
-        path: folder, CSV manifest or single video.
+        path, stills, backend, json_: see `vidiff.commands.data.check`.
         split: JSON, such as '{"val": 0.2, "group_by": "class_order"}'.
-        stills: every image is a video of one frame (default: trainA/ trainB/ of unrelated pictures only).
-        backend: what reads videos.
-        json_: print one JSON object.
     """
     from vidiff.data.advice import index_folder, summary
     from vidiff.data.findings import summary_lines

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vidiff.errors import RunError
+from vidiff.errors import RunError, listed
 from vidiff.progress import say
 
 
@@ -46,5 +46,4 @@ def translate(
         else:
             print(f"{result.frames} frames in {result.path}", flush=True)
     if failed:
-        listed = "".join(f"\n  {error}" for error in failed)
-        raise RunError(f"{len(failed)} of {len(jobs) + len(unusable)} files could not be translated:{listed}")
+        raise RunError(f"{len(failed)} of {len(jobs) + len(unusable)} files could not be translated:{listed(failed)}")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vidiff.data.index import Index
-from vidiff.errors import RunError
+from vidiff.errors import RunError, listed
 from vidiff.files import write_text
 
 
@@ -37,7 +37,7 @@ class BadFiles:
         for path, reason in index.bad:
             bad.add(index.root / path, reason, found="index")
         if index.bad:
-            names = "".join(f"\n  {path}: {reason}" for path, reason in index.bad[:5])
+            names = listed([f"{path}: {reason}" for path, reason in index.bad], 5)
             warnings.warn(f"{len(index.bad)} of {total} files cannot be used:{names}", stacklevel=3)
         bad.check()
         return bad
@@ -61,11 +61,10 @@ class BadFiles:
     def check(self) -> None:
         """Raise RunError if the share of bad files is above the limit."""
         if len(self.files) > self.max_fraction * self.total:
-            some = "".join(f"\n  {path}: {row['reason']}" for path, row in list(self.files.items())[:5])
-            more = f"\n  ... and {len(self.files) - 5} more" if len(self.files) > 5 else ""
+            some = listed([f"{path}: {row['reason']}" for path, row in self.files.items()], 5)
             raise RunError(
                 f"{len(self.files)} of {self.total} files cannot be read, more than max_bad_fraction="
-                f"{self.max_fraction:g} allows:{some}{more}\nRemove or repair them, or raise max_bad_fraction."
+                f"{self.max_fraction:g} allows:{some}\nRemove or repair them, or raise max_bad_fraction."
             )
 
     def write(self, path: Path) -> None:

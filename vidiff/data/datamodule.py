@@ -25,7 +25,7 @@ from vidiff.data.on_device import to_augmented_float, to_float
 from vidiff.data.sampling import clip_span, drop_short
 from vidiff.data.shapes.truth import Truth, truth_of
 from vidiff.data.splits import Split, make_splits
-from vidiff.errors import RunError, UsageError
+from vidiff.errors import RunError, UsageError, listed
 from vidiff.video.open import decoding
 
 EMBEDDED_VIDEOS = 240
@@ -144,8 +144,8 @@ class ClipDataModule(LightningDataModule):
         self._ensure_root()
         index = build_index(self.root, self.backend, self.stills)
         if not index.entries:
-            listed = "".join(f"\n  {path}: {reason}" for path, reason in index.bad[:5])
-            raise RunError(f"{self.root} holds no usable video.{listed}\nAccepted are:\n{ACCEPTED}")
+            bad = listed([f"{path}: {reason}" for path, reason in index.bad], 5)
+            raise RunError(f"{self.root} holds no usable video.{bad}\nAccepted are:\n{ACCEPTED}")
         return index
 
     @cached_property

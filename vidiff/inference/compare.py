@@ -76,9 +76,8 @@ def compare_folders(
     """
     if per_frame:
         resolved = _of_frames(metrics)
-    for name in () if per_frame else expand(metrics):  # before a video is read
-        if name != "auto" and (spec := parse_name(name)).official:
-            require(MANIFEST["i3d" if spec.extractor == "i3d" else "inception"], name, weights)
+    else:
+        _require_weights(metrics, weights)  # before a video is read
     device = pick_device(device)
     sizes = {"num_clips": num_clips, "resolution": resolution, "frame_stride": 1 if per_frame else frame_stride}
     how = {"seed": seed, "batch_size": batch_size, "whole_clips": not per_frame, "backend": backend, "say": say}
@@ -100,6 +99,12 @@ def compare_folders(
             evaluator = Evaluator(group, clips, held_out=held_out, fields=fields, device=device)
             results |= evaluator.evaluate(both.fake_clips(), both.num_clips)
     return Comparison({m.name: results[m.name] for m in resolved}, both.left_out)
+
+
+def _require_weights(metrics: str | Sequence[str], weights: str | Path | None) -> None:
+    for name in expand(metrics):
+        if name != "auto" and (spec := parse_name(name)).official:
+            require(MANIFEST["i3d" if spec.extractor == "i3d" else "inception"], name, weights)
 
 
 def _of_frames(metrics: str | Sequence[str]) -> list[Metric]:

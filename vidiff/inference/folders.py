@@ -15,7 +15,7 @@ from vidiff.data.dataset import ClipDataset
 from vidiff.data.index import Entry, build_index
 from vidiff.data.loader import ClipPass
 from vidiff.data.sampling import clip_span
-from vidiff.errors import UsageError, at_least
+from vidiff.errors import UsageError, at_least, listed
 from vidiff.progress import track
 from vidiff.video.open import decoding
 
@@ -79,9 +79,8 @@ class FolderPair:
         self.left_out[side] = [{"path": path, "reason": reason} for path, reason in out]
         if out:
             total = len(index.entries) + len(index.bad)
-            names = "".join(f"\n  {path}: {reason}" for path, reason in out[:NAMED])
-            more = f"\n  ... and {len(out) - NAMED} more (all of them in the result)" if len(out) > NAMED else ""
-            say(f"{side}: {len(out)} of {total} files of {index.root} are left out:{names}{more}")
+            names = listed([f"{path}: {reason}" for path, reason in out], NAMED)
+            say(f"{side}: {len(out)} of {total} files of {index.root} are left out:{names}")
         if not entries:
             longest = max((e.num_frames for e in index.entries), default=0)
             held = f"{len(index.entries)} videos of at most {longest} frames" if index.entries else "no usable video"

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from vidiff.data.index import Entry, Index, build_index
-from vidiff.errors import UsageError
+from vidiff.errors import UsageError, listed
 from vidiff.progress import track
 from vidiff.video.container import stated_frames
 from vidiff.video.filetype import sniff
@@ -87,13 +87,15 @@ def find_jobs(source: Path, target: Path, say: Callable[[str], None]) -> tuple[l
         raise UsageError(f"output {target} is the input folder: name another, it may lie inside")
     index = build_index(source, "pyav")
     unusable = [Translated(index.root / path, error=f"{index.root / path}: {reason}") for path, reason in index.bad]
-    for reason, number in Counter(reason for _, reason in index.passed).items():
-        first = next(path for path, why in index.passed if why == reason)
-        say(f"{index.root / first}{f' and {number - 1} more' * (number > 1)}: passed over ({reason})")
-    videos = _not_own(index, target, say)
+    videos, passed = _not_own(index, target)
+    by_reason: dict[str, list[str]] = {}
+    for path, reason in [*index.passed, *passed]:
+        by_reason.setdefault(reason, []).append(path)
+    for reason, paths in by_reason.items():
+        say(f"{index.root / paths[0]}{f' and {len(paths) - 1} more' * (len(paths) > 1)}: passed over ({reason})")
     if not videos:
-        listed = "".join(f"\n  {u.error}" for u in unusable)
-        raise UsageError(f"{source} holds no video to translate{':' if unusable else ''}{listed}")
+        why = listed(u.error for u in unusable)
+        raise UsageError(f"{source} holds no video to translate{':' if why else ''}{why}")
     if untimed := sum(not e.fps and e.kind != "video" for e in videos):
         say(f"pictures and arrays ({untimed} of {len(videos)} videos) have no times: {UNTIMED_FPS} frames a second")
     if len(videos) == 1 and source.is_file() and not target.is_dir():
@@ -114,25 +116,22 @@ def _check(jobs: list[Job]) -> None:
         check_output(job.target, sources)
 
 
-def _not_own(index: Index, target: Path, say: Callable[[str], None]) -> list[Entry]:
-    """The videos to translate: no pictures, nothing below the output, no translation among originals."""
+def _not_own(index: Index, target: Path) -> tuple[list[Entry], list[tuple[str, str]]]:
+    """The videos to translate, and (path, reason) of what is none: pictures, what is below the output, translations."""
     output, root = target.resolve(), index.root.resolve()
     inside = root in output.parents  # otherwise nothing of the input lies in the output folder, or all of it does
-    out, translated, counts = [], [], Counter()
+    out, translated, passed = [], [], []
     for entry in index.entries:
         path = index.root / entry.path
         if entry.kind == "image":
-            counts["a single picture, no video"] += 1
+            passed.append((entry.path, "a single picture, no video"))
         elif inside and output in path.resolve().parents:
-            counts["in the output folder"] += 1
+            passed.append((entry.path, "in the output folder"))
         else:
             (translated if entry.kind == "video" and is_translation(path) else out).append(entry)
-    if out:
-        counts["a translation of this suite"] += len(translated)
-    for reason, number in counts.items():
-        if number:
-            say(f"{number} passed over ({reason})")
-    return out or translated  # a folder of nothing but translations was meant
+    if not out:  # a folder of nothing but translations was meant
+        return translated, passed
+    return out, [*passed, *((entry.path, "a translation of this suite") for entry in translated)]
 
 
 def _names(videos: list[Entry], source: Path) -> list[str]:

@@ -108,14 +108,7 @@ def _spans(length: int, tile: int, trim: int, fade: int) -> list[tuple[int, Tens
     tile = min(tile, length)
     step = tile - 2 * trim - fade
     starts = [0] if tile == length else [*range(0, length - tile, step), length - tile]
-    spans = []
-    for start in starts:
-        place = torch.arange(tile, dtype=torch.float32)
-        rise = ((place - trim + 1) / (fade + 1)).clamp(0, 1)  # 0 before `trim`, 1 after `trim + fade`
-        weight = torch.ones(tile)
-        if start > 0:
-            weight = weight * rise
-        if start + tile < length:
-            weight = weight * rise.flip(0)
-        spans.append((start, weight))
-    return spans
+    place, whole = torch.arange(tile, dtype=torch.float32), torch.ones(tile)
+    rise = ((place - trim + 1) / (fade + 1)).clamp(0, 1)  # 0 before `trim`, 1 after `trim + fade`
+    ends = [(rise if s > 0 else whole, rise.flip(0) if s + tile < length else whole) for s in starts]
+    return [(s, first * last) for s, (first, last) in zip(starts, ends)]

@@ -86,9 +86,8 @@ def look_up(path: str, trust: Sequence[str] = ()) -> Callable:
         raise RunError(f"it names {path}, which cannot be imported: {error}") from error
     home = getattr(found, "__module__", None) or ""
     is_class = isinstance(found, type)
-    if is_class and _within(home, CLOSED) and (issubclass(found, KINDS) or is_dataclass(found)):
-        return found
-    if (is_class or inspect.isfunction(found)) and _within(home, trust):
+    ours = is_class and _within(home, CLOSED) and (issubclass(found, KINDS) or is_dataclass(found))
+    if ours or ((is_class or inspect.isfunction(found)) and _within(home, trust)):
         return found
     raise RunError(f"it names {path}, which is not called: {ACCEPTED}")
 
