@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vidiff.data.findings import left_out_lines
 from vidiff.data.index import Entry, Index, build_index
 from vidiff.errors import UsageError, listed
 from vidiff.progress import track
@@ -88,11 +89,8 @@ def find_jobs(source: Path, target: Path, say: Callable[[str], None]) -> tuple[l
     index = build_index(source, "pyav")
     unusable = [Translated(index.root / path, error=f"{index.root / path}: {reason}") for path, reason in index.bad]
     videos, passed = _not_own(index, target)
-    by_reason: dict[str, list[str]] = {}
-    for path, reason in [*index.passed, *passed]:
-        by_reason.setdefault(reason, []).append(path)
-    for reason, paths in by_reason.items():
-        say(f"{index.root / paths[0]}{f' and {len(paths) - 1} more' * (len(paths) > 1)}: passed over ({reason})")
+    if passed := [*index.passed, *passed]:
+        say("\n".join([f"{source}:", *left_out_lines((), passed)]))
     if not videos:
         why = listed(u.error for u in unusable)
         raise UsageError(f"{source} holds no video to translate{':' if why else ''}{why}")
