@@ -152,35 +152,32 @@ def _class(name: str) -> tuple[ast.ClassDef, Path] | None:
     return None
 
 
-def _described(name: str, below: dict[str, str] | None = None, shown: frozenset[str] = frozenset()) -> list[Described]:
-    """One class and those that its keyword arguments go to.
-
-    Args:
-        name: of the class.
-        below: the defaults of classes that inherit from it; they win.
-        shown: settings that those have explained already.
-    """
-    found = _class(name)
-    if found is None:
-        return []
-    node, path = found
-    own, passed_on = _parameters(node)
-    description, meanings = sections(ast.get_docstring(node) or "")
-    bases = _bases(node) if passed_on else []
-    values = own | {n: default for n, default in (below or {}).items() if n in own}
-    # What the class only gives another default to is explained where it comes from.
-    names = [n for n in meanings if n in values] + [n for n in values if n not in meanings and not bases]
-    together = groupby([n for n in names if n not in shown], lambda n: meanings.get(n, n))
-    groups = [tuple(group) for _, group in together]
-    settings = [Setting(g, tuple(values[n] for n in g), meanings.get(g[0], "")) for g in groups]
-    about = (ast.get_docstring(_tree(path)) or "").split("\n\n")
-    out = [Described(node.name, " ".join("\n".join(about[:2]).split("\n")), description, settings, bases)]
-    shown = shown.union(*(s.names for s in settings))
-    for base in bases:
-        further = _described(base, (below or {}) | own, shown)
-        shown = shown.union(*(s.names for d in further for s in d.settings))
-        out += further
-    return [d for d in out if d.settings or d.name == node.name]
+def _described(name: str) -> list[Described]:
+    """A class and those that its keyword arguments go to; each setting once, with the default that holds."""
+    out: list[Described] = []
+    shown: set[str] = set()
+    defaults: dict[str, str] = {}
+    queue = [name]
+    while queue:
+        found = _class(queue.pop(0))
+        if found is None:
+            continue
+        node, path = found
+        own, passed_on = _parameters(node)
+        description, meanings = sections(ast.get_docstring(node) or "")
+        bases = _bases(node) if passed_on else []
+        defaults = own | defaults
+        # What the class only gives another default to is explained where it comes from.
+        names = [n for n in meanings if n in own] + [n for n in own if n not in meanings and not bases]
+        together = groupby([n for n in names if n not in shown], lambda n: meanings.get(n, n))
+        groups = [tuple(group) for _, group in together]
+        settings = [Setting(g, tuple(defaults[n] for n in g), meanings.get(g[0], "")) for g in groups]
+        about = " ".join((ast.get_docstring(_tree(path)) or "").split("\n\n")[:2])
+        if settings or not out:
+            out.append(Described(node.name, about.replace("\n", " "), description, settings, bases))
+        shown.update(n for s in settings for n in s.names)
+        queue = bases + queue
+    return out
 
 
 def _parameters(node: ast.ClassDef) -> tuple[dict[str, str], bool]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from vidiff.errors import listed
+
 NAMED = 50  # files that cannot be used
 
 
@@ -36,10 +38,7 @@ def left_out_lines(bad: Sequence[tuple[str, str]], passed: Iterable[tuple[str, s
         bad: (path, reason) of what cannot be used, one line each.
         passed: (path, reason) of what was passed over, by reason, with the first names.
     """
-    lines = [f"cannot be used: {len(bad)}"] if bad else []
-    lines += [f"  {path}: {reason}" for path, reason in bad[:NAMED]]
-    if len(bad) > NAMED:
-        lines.append(f"  ... and {len(bad) - NAMED} more")
+    lines = [f"cannot be used: {len(bad)}{listed([f'{path}: {reason}' for path, reason in bad], NAMED)}"] if bad else []
     reasons: dict[str, list[str]] = {}
     for path, reason in passed:
         reasons.setdefault(reason, []).append(path)
