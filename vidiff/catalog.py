@@ -169,15 +169,18 @@ def _described(name: str) -> list[Described]:
         defaults = own | defaults
         # What the class only gives another default to is explained where it comes from.
         names = [n for n in meanings if n in own] + [n for n in own if n not in meanings and not bases]
-        together = groupby([n for n in names if n not in shown], lambda n: meanings.get(n, n))
-        groups = [tuple(group) for _, group in together]
-        settings = [Setting(g, tuple(defaults[n] for n in g), meanings.get(g[0], "")) for g in groups]
+        settings = _settings([n for n in names if n not in shown], defaults, meanings)
         about = " ".join((ast.get_docstring(_tree(path)) or "").split("\n\n")[:2])
         if settings or not out:
             out.append(Described(node.name, about.replace("\n", " "), description, settings, bases))
         shown.update(n for s in settings for n in s.names)
         queue = bases + queue
     return out
+
+
+def _settings(names: list[str], defaults: dict[str, str], meanings: dict[str, str]) -> list[Setting]:
+    groups = [tuple(group) for _, group in groupby(names, lambda n: meanings.get(n, n))]
+    return [Setting(group, tuple(defaults[n] for n in group), meanings.get(group[0], "")) for group in groups]
 
 
 def _parameters(node: ast.ClassDef) -> tuple[dict[str, str], bool]:
