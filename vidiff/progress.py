@@ -78,5 +78,5 @@ def _lines(items: Iterable[T], title: str, total: int | None) -> Iterator[T]:
         now = time.monotonic()
         if now - last > LINE_EVERY_S:
             left = f" of {total}, {(now - start) / done * (total - done):.0f} s left" if total else ""
-            print(f"vidiff: {title}: {done}{left}", file=sys.stderr, flush=True)
+            say(f"{title}: {done}{left}")
             last = now
