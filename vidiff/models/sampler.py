@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,15 +15,13 @@ from vidiff.clip import signed_to_uint8
 from vidiff.ema import STATISTICS_SIZE, Forward, GeneratorEMA
 from vidiff.errors import UsageError
 
-Synthesize = Callable[[nn.Module, Sequence[int], int, Tensor | None, int | None], Tensor]
-"""`synthesize(network, ids, seed, label, num_frames)`: clips (B, C, T, H, W) in [-1, 1] of these sample ids."""
 
-
+@dataclass
 class Sampler:
     """Makes clips with a trained generator.
 
     Args:
-        synthesize: see `Synthesize`.
+        synthesize: `synthesize(network, ids, seed, label, num_frames)`: clips (B, C, T, H, W) in [-1, 1] of sample ids.
         measure: runs a network on keyed clips, see `vidiff.ema.Forward`.
         generator: the raw weights.
         average: their moving average.
@@ -30,17 +29,12 @@ class Sampler:
         num_classes: labels of a conditional model are 0 .. num_classes - 1.
     """
 
-    def __init__(
-        self,
-        synthesize: Synthesize,
-        measure: Forward,
-        generator: nn.Module,
-        average: GeneratorEMA,
-        seed: int,
-        num_classes: int | None,
-    ):
-        self.synthesize, self.measure = synthesize, measure
-        self.generator, self.average, self.seed, self.num_classes = generator, average, seed, num_classes
+    synthesize: Callable[[nn.Module, Sequence[int], int, Tensor | None, int | None], Tensor]
+    measure: Forward
+    generator: nn.Module
+    average: GeneratorEMA
+    seed: int
+    num_classes: int | None
 
     def averaged(self, batch_size: int = STATISTICS_SIZE) -> nn.Module:
         """The moving average, its BatchNorm statistics measured where the weights have moved since."""
