@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 from vidiff.errors import UsageError
+from vidiff.progress import say
 from vidiff.training.checkpoints import read_to_continue
 from vidiff.training.run import Run, last_checkpoint, new_run_dir, newest_run
 
@@ -31,7 +31,7 @@ def place_run(verb: str, experiment: str, run_dir: str | None, ckpt_path: str | 
         folder = Path(run_dir) if run_dir else newest_run(RUNS, experiment)
         ckpt_path = str(last_checkpoint(folder))
         if first:
-            print(f"continuing {folder}", file=sys.stderr)
+            say(f"continuing {folder}")
     elif ckpt_path is not None and not Path(ckpt_path).exists():
         raise UsageError(f"--ckpt_path {ckpt_path}: no such file (or use `last`)")
     else:
