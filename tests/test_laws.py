@@ -16,10 +16,10 @@ from vidiff.models import families
 
 PACKAGE = Path(vidiff.__file__).parent
 FLOORS = [
-    "errors clip keyed files paths progress renamed __init__",
+    "errors clip keyed files paths progress renamed warp __init__",
     "video pretrained watch catalog configs",
     "parallel flow command_line",
-    "losses penalties optim ema nn augment metrics",
+    "losses consistency penalties optim ema nn augment metrics",
     "models data",
     "inference",
     "training",

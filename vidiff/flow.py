@@ -1,4 +1,4 @@
-"""Optical flow of clips: OpenCV's DIS or torchvision's RAFT, backward warping, and which pixels were seen before."""
+"""Optical flow of clips: OpenCV's DIS or torchvision's RAFT, and which pixels were seen before."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from vidiff.clip import clip_to_frames, frames_to_clip
 from vidiff.errors import UsageError
 from vidiff.pretrained.frozen import Frozen
 from vidiff.pretrained.raft import raft_network
+from vidiff.warp import flow_targets, warp_by_flow
 
 FlowKind = Literal["dis", "raft"]
 FlowMethod = Callable[[Tensor, Tensor], Tensor]
@@ -101,41 +102,9 @@ def motion_back(clip: Tensor, method: FlowMethod) -> tuple[Tensor, Tensor]:
     steps, (h, w) = clip.shape[2] - 1, clip.shape[3:]
     before, now = clip_to_frames(clip[:, :, :-1]), clip_to_frames(clip[:, :, 1:])
     back, ahead = method(now, before), method(before, now)  # (B*(T-1), 2, H, W)
-    there = warp(ahead, back)
+    there = warp_by_flow(ahead, back)
     error = (back + there).square().sum(1)
     seen = error <= 0.01 * (back.square().sum(1) + there.square().sum(1)) + 0.5
-    x, y = _places(back)
+    x, y = flow_targets(back)
     seen &= (x >= 0) & (x <= w - 1) & (y >= 0) & (y <= h - 1)
     return frames_to_clip(back, steps), frames_to_clip(seen.unsqueeze(1), steps).to(clip.dtype)
-
-
-def warp(frames: Tensor, flow: Tensor) -> Tensor:
-    """frames(p + flow(p)), bilinear; beyond the border the border goes on.
-
-    By gather, since grid_sample has no deterministic backward on CUDA.
-
-    Args:
-        frames: (N, C, H, W). flow: (N, 2, H, W) = (x, y) in pixels.
-    """
-    c, h, w = frames.shape[1:]
-    x, y = _places(flow)
-    x, y = x.clamp(0, w - 1), y.clamp(0, h - 1)
-    left, top = x.floor(), y.floor()
-    flat = frames.flatten(2)  # (N, C, H*W)
-
-    def at(column: Tensor, row: Tensor) -> Tensor:
-        index = row.clamp(max=h - 1).long() * w + column.clamp(max=w - 1).long()  # (N, H, W)
-        return flat.gather(2, index.flatten(1)[:, None].expand(-1, c, -1)).view_as(frames)
-
-    right, down = ((v - floor).unsqueeze(1).to(frames.dtype) for v, floor in ((x, left), (y, top)))
-    above = torch.lerp(at(left, top), at(left + 1, top), right.expand_as(frames))
-    below = torch.lerp(at(left, top + 1), at(left + 1, top + 1), right.expand_as(frames))
-    return torch.lerp(above, below, down.expand_as(frames))
-
-
-def _places(flow: Tensor) -> tuple[Tensor, Tensor]:
-    """p + flow(p): x and y (N, H, W)."""
-    h, w = flow.shape[2:]
-    x = torch.arange(w, device=flow.device, dtype=flow.dtype) + flow[:, 0]
-    y = torch.arange(h, device=flow.device, dtype=flow.dtype)[:, None] + flow[:, 1]
-    return x, y

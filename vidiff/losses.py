@@ -1,4 +1,4 @@
-"""Adversarial and reconstruction losses: pure functions of logits or clips.
+"""Adversarial losses: pure functions of logits.
 
 | game | discriminator minimises | generator minimises | paper |
 |---|---|---|---|
@@ -13,14 +13,8 @@ Every discriminator loss is returned as its real and its fake part, so that both
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
-
-from vidiff.clip import clip_to_frames, frames_to_clip
-from vidiff.flow import warp
-
-STILLNESS = 10.0  # how fast `still_where_still` fades where the source moves, in units of [-1, 1] brightness
 
 
 def standard_d(real_logits: Tensor, fake_logits: Tensor, real_label: float = 1.0) -> tuple[Tensor, Tensor]:
@@ -81,64 +75,3 @@ def loss_sensitive_d(real_loss: Tensor, fake_loss: Tensor, margin: Tensor) -> Te
         margin: by how much the loss of a generated clip has to exceed that of its partner, (B,).
     """
     return F.relu(margin + real_loss - fake_loss).mean()
-
-
-def laplacian(clip: Tensor, axis: str) -> Tensor:
-    """Mean squared second difference of clips: how rough they are in space or in time.
-
-    `time`: E (x[t-1] - 2 x[t] + x[t+1])^2; `space`: E (x[h-1] + x[h+1] + x[w-1] + x[w+1] - 4 x[h, w])^2, the
-    five-point Laplacian; both over inner points only, and 0 where there are none.
-
-    Args:
-        clip: (B, C, T, H, W).
-        axis: `space` or `time`.
-    """
-    if axis == "time":
-        second = clip[:, :, 2:] - 2.0 * clip[:, :, 1:-1] + clip[:, :, :-2]
-    elif axis == "space":
-        x = clip[..., 1:-1, 1:-1]
-        vertical = clip[..., 2:, 1:-1] + clip[..., :-2, 1:-1]
-        second = vertical + clip[..., 1:-1, 2:] + clip[..., 1:-1, :-2] - 4.0 * x
-    else:
-        raise ValueError(f"axis must be space or time, got {axis!r}")
-    return second.square().mean() if second.numel() else clip.sum() * 0.0
-
-
-def reconstruction(output: Tensor, target: Tensor, kind: str = "l1") -> Tensor:
-    """Mean over all elements of |output - target| (`l1`) or (output - target)^2 (`mse`)."""
-    if kind == "l1":
-        return F.l1_loss(output, target)
-    if kind == "mse":
-        return F.mse_loss(output, target)
-    raise ValueError(f"reconstruction must be l1 or mse, got {kind!r}")
-
-
-def still_where_still(output: Tensor, source: Tensor) -> Tensor:
-    """E |d_t output| exp(-10 |d_t source|): a translation does not move where its source does not.
-
-    Args:
-        output, source: clips (B, C, T, H, W) in [-1, 1], T >= 2; |d_t source| is the mean over channels.
-    """
-    still = torch.exp(-STILLNESS * source.diff(dim=2).abs().mean(1, keepdim=True))  # (B, 1, T-1, H, W)
-    return (still * output.diff(dim=2).abs()).mean()
-
-
-def flow_consistency(output: Tensor, flow: Tensor, seen: Tensor) -> Tensor:
-    """E |M (y_{t+1}(p) - y_t(p + f(p)))|: a translation moves as its source does (Lai et al. 2018, 1808.00449).
-
-    Args:
-        output: y, clips (B, C, T, H, W).
-        flow: f, the source's flow from frame t+1 to frame t (B, 2, T-1, H, W) in pixels, see `vidiff.flow.motion_back`.
-        seen: M, (B, 1, T-1, H, W), 0 where the source's pixel was hidden before. Hidden pixels count as errors of 0.
-    """
-    before = warp(clip_to_frames(output[:, :, :-1]), clip_to_frames(flow))  # (B*(T-1), C, H, W)
-    return (seen * (output[:, :, 1:] - frames_to_clip(before, output.shape[2] - 1))).abs().mean()
-
-
-def feature_distance(maps: list[Tensor], targets: list[Tensor]) -> Tensor:
-    """Mean over layers l of E (phi_l - phi'_l)^2, the feature reconstruction loss (Johnson et al. 2016, 1603.08155).
-
-    Args:
-        maps, targets: feature maps of one clip and of another, layer by layer.
-    """
-    return torch.stack([F.mse_loss(a, b) for a, b in zip(maps, targets, strict=True)]).mean()

@@ -208,7 +208,7 @@ def sum_over_processes(x: Tensor) -> Tensor:
 
 @torch.no_grad()
 def on_every_process(flag: Tensor) -> bool:
-    """Whether a boolean scalar is true on every process: whoever stops, all stop, instead of waiting for each other."""
+    """Whether a boolean scalar is true on every process, so that all of them take the same branch."""
     if world_size() > 1:
         flag = flag.to(torch.uint8)
         dist.all_reduce(flag, dist.ReduceOp.MIN)

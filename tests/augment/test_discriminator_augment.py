@@ -11,7 +11,6 @@ from torch import nn
 
 from vidiff.augment import AdaptiveAugment, DiffAugment
 from vidiff.augment.ada import AdaptiveAugment as Ada
-from vidiff.augment.geometry import warp
 from vidiff.errors import UsageError
 
 KEY = (5, "d", 11)
@@ -122,27 +121,6 @@ def test_policy_names():
         DiffAugment(["colour"])
     with pytest.raises(UsageError, match="accepted"):
         AdaptiveAugment(target=2.0)
-
-
-def test_warp_exact_cases_and_reference():
-    clip, eye = clips(2), torch.eye(3).expand(2, 3, 3)
-    assert torch.allclose(warp(clip, eye), clip, atol=1e-5)
-    flip = torch.diag(torch.tensor([-1.0, 1, 1])).expand(2, 3, 3)
-    assert torch.allclose(warp(clip, flip), clip.flip(-1), atol=1e-5)
-    quarter = torch.tensor([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]]).expand(2, 3, 3)
-    assert torch.allclose(warp(clip, quarter), clip.rot90(1, (-2, -1)), atol=1e-5)
-    shift = torch.tensor([[1.0, 0, 3], [0, 1, 0], [0, 0, 1]]).expand(2, 3, 3)
-    assert torch.allclose(warp(clip, shift), clip[..., [*range(3, 16), 14, 13, 12]], atol=1e-5)  # reflected border
-    matrix = torch.eye(3).repeat(2, 1, 1)
-    matrix[:, :2] += 0.3 * torch.randn(2, 2, 3, generator=torch.Generator().manual_seed(0))
-    # grid_sample in its own units: x_grid = 2 x_pixels / (size - 1), align_corners=True.
-    theta = matrix[:, :2].clone()
-    theta[:, :, 2] *= 2 / 15
-    grid = nn.functional.affine_grid(theta, [2, 15, 16, 16], align_corners=True)
-    expected = nn.functional.grid_sample(
-        clip.reshape(2, 15, 16, 16), grid, padding_mode="reflection", align_corners=True
-    )
-    assert torch.allclose(warp(clip, matrix).reshape(2, 15, 16, 16), expected, atol=1e-4)
 
 
 def test_ada_off_is_exactly_the_identity():

@@ -1,4 +1,4 @@
-"""The Evaluator: values, floors, processes, cache, refusals; names and protocols; the torchmetrics form."""
+"""The Evaluator: values, floors, processes, stored features, refusals, protocols."""
 
 from __future__ import annotations
 
@@ -9,12 +9,10 @@ import pytest
 import torch
 
 from vidiff.errors import RunError, UsageError
-from vidiff.metrics import Evaluator, FrechetVideoDistance, RandomConv3d, check_comparable, parse_name, resolve_metrics
-from vidiff.metrics.cache import cache_key, load_features, save_features
-from vidiff.metrics.frechet import Moments, block_jackknife, frechet_from_features
-from vidiff.metrics.gather import gather_processes
+from vidiff.metrics import Evaluator, RandomConv3d, check_comparable, resolve_metrics
+from vidiff.metrics.frechet import block_jackknife, frechet_from_features
 from vidiff.metrics.pixels import FrameDifference
-from vidiff.metrics.protocol import ACCEPTED, Protocol, expand
+from vidiff.metrics.protocol import Protocol, expand
 
 NAMES = ["fvd_random", "kvd_random", "prdc_random", "motion", "diversity", "nearest"]
 
@@ -125,44 +123,6 @@ def test_two_shards_with_an_odd_number_equal_the_whole(metrics, sets):
             assert merged[name]["hash"] == r["hash"]
 
 
-def _gather_in_a_group(rank, folder):
-    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=3)
-    ids = torch.tensor([[0, 3, 5], [], [4]][rank], dtype=torch.int64)
-    rows = torch.stack([ids * 1.5, ids * 2.0], 1) if len(ids) else torch.zeros(0, 0)
-    out = gather_processes(ids, rows)
-    np.savez(f"{folder}/{rank}.npz", ids=out[0].numpy(), rows=out[1].numpy())
-    fvd = FrechetVideoDistance()
-    for real in (True, False):
-        part = clips(9, int(real))[[slice(0, 4), slice(4, 5), slice(5, 9)][rank]]
-        fvd.update(part, real=real)
-    np.savez(f"{folder}/fvd{rank}.npz", value=fvd.compute().numpy())
-    torch.distributed.destroy_process_group()
-
-
-def test_gather_and_torchmetrics_over_processes(tmp_path):
-    context = torch.multiprocessing.get_context("fork")
-    workers = [context.Process(target=_gather_in_a_group, args=(r, str(tmp_path))) for r in range(3)]
-    for w in workers:
-        w.start()
-    for w in workers:
-        w.join(120)
-        assert w.exitcode == 0
-    one = FrechetVideoDistance()
-    one.update(clips(9, 1), real=True)
-    one.update(clips(9, 0), real=False)
-    for rank in range(3):
-        with np.load(tmp_path / f"{rank}.npz") as data:
-            assert data["ids"].tolist() == [0, 3, 5, 4]
-            np.testing.assert_allclose(data["rows"][:, 1], [0, 6, 10, 8])
-        with np.load(tmp_path / f"fvd{rank}.npz") as data:
-            assert float(data["value"]) == pytest.approx(one.compute().item(), rel=1e-4)
-
-
-def test_gather_alone_changes_nothing():
-    ids, rows = gather_processes(torch.tensor([2, 1]), torch.ones(2, 3))
-    assert ids.tolist() == [2, 1] and rows.shape == (2, 3)
-
-
 def test_held_out_clips_are_the_floor(metrics, sets):
     held = clips(50, 3)
     net = RandomConv3d()
@@ -245,17 +205,6 @@ def test_real_features_are_computed_once_and_cached_by_content(metrics, sets, tm
     assert not (tmp_path / "unused").exists()  # without a fingerprint nothing is stored
 
 
-def test_cache_round_trip(tmp_path):
-    ids, rows = torch.arange(3), torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
-    path = save_features(tmp_path, {"a": 1, "b": None}, ids, rows, (4, 16, 16))
-    assert path.stem == cache_key({"b": None, "a": 1})
-    got = load_features(tmp_path, {"b": None, "a": 1})
-    assert torch.equal(got[0], ids) and torch.equal(got[1], rows) and got[2] == (4, 16, 16)
-    assert load_features(tmp_path, {"a": 2, "b": None}) is None
-    path.rename(tmp_path / f"{cache_key({'a': 2})}.npz")  # a header that does not fit its name
-    assert load_features(tmp_path, {"a": 2}) is None
-
-
 @pytest.mark.parametrize(
     ("fake", "expected", "error", "text"),
     [
@@ -275,49 +224,6 @@ def test_unknown_fields_and_wrong_subsets_are_refused(metrics, sets):
         Evaluator(metrics, lambda: batches(sets[0]), fields={"sead": 1})
 
 
-# Names and protocols
-
-
-@pytest.mark.parametrize(
-    ("name", "want"),
-    [
-        ("fvd2048_16f", ("frechet", "i3d", 0, 2048, 16, None, True)),
-        ("fvd256_8f@sgv", ("frechet", "i3d", 0, 256, 8, "prefix", True)),
-        ("kvd2048_16f", ("kernel", "i3d", None, 2048, 16, None, True)),
-        ("fid", ("frechet", "inception_clean", 1, None, None, None, True)),
-        ("fid_legacy", ("frechet", "inception_legacy", 1, None, None, None, True)),
-        ("fvd_random", ("frechet", "rand3d", 1, None, None, None, False)),
-        ("fd_lite0", ("frechet", "lite0", 1, None, None, None, False)),
-        ("coverage_random", ("coverage", "rand3d", None, None, None, None, False)),
-    ],
-)
-def test_names_are_protocols(name, want):
-    n = parse_name(name)
-    assert (n.score, n.extractor, n.ddof, n.n, n.num_frames, n.subset, n.official) == want
-
-
-@pytest.mark.parametrize(
-    ("name", "hint"),
-    [
-        ("fvd", "fvd2048_16f"),
-        ("fvd_randm", "fvd_random"),
-        ("fvd2048", "fvd2048_16f"),
-        ("fvd0_16f", "fvd2048"),
-    ],
-)
-def test_unknown_names_suggest(name, hint):
-    with pytest.raises(UsageError, match=f"unknown metric '{name}'.*Did you mean '({hint})") as info:
-        parse_name(name)
-    assert all(a.split(" ")[0] in str(info.value) for a in ACCEPTED)
-
-
-def test_lists_of_names():
-    assert expand(" motion, fvd_random,motion") == ["motion", "fvd_random"]
-    assert expand(["prdc_random"]) == ["precision_random", "recall_random", "density_random", "coverage_random"]
-    with pytest.raises(UsageError, match="no metric"):
-        expand(" , ")
-
-
 def test_values_of_different_protocols_are_not_compared(results):
     p = results["fvd_random"]["protocol"]
     check_comparable([p, dict(p), Protocol(**p)])
@@ -330,28 +236,3 @@ def test_values_of_different_protocols_are_not_compared(results):
         check_comparable([p, p, {**p, "n_fake": 256, "sha256": "0" * 64}])
     with pytest.raises(UsageError, match="metric: 'fvd_random' against 'kvd_random'"):
         check_comparable([p, results["kvd_random"]["protocol"]])
-
-
-# torchmetrics
-
-
-def test_torchmetrics_form_equals_the_function():
-    real, fake = clips(30, 1), clips(31, 2, 40, 220)
-    net = RandomConv3d()
-    fvd = FrechetVideoDistance(ddof=0)
-    for part in real.split(7):
-        fvd.update(part, real=True)
-    for part in fake.split(4):
-        fvd.update(part, real=False)
-    assert fvd.compute().dtype == torch.float64
-    assert fvd.compute().item() == pytest.approx(frechet_from_features(net(real), net(fake), ddof=0), rel=1e-5)
-    assert Moments.from_state(fvd.real_moments).n == 30
-    kept = FrechetVideoDistance(reset_real=False)
-    kept.update(real, real=True)
-    kept.update(fake, real=False)
-    before = kept.compute()
-    kept.reset()
-    kept.update(fake, real=False)
-    assert torch.equal(kept.compute(), before)
-    fvd.reset()
-    assert Moments.from_state(fvd.real_moments).n == 0

@@ -1,4 +1,4 @@
-"""Fréchet distance against golden values, closed forms and identities; moments; jackknife; kernel distance; PRDC."""
+"""Fréchet distance against golden values, closed forms and identities; moments; jackknife."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from vidiff.metrics import Moments, block_jackknife, frechet_distance, kernel_distance
+from vidiff.metrics import Moments, block_jackknife, frechet_distance
 from vidiff.metrics.frechet import frechet_from_features, moments
-from vidiff.metrics.kernel import nearest_distances
-from vidiff.metrics.prdc import prdc
 
 
 def rng(seed):
@@ -162,33 +160,3 @@ def test_jackknife_matches_the_spread_over_fresh_samples():
     assert block_jackknife(sample(0), distance) == block_jackknife(torch.from_numpy(sample(0)), distance)
     with pytest.raises(ValueError, match="at least 32 clips"):
         block_jackknife(sample(0)[:20], distance)
-
-
-def test_kernel_distance_golden_and_unbiased():
-    x, y = case_b()
-    for n, value in ((64, 0.0107534161832), (256, 0.00858964163097), (1024, 0.0101703604454), (2048, 0.010320075612)):
-        assert kernel_distance(x[:n], y[:n], chunk=100 if n < 1000 else 1024) == pytest.approx(value, rel=1e-9)
-    null = [kernel_distance(*np.split(rng(i).standard_normal((64, 8)), 2)) for i in range(200)]
-    assert abs(np.mean(null)) < 4 * np.std(null) / math.sqrt(len(null))
-    assert min(null) < 0
-
-
-def test_prdc_golden_and_limits():
-    x, y = case_a()
-    expected = {"precision": 0.412109375, "recall": 0.94921875, "density": 0.253515625, "coverage": 0.646484375}
-    assert prdc(x, y, chunk=100) == pytest.approx(expected, abs=1e-12)
-    same = prdc(x, x)
-    assert same["precision"] == same["recall"] == same["coverage"] == 1.0
-    far = prdc(x, x + 1e3)
-    assert far == {"precision": 0.0, "recall": 0.0, "density": 0.0, "coverage": 0.0}
-    with pytest.raises(ValueError, match="more than 5"):
-        prdc(x[:5], y)
-
-
-def test_nearest_distances_against_brute_force():
-    x, y = rng(8).standard_normal((70, 5)), rng(9).standard_normal((90, 5))
-    table = np.sqrt(((x[:, None] - y[None]) ** 2).sum(-1))
-    np.testing.assert_allclose(nearest_distances(x, y, chunk=16).numpy(), table.min(1), atol=1e-12)
-    own = np.sqrt(((x[:, None] - x[None]) ** 2).sum(-1)) + np.diag(np.full(70, np.inf))
-    np.testing.assert_allclose(nearest_distances(x, x, exclude_self=True, chunk=16).numpy(), own.min(1), atol=1e-12)
-    assert nearest_distances(y[:9] * 1e6, y * 1e6).max() == 0  # a copy is exactly 0

@@ -10,9 +10,7 @@ import torch
 
 from vidiff.data.shapes.scene import render_scene, scene_truth
 from vidiff.data.shapes.truth import Truth
-from vidiff.files import TEMPORARY
 from vidiff.metrics import position
-from vidiff.metrics.classifier import DomainClassifier, remembered
 from vidiff.metrics.position import SIDE, STRIDE, PositionRegressor, peaks, position_error, wanted_heat
 
 
@@ -79,25 +77,6 @@ def test_the_regressor_learns_and_repeats(side):
         again = position.train_regressor(clips[:40], where[:40], **options)
         states = network.state_dict(), again.state_dict()
         assert all(torch.equal(states[0][k], states[1][k]) for k in states[0])
-
-
-def test_judges_are_trained_once(tmp_path):
-    trained = []
-
-    def train():
-        trained.append(1)
-        with torch.no_grad():
-            network = DomainClassifier(2)
-            network.head.bias.fill_(float(len(trained)))
-        return network
-
-    call = lambda header: remembered(tmp_path, header, lambda: DomainClassifier(2), train)  # noqa: E731
-    first, second, other = call({"data": "x"}), call({"data": "x"}), call({"data": "y"})
-    assert len(trained) == 2
-    assert torch.equal(first.head.weight, second.head.weight) and other.head.bias[0].item() == 2.0
-    next(tmp_path.glob("*.pt")).write_bytes(b"damaged")
-    call({"data": "x"}), call({"data": "y"})
-    assert len(trained) == 3 and not [p for p in tmp_path.iterdir() if TEMPORARY.fullmatch(p.name)]
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import torch
 from helpers import losses_of, native_kernels, quiet_trainer
 from lightning.pytorch import LightningDataModule
 
-from vidiff import keyed, losses
+from vidiff import keyed
 from vidiff.errors import UsageError
 from vidiff.inference.checkpoint import load_model
 from vidiff.models.cyclegan import CycleGAN
@@ -17,6 +17,8 @@ from vidiff.optim import Schedule
 from vidiff.pretrained.lite0 import lite0_available
 
 TINY = dict(num_frames=4, resolution=16, width=4, pool_size=3)
+
+
 SMALL_G = dict(generator=lambda spec: ResnetGenerator(spec, blocks=1))
 
 
@@ -177,19 +179,11 @@ def test_discriminators_of_several_scales_are_averaged():
     batch = double_batch(model)
     terms = named(losses_of(model, "g", batch), "adv", "frame_adv")
     for _, target, _, _, _, fake in expected_directions(model, batch):
-        each = [((logits - 1) ** 2).mean() for logits in model.discriminator[target].each(fake)]
+        each = [((logits - 1) ** 2).mean() for logits in model.discriminator[target].logits_by_scale(fake)]
         assert len(each) == 4 and terms[f"adv_{target}"] == pytest.approx(float(sum(each)) / 4, abs=1e-6)
         frames = fake.transpose(1, 2).flatten(0, 1)[:, :, None]
-        each = [((logits - 1) ** 2).mean() for logits in model.discriminator[f"frame_{target}"].each(frames)]
+        each = [((logits - 1) ** 2).mean() for logits in model.discriminator[f"frame_{target}"].logits_by_scale(frames)]
         assert len(each) == 2 and terms[f"frame_adv_{target}"] == pytest.approx(float(sum(each)) / 2, abs=1e-6)
-
-
-def test_stillness_is_measured_on_the_source():
-    source = torch.zeros(1, 3, 2, 1, 2)
-    source[0, :, 1, 0, 1] = 0.5  # the right pixel moves
-    output = torch.zeros(1, 3, 2, 1, 2)
-    output[:, :, 1] = 1.0  # everything flickers
-    assert float(losses.still_where_still(output, source)) == pytest.approx((1 + 2.718281828**-5) / 2, abs=1e-6)
 
 
 @pytest.mark.parametrize("size", [0, 2])

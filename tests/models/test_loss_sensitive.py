@@ -1,15 +1,14 @@
-"""The two games called LS-GAN: the loss-sensitive one, and least squares with a Laplacian, against plain formulas."""
+"""The loss-sensitive game against plain formulas."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-from helpers import TINY, Clips, fakes_of, losses_of, numbers, quiet_trainer
+from helpers import TINY, Clips, fakes_of, losses_of, numbers
 
 from vidiff.errors import UsageError
-from vidiff.losses import laplacian, loss_sensitive_d
+from vidiff.losses import loss_sensitive_d
 from vidiff.models.loss_sensitive import LossSensitiveGAN, spread
-from vidiff.models.lsgan import LSGAN
 from vidiff.nn.discriminators import ConvDiscriminator
 
 
@@ -54,42 +53,3 @@ def test_batch_norm_is_refused_where_there_is_a_penalty():
         LossSensitiveGAN(discriminator=batch_norm, **TINY)
     model, batch = double(LossSensitiveGAN(discriminator=batch_norm, r1_gamma=0.0, **TINY))
     assert set(losses_of(model, "d", batch)) == {"margin"}
-
-
-def test_laplacian_by_loops():
-    x = torch.randn(2, 1, 4, 5, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    time = [float(x[b, 0, t - 1, h, w] - 2 * x[b, 0, t, h, w] + x[b, 0, t + 1, h, w]) ** 2
-            for b in range(2) for t in (1, 2) for h in range(5) for w in range(3)]  # fmt: skip
-    assert float(laplacian(x, "time")) == pytest.approx(sum(time) / len(time), rel=1e-9)
-    space = [float(x[b, 0, t, h - 1, 1] + x[b, 0, t, h + 1, 1] + x[b, 0, t, h, 0] + x[b, 0, t, h, 2]
-                   - 4 * x[b, 0, t, h, 1]) ** 2 for b in range(2) for t in range(4) for h in (1, 2, 3)]  # fmt: skip
-    assert float(laplacian(x, "space")) == pytest.approx(sum(space) / len(space), rel=1e-9)
-
-
-def test_laplacian_of_straight_lines_is_zero():
-    t = torch.arange(6.0).view(1, 1, 6, 1, 1)
-    ramp = 2.0 * t + torch.arange(8.0).view(1, 1, 1, 8, 1) - 3.0 * torch.arange(8.0)
-    assert float(laplacian(ramp, "time")) == float(laplacian(ramp, "space")) == 0.0
-    assert float(laplacian(ramp[:, :, :2], "time")) == 0.0  # too short to have a second difference
-    with pytest.raises(ValueError, match="space or time"):
-        laplacian(ramp, "width")
-
-
-def test_laplacian_is_part_of_the_least_squares_generator_only_where_weighted():
-    model, batch = double(LSGAN(laplacian_space=0.5, laplacian_time=2.0, **TINY))
-    terms = losses_of(model, "g", batch)
-    fake = fakes_of(model, "g", batch)
-    assert float(terms["laplacian_time"].detach()) == pytest.approx(2 * float(laplacian(fake, "time")), abs=1e-6)
-    assert float(terms["laplacian_space"].detach()) == pytest.approx(0.5 * float(laplacian(fake, "space")), abs=1e-6)
-    plain, batch = double(LSGAN(**TINY))
-    assert set(losses_of(plain, "g", batch)) == {"adv"}
-
-
-def test_laplacian_smooths():
-    roughness = {}
-    for weight in (0.0, 100.0):
-        model = LSGAN(laplacian_time=weight, **TINY)
-        quiet_trainer(max_steps=30).fit(model, Clips())
-        clips = model.sample(8, ema=False).float() / 127.5 - 1
-        roughness[weight] = float(laplacian(clips, "time"))
-    assert roughness[100.0] < 0.5 * roughness[0.0]

@@ -26,9 +26,11 @@ def test_fade_is_continuous():
         before, start = g.render(z, label, stage - 1), g.render(z, label, stage, 0.0)
         torch.testing.assert_close(start, g.enlarge(before, stage), rtol=0, atol=1e-6)
         torch.testing.assert_close(g.render(z, label, stage, 1.0 - 1e-9), g.render(z, label, stage), rtol=0, atol=1e-6)
-        torch.testing.assert_close(d.judge(real, label, stage, 0.0), d.judge(real, label, stage - 1), rtol=0, atol=1e-6)
         torch.testing.assert_close(
-            d.judge(real, label, stage, 1.0 - 1e-9), d.judge(real, label, stage), rtol=0, atol=1e-6
+            d.logits_at(real, label, stage, 0.0), d.logits_at(real, label, stage - 1), rtol=0, atol=1e-6
+        )
+        torch.testing.assert_close(
+            d.logits_at(real, label, stage, 1.0 - 1e-9), d.logits_at(real, label, stage), rtol=0, atol=1e-6
         )
         half = 0.5 * (start + g.render(z, label, stage))
         torch.testing.assert_close(g.render(z, label, stage, 0.5), half, rtol=0, atol=1e-6)
@@ -71,13 +73,13 @@ def test_terms_inside_a_fade():
     for axis, n in ((2, real.shape[2] // small.shape[2]), (3, 2), (4, 2)):
         small = small.repeat_interleave(n, axis)
     mixed = (0.5 * real + 0.5 * small).requires_grad_(True)
-    logits = d.judge(mixed, None, 1, 0.5)
+    logits = d.logits_at(mixed, None, 1, 0.5)
     (gradient,) = torch.autograd.grad(logits.sum(), mixed)
     assert terms["r1"] == pytest.approx(3.0 / 2 * float(gradient.square().sum()) / 4, rel=1e-6, abs=1e-6)
     assert terms["real"] == pytest.approx(sum(math.log1p(math.exp(-x)) for x in logits.tolist()) / 4, abs=1e-6)
-    fake = d.judge(g.render(model.latents(batch["slot"].tolist(), "d", 0), None, 1, 0.5), None, 1, 0.5).tolist()
+    fake = d.logits_at(g.render(model.latents(batch["slot"].tolist(), "d", 0), None, 1, 0.5), None, 1, 0.5).tolist()
     assert terms["fake"] == pytest.approx(sum(math.log1p(math.exp(x)) for x in fake) / 4, abs=1e-6)
-    fake = d.judge(g.render(model.latents(batch["slot"].tolist(), "g", 0), None, 1, 0.5), None, 1, 0.5).tolist()
+    fake = d.logits_at(g.render(model.latents(batch["slot"].tolist(), "g", 0), None, 1, 0.5), None, 1, 0.5).tolist()
     adv = numbers(losses_of(model, "g", batch))["adv"]
     assert adv == pytest.approx(sum(math.log1p(math.exp(-x)) for x in fake) / 4, abs=1e-6)
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from helpers import SHARED
 
+from vidiff.consistency import feature_distance
 from vidiff.errors import UsageError
-from vidiff.losses import feature_distance
 from vidiff.nn.perceptual import feature_maps
 from vidiff.pretrained.lite0 import lite0_available, lite0_network
 from vidiff.pretrained.weights import MANIFEST
@@ -94,11 +94,3 @@ def test_what_is_missing_is_named(tmp_path, monkeypatch):
         feature_maps("lite0")
     with pytest.raises(ValueError, match="lite0, vgg16 or vgg16_hed"):
         feature_maps("resnet")
-
-
-def test_distance_is_johnsons():
-    a, b = [torch.randn(2, 3, 4, 4), torch.randn(2, 5, 2, 2)], [torch.randn(2, 3, 4, 4), torch.randn(2, 5, 2, 2)]
-    by_hand = [
-        sum(float(((x[n] - y[n]) ** 2).sum()) / x[n].numel() for n in range(2)) / 2 for x, y in zip(a, b, strict=True)
-    ]
-    assert float(feature_distance(a, b)) == pytest.approx(sum(by_hand) / 2, rel=1e-5)

@@ -1,4 +1,4 @@
-"""Translation networks: published sizes, shapes, what a frame sees, and the buffer of past clips."""
+"""Translation networks: published sizes, shapes, what a frame sees, skips."""
 
 from __future__ import annotations
 
@@ -7,10 +7,7 @@ import torch
 
 from vidiff.clip import ClipSpec
 from vidiff.nn.blocks import count_parameters
-from vidiff.nn.clip_layers import Double
-from vidiff.nn.history import History
 from vidiff.nn.resnet import (
-    ClipConv,
     NextFrame,
     PatchDiscriminator,
     ResnetGenerator,
@@ -119,13 +116,6 @@ def test_next_frame_predicts_from_two_frames_alone():
     assert not torch.allclose(order[:, :, 0], out[:, :, 0], atol=1e-3)
 
 
-def test_frame_norm_is_instance_norm_of_images():
-    clip = torch.randn(2, 4, 3, 8, 8)
-    network = ResnetGenerator(SMALL, 1, norm="frame").layers[1]
-    expected = torch.stack([torch.nn.functional.instance_norm(clip[:, :, t]) for t in range(3)], dim=2)
-    torch.testing.assert_close(network(clip), expected, rtol=1e-5, atol=1e-5)
-
-
 @pytest.mark.parametrize(
     "frames, resolution, patch", [(8, 32, (2, 2, 2)), (8, 16, (2, 2, 2)), (1, 32, (1, 2, 2)), (5, 64, (1, 6, 6))]
 )
@@ -172,38 +162,6 @@ def test_wrong_words_are_refused(bad):
         ResnetGenerator(SMALL, 1, **bad)
 
 
-def test_strided_convolutions_halve():
-    assert ClipConv(3, 4, 4, 2)(torch.randn(1, 3, 5, 16, 12)).shape == (1, 4, 5, 8, 6)
-    assert ClipConv(3, 4, 3, 2)(torch.randn(1, 3, 5, 16, 12)).shape == (1, 4, 5, 8, 6)
-
-
-def numbered(slots) -> torch.Tensor:
-    """Clips whose pixels all say their slot."""
-    return torch.stack([torch.full((3, 1, 8, 8), float(s)) for s in slots])
-
-
-def test_history_fills_and_then_exchanges():
-    buffer = History(ClipSpec(num_frames=1, resolution=8), size=6)
-    shown = [int(buffer.exchange(numbered([s]), [s], 0, "a")[0, 0, 0, 0, 0]) for s in range(406)]
-    assert shown[:6] == list(range(6)) and int(buffer.kept) == 6
-    old = [s for s, now in zip(shown[6:], range(6, 406)) if s != now]
-    assert 150 < len(old) < 250  # one half, three standard deviations at most 30
-    assert len(set(old)) == len(old)  # what was shown is gone
-    assert sum(n - s > 30 for s, n in zip(shown, range(406))) > 5  # some stay long
-
-
-def test_history_resumes_and_is_a_function_of_slots():
-    spec = ClipSpec(num_frames=1, resolution=8)
-    straight, first, second = (History(spec, 3) for _ in range(3))
-    whole = [straight.exchange(numbered(r), r, 1, "b") for r in ([0, 1], [2, 3], [4, 5], [6, 7], [8, 9])]
-    parts = [first.exchange(numbered(r), r, 1, "b") for r in ([0, 1, 2, 3],)]  # another batch size
-    second.load_state_dict(first.state_dict())
-    parts += [second.exchange(numbered(r), r, 1, "b") for r in ([4, 5, 6], [7], [8, 9])]
-    assert torch.equal(torch.cat(whole), torch.cat(parts)) and torch.equal(straight.clips, second.clips)
-    nothing = History(spec, 0)
-    assert torch.equal(nothing.exchange(numbered([4]), [4], 1), numbered([4]))
-
-
 def test_published_counts_come_from_the_networks_alone():
     two = ClipSpec(num_frames=1, resolution=128, width=64)
     g, d = count_parameters(ResnetGenerator(two, padding="reflect")), count_parameters(PatchDiscriminator(two))
@@ -237,12 +195,6 @@ def test_resizing_leaves_no_grid_where_transposed_convolutions_do():
         inner = out[..., 2:-2, 2:-2]
         spread[up] = ((inner - inner.mean((-2, -1), keepdim=True)).abs().max() / inner.abs().max()).item()
     assert spread["resize"] < 1e-5 < 0.1 < spread["transposed"]
-
-
-def test_doubling_is_bilinear_interpolation():
-    x = torch.randn(2, 3, 4, 5, 7)
-    frames = torch.nn.functional.interpolate(x.flatten(0, 2)[:, None], scale_factor=2, mode="bilinear")
-    torch.testing.assert_close(Double()(x), frames.reshape(2, 3, 4, 10, 14), atol=1e-5, rtol=1e-5)
 
 
 def test_the_state_of_a_skip_without_gain_is_read_as_what_it_computed():

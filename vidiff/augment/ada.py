@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from vidiff.augment.discriminator import draw
-from vidiff.augment.geometry import warp
 from vidiff.errors import UsageError
+from vidiff.warp import warp_by_matrix
 
 
 class AdaptiveAugment(nn.Module):
@@ -98,7 +98,7 @@ class AdaptiveAugment(nn.Module):
         n = draw(8, b, (*key, "normal"), offset, total, "normal").to(clip.device)
         with torch.autocast(clip.device.type, enabled=False):
             if self.geometry:
-                clip = warp(clip, self._warp(u[:, :16], n[:, :4], clip.shape[-2:]))
+                clip = warp_by_matrix(clip, self._warp(u[:, :16], n[:, :4], clip.shape[-2:]))
             if self.color:
                 clip = self._recolor(clip, u[:, 16:], n[:, 4:])
         return clip

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidiff import keyed
 from vidiff.clip import uint8_to_unit, unit_to_signed
-from vidiff.files import replacing
-from vidiff.metrics.cache import cache_key
 
 SIDE = 32  # clips are brought to this size first, so that the cost does not grow with the resolution
 
@@ -68,27 +63,3 @@ def _train(clips: list[Tensor], seed: int, steps: int, batch_size: int, device: 
         loss.backward()
         optimizer.step()
     return network.eval().requires_grad_(False)
-
-
-def remembered(folder: Path, header: dict, build: Callable[[], nn.Module], train: Callable[[], nn.Module]) -> nn.Module:
-    """A judge as it was trained before, or trained now and kept.
-
-    Args:
-        folder: where judges are kept.
-        header: everything that the weights are a function of, as JSON.
-        build: the untrained network, into which kept weights are loaded.
-        train: the trained one.
-    """
-    path = folder / f"{cache_key(header)}.pt"
-    if path.is_file():
-        with keyed.forked("judge"):
-            network = build()
-        try:
-            network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-            return network.eval().requires_grad_(False)
-        except Exception:  # damaged: torch has no one error for that
-            path.unlink(missing_ok=True)
-    network = train()
-    with replacing(path) as temporary:
-        torch.save(network.state_dict(), temporary)
-    return network

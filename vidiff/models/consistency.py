@@ -23,9 +23,9 @@ from typing import Literal
 from torch import Tensor, nn
 
 from vidiff.clip import ClipSpec
+from vidiff.consistency import feature_distance, flow_consistency, reconstruction
 from vidiff.errors import UsageError
 from vidiff.flow import FlowKind, FlowMethod, flow_method, motion_back
-from vidiff.losses import feature_distance, flow_consistency, reconstruction
 from vidiff.nn.perceptual import Extractor, FeatureMaps, feature_maps
 from vidiff.nn.resnet import NextFrame
 

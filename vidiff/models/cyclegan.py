@@ -29,8 +29,9 @@ from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor, nn
 
 from vidiff.clip import clip_to_frames
+from vidiff.consistency import reconstruction, still_where_still
 from vidiff.flow import FlowKind
-from vidiff.losses import least_squares_d, least_squares_g, reconstruction, still_where_still
+from vidiff.losses import least_squares_d, least_squares_g
 from vidiff.models.base import NetworkFactory
 from vidiff.models.consistency import Consistency, predictors
 from vidiff.models.translation import Translator

@@ -18,7 +18,8 @@ from __future__ import annotations
 
 from lightning.pytorch.cli import OptimizerCallable
 
-from vidiff.losses import laplacian, least_squares_d, least_squares_g
+from vidiff.consistency import laplacian
+from vidiff.losses import least_squares_d, least_squares_g
 from vidiff.models.base import AdversarialModule, NetworkFactory
 from vidiff.models.turn import Terms, Turn
 from vidiff.nn.discriminators import ConvDiscriminator
@@ -33,7 +34,7 @@ class LSGAN(AdversarialModule):
         generator, discriminator: network factories.
         optimizer_g, optimizer_d: Adam, learning rate 2e-4 and beta1 0.5.
         fake_target, real_target, generator_target: the paper's a, b and c.
-        laplacian_space, laplacian_time: weights of the generator's roughness, see `vidiff.losses.laplacian`.
+        laplacian_space, laplacian_time: weights of the generator's roughness, see `vidiff.consistency.laplacian`.
         kwargs: sizes and the step, see `AdversarialModule`.
     """
 

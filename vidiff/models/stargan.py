@@ -27,8 +27,9 @@ from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
 
 from vidiff import keyed
+from vidiff.consistency import reconstruction
 from vidiff.errors import UsageError
-from vidiff.losses import least_squares_d, least_squares_g, reconstruction, wasserstein_d, wasserstein_g
+from vidiff.losses import least_squares_d, least_squares_g, wasserstein_d, wasserstein_g
 from vidiff.models.base import NetworkFactory
 from vidiff.models.translation import Translator
 from vidiff.models.turn import Terms, Turn

@@ -1,9 +1,10 @@
-"""What every network here is made of: normalisation by name, initialisation by name, class embeddings."""
+"""What the networks here have in common: norms and initial weights by name, class embeddings, sizes of stages."""
 
 from __future__ import annotations
 
 from typing import Callable, Literal
 
+import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
@@ -12,6 +13,7 @@ from vidiff.clip import ClipSpec
 NetworkFactory = Callable[[ClipSpec], nn.Module]
 Norm = Literal["batch", "layer", "instance", "none"]
 Init = Literal["dcgan", "xavier", "kaiming", "orthogonal"]
+GROUP = 4  # clips that share a standard deviation in `minibatch_stddev`
 
 
 def norm_layer(norm: Norm, channels: int) -> nn.Module:
@@ -75,8 +77,28 @@ def add_spectral_norm(module: nn.Module) -> None:
             parametrizations.spectral_norm(m)
 
 
+def minibatch_stddev(x: Tensor) -> Tensor:
+    """(B, C, T, H, W) -> (B, C + 1, T, H, W): a last channel says how much neighboring clips of the batch differ.
+
+    Karras et al. 2018, 1710.10196. The standard deviation over groups of up to 4 consecutive clips, as equal in size as
+    can be (a batch of 7: 4 and 3), averaged over channels, time and space. Groups are those of one process on several
+    too, when its batch is a multiple of 4.
+    """
+    b = x.shape[0]
+    groups = x.flatten(1).float().tensor_split(-(-b // GROUP))
+    deviation = [(g.var(0, unbiased=False) + 1e-8).sqrt().mean().expand(len(g)) for g in groups]
+    shown = torch.cat(deviation).to(x.dtype).view(b, 1, 1, 1, 1)
+    return torch.cat([x, shown.expand(b, 1, *x.shape[2:])], dim=1)
+
+
 class ClassEmbedding(nn.Module):
-    """Labels (B,) int64 from 0 to num_classes - 1 -> vectors (B, dim); ValueError where there are no labels."""
+    """Labels (B,) int64 -> vectors (B, dim).
+
+    A label outside of 0 to num_classes - 1 is an IndexError on the CPU and an assertion of the kernel on CUDA.
+
+    Raises:
+        ValueError: there are no labels.
+    """
 
     def __init__(self, num_classes: int, dim: int):
         super().__init__()

@@ -1,8 +1,7 @@
-"""Parallel branches: parts of a network that each make, or judge, a share of the frames or of the picture."""
+"""Parallel branches: parts of a network that each work on a share of the frames or of the picture."""
 
 from __future__ import annotations
 
-import copy
 from typing import Literal
 
 import torch
@@ -19,8 +18,8 @@ AXIS = {"time": 2, "space": 4}
 class Branches(nn.Module):
     """K networks of one form with weights of their own, each on a share of the clip: concat_k f_k(share k of x).
 
-    All of them run at once: their shares are put side by side as channels, and every convolution has K groups.
-    `apart` gives the same K networks one by one.
+    All of them run at once: their shares are put side by side as channels, and every convolution has K groups. The
+    first axis of every tensor counts the branches.
 
     Args:
         layers: the form: convolutions, norms and activations.
@@ -33,7 +32,6 @@ class Branches(nn.Module):
         if over not in AXIS or branches < 1:
             raise ValueError(f"branches must be at least 1 and over time or space, got {branches} over {over!r}")
         self.branches, self.over = branches, over
-        self._form = [nn.Sequential(*layers)]  # in a list: it is a plan, not a part; layers numbered from 0
         self.layers = nn.Sequential(*[_side_by_side(layer, branches) for layer in layers])
 
     def _shares(self, x: Tensor) -> tuple[Tensor, ...]:
@@ -47,20 +45,6 @@ class Branches(nn.Module):
         """(B, C, T, H, W) -> (B, C', T', H', W')."""
         side_by_side = torch.cat(self._shares(x), dim=1)  # (B, K C, T / K, H, W)
         return torch.cat(self.layers(side_by_side).chunk(self.branches, 1), dim=AXIS[self.over])
-
-    def sequential(self, x: Tensor) -> Tensor:
-        """The same one branch after the other."""
-        networks = [self.apart(k) for k in range(self.branches)]
-        return torch.cat([f(share) for f, share in zip(networks, self._shares(x))], dim=AXIS[self.over])
-
-    def apart(self, k: int) -> nn.Sequential:
-        """Branch k as a network of its own, with a copy of its weights."""
-        network = copy.deepcopy(self._form[0]).train(self.training)
-        state = {}
-        for name, value in self.layers.state_dict().items():  # the first axis of all tensors counts the branches
-            state[name] = value.chunk(self.branches)[k] if value.ndim else value
-        network.load_state_dict(state)
-        return network.to(next(self.parameters()))
 
 
 def _side_by_side(layer: nn.Module, k: int) -> nn.Module:

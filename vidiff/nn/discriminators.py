@@ -14,12 +14,12 @@ from vidiff.nn.blocks import (
     add_spectral_norm,
     check_frames,
     initialize,
+    minibatch_stddev,
     norm_layer,
     spatial_stages,
     time_doublings,
 )
 from vidiff.nn.generators import MAX_MULTIPLIER
-from vidiff.nn.progressive import minibatch_stddev
 
 
 class ConvDiscriminator(nn.Module):
@@ -82,14 +82,14 @@ class ConvDiscriminator(nn.Module):
         if spectral:
             add_spectral_norm(self)
 
-    def judge(self, features: Tensor, label: Tensor | None) -> Tensor:
+    def logits(self, features: Tensor, label: Tensor | None) -> Tensor:
         """Features of the last stage (B, D, t, 4, 4), label (B,) or None -> logits (B,)."""
         seen = minibatch_stddev(features) if self.minibatch_std else features
-        logits = self.head(seen).flatten()  # (B, 1, 1, 1, 1) or (B, 1) -> (B,)
+        out = self.head(seen).flatten()  # (B, 1, 1, 1, 1) or (B, 1) -> (B,)
         if self.embed is not None:
-            logits = logits + (self.embed(label) * features.mean((2, 3, 4))).sum(1)
-        return logits
+            out = out + (self.embed(label) * features.mean((2, 3, 4))).sum(1)
+        return out
 
     def forward(self, clip: Tensor, label: Tensor | None = None) -> Tensor:
         """clip (B, C, T, H, W) in [-1, 1], label (B,) or None -> logits (B,)."""
-        return self.judge(self.layers(clip), label)
+        return self.logits(self.layers(clip), label)

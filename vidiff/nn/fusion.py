@@ -9,7 +9,7 @@ from vidiff.clip import ClipSpec
 from vidiff.nn.attention import CrossLayerAttention
 from vidiff.nn.blocks import Init, Norm
 from vidiff.nn.generators import ConvGenerator
-from vidiff.nn.r3 import enlarge
+from vidiff.nn.resampling import enlarge
 
 
 class _Staged(ConvGenerator):

@@ -1,4 +1,4 @@
-"""A discriminator that also says what it sees: the class, or numbers such as the speed of what moves."""
+"""A discriminator that also predicts the class of a clip, or numbers such as the speed of what moves."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from vidiff.nn.discriminators import ConvDiscriminator
 class HeadedDiscriminator(ConvDiscriminator):
     """`ConvDiscriminator` with linear heads on its last features, for auxiliary losses (`vidiff.models.heads`).
 
-    The class head is that of Odena, Olah, Shlens 2017, 1610.09585: the network is not told the label, it has to find
-    it, so there is no projection term.
+    The class head is that of Odena, Olah, Shlens 2017, 1610.09585: the label is to be predicted and therefore no input,
+    so there is no projection term.
 
     Args:
         spec: sizes; the class head has `num_classes` outputs.
@@ -50,5 +50,5 @@ class HeadedDiscriminator(ConvDiscriminator):
     def forward(self, clip: Tensor, label: Tensor | None = None) -> tuple[Tensor, dict[str, Tensor]]:
         """clip (B, C, T, H, W) in [-1, 1] -> logits (B,), and by name: class logits (B, K), estimates (B,)."""
         features = self.layers(clip)
-        said = {name: head(features).flatten(1) for name, head in self.heads.items()}  # (B, n, 1, 1, 1) -> (B, n)
-        return self.judge(features, label), {k: v if k == "class" else v.squeeze(1) for k, v in said.items()}
+        outputs = {name: head(features).flatten(1) for name, head in self.heads.items()}  # (B, n, 1, 1, 1) -> (B, n)
+        return self.logits(features, label), {k: v if k == "class" else v.squeeze(1) for k, v in outputs.items()}

@@ -46,13 +46,13 @@ class MirrorDiscriminator(nn.Module):
         spec, norm, init = self.spec, self.norm, self.init
         chain, parts = _stages(generator)
         layers: list[nn.Module] = []
-        for up, beside in reversed(list(zip(chain[1:], parts))):  # what is behind the activation that `up` starts from
+        for up, part in reversed(list(zip(chain[1:], parts))):  # what is behind the activation that `up` starts from
             normed = up is not chain[-1] and norm != "none"
             sizes = (up.kernel_size, up.stride, up.padding)
             conv = nn.Conv3d(up.out_channels, up.in_channels, *sizes, bias=not normed)
             stage = [conv, norm_layer(norm, up.in_channels), nn.LeakyReLU(0.2)] if normed else [conv, nn.LeakyReLU(0.2)]
             initialize(nn.ModuleList(stage), init)  # the parts bring their initialisation along
-            layers += [*stage, *map(copy.deepcopy, reversed(beside))]
+            layers += [*stage, *map(copy.deepcopy, reversed(part))]
         self.layers = nn.Sequential(*layers)
         self.head = nn.Conv3d(chain[0].out_channels, 1, chain[0].kernel_size)
         self.embed = ClassEmbedding(spec.num_classes, chain[0].out_channels) if spec.num_classes else None

@@ -1,4 +1,4 @@
-"""The networks of MoCoGAN: a recurrent frame-by-frame generator, a judge of frames and a judge of clips.
+"""The networks of MoCoGAN: a recurrent frame-by-frame generator, a discriminator of frames and one of clips.
 
 Initialised as PyTorch does, because the authors' code does so.
 """
@@ -44,7 +44,7 @@ class MoCoGenerator(nn.Module):
         return torch.stack(path, dim=1)
 
     def noise_from(self, noise: Tensor, start: Tensor, num_frames: int) -> Tensor:
-        """What is left of a path's noise (B, 1 + S, M) after start (B,) steps: h_start, then the next num_frames e."""
+        """A path's noise (B, 1 + S, M) from step `start` (B,) on: the state h_start, then the next `num_frames` e."""
         states, state = [noise[:, 0]], noise[:, 0]
         for t in range(1, int(start.max()) + 1):
             state = self.cell(noise[:, t], state)

@@ -11,14 +11,8 @@ from torch import Tensor, nn
 from vidiff.clip import ClipSpec
 from vidiff.nn.blocks import NetworkFactory
 from vidiff.nn.discriminators import ConvDiscriminator
+from vidiff.nn.resampling import thin_out
 from vidiff.nn.resnet import ClipNorm, PatchDiscriminator
-
-
-def thinned(clip: Tensor, space: int, time: int) -> Tensor:
-    """(B, C, T, H, W) -> (B, C, ceil(T / time), H / space, W / space): mean over squares, every `time`-th frame."""
-    clip = clip[:, :, ::time]
-    b, c, t, h, w = clip.shape
-    return clip.reshape(b, c, t, h // space, space, w // space, space).mean((4, 6))
 
 
 class PyramidDiscriminator(nn.Module):
@@ -56,7 +50,7 @@ class PyramidDiscriminator(nn.Module):
 
     def forward(self, clip: Tensor, label: Tensor | None = None) -> Tensor:
         """clip (B, C, T, H, W) in [-1, 1], label (B,) or None -> logits (B,)."""
-        logits = [part(thinned(clip, *scale), label) for part, scale in zip(self.parts, self.scales)]
+        logits = [part(thin_out(clip, *scale), label) for part, scale in zip(self.parts, self.scales)]
         return torch.stack(logits).mean(0)
 
 
@@ -94,14 +88,14 @@ class MultiScalePatchDiscriminator(nn.Module):
         ]
         self.networks = nn.ModuleList(PatchDiscriminator(s, layers, norm) for s in own)
 
-    def each(self, clip: Tensor) -> list[Tensor]:
+    def logits_by_scale(self, clip: Tensor) -> list[Tensor]:
         """clip (B, C, T, H, W) -> the logits (B, n) of each scale."""
         return [
-            network(thinned(clip, side, step)).flatten(1) for network, (side, step) in zip(self.networks, self.scales)
+            network(thin_out(clip, side, step)).flatten(1) for network, (side, step) in zip(self.networks, self.scales)
         ]
 
     def forward(self, clip: Tensor, label: Tensor | None = None) -> Tensor:
         """clip (B, C, T, H, W) in [-1, 1] -> logits (B, scales, N); the label is not used."""
-        logits = self.each(clip)
+        logits = self.logits_by_scale(clip)
         count = math.lcm(*(x.shape[1] for x in logits))
         return torch.stack([x.repeat_interleave(count // x.shape[1], dim=1) for x in logits], dim=1)

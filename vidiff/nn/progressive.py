@@ -14,30 +14,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidiff.clip import ClipSpec
-from vidiff.nn.blocks import ClassEmbedding, check_frames, spatial_stages, time_doublings
+from vidiff.nn.blocks import ClassEmbedding, check_frames, minibatch_stddev, spatial_stages, time_doublings
 from vidiff.nn.generators import MAX_MULTIPLIER
-from vidiff.nn.r3 import shrink
-
-GROUP = 4  # clips that share a standard deviation
+from vidiff.nn.resampling import enlarge, shrink, thin_out
 
 
 def pixel_norm(x: Tensor) -> Tensor:
     """x / sqrt(mean over channels of x^2), for (B, C, ...)."""
     return x * (x.square().mean(1, keepdim=True) + 1e-8).rsqrt()
-
-
-def minibatch_stddev(x: Tensor) -> Tensor:
-    """(B, C, T, H, W) -> (B, C + 1, T, H, W): beside the features, how much neighbouring clips of the batch differ.
-
-    The standard deviation over groups of up to 4 consecutive clips, as equal in size as can be (a batch of 7: 4 and 3),
-    averaged over channels, time and space. Groups are those of one process on several too, when its batch is a
-    multiple of 4.
-    """
-    b = x.shape[0]
-    groups = x.flatten(1).float().tensor_split(-(-b // GROUP))
-    deviation = [(g.var(0, unbiased=False) + 1e-8).sqrt().mean().expand(len(g)) for g in groups]
-    shown = torch.cat(deviation).to(x.dtype).view(b, 1, 1, 1, 1)
-    return torch.cat([x, shown.expand(b, 1, *x.shape[2:])], dim=1)
 
 
 class Equalized(nn.Module):
@@ -97,23 +81,21 @@ class _Growing(nn.Module):
 
     def enlarge(self, x: Tensor, stage: int) -> Tensor:
         """From the size of stage - 1 to that of `stage`, nearest neighbour: frames are repeated."""
-        return F.interpolate(x, scale_factor=(2.0 if self.times[stage] else 1.0, 2.0, 2.0), mode="nearest")
+        return enlarge(x, self.times[stage])
 
     def reduce(self, x: Tensor, stage: int) -> Tensor:
         """From the size of `stage` to that of stage - 1: mean over 2x2 pixels, every second frame (a lower rate)."""
-        x = x[:, :, ::2] if self.times[stage] else x
-        b, c, t, h, w = x.shape
-        return x.reshape(b, c, t, h // 2, 2, w // 2, 2).mean((4, 6))
+        return thin_out(x, 2, 2 if self.times[stage] else 1)
 
-    def size(self, clip: Tensor) -> int:
+    def stage_of(self, clip: Tensor) -> int:
         """The stage whose height a clip has."""
         return (clip.shape[-1] // 4).bit_length() - 1
 
     def at_stage(self, clip: Tensor, stage: int) -> Tensor:
         """A clip of any stage's size, enlarged or reduced to that of `stage`."""
-        for s in range(self.size(clip) + 1, stage + 1):
+        for s in range(self.stage_of(clip) + 1, stage + 1):
             clip = self.enlarge(clip, s)
-        for s in range(self.size(clip), stage, -1):
+        for s in range(self.stage_of(clip), stage, -1):
             clip = self.reduce(clip, s)
         return clip
 
@@ -181,7 +163,7 @@ class GrowingDiscriminator(_Growing):
         self.head = Equalized(nn.Linear(c[0], 1), c[0], gain=1.0)
         self.embed = ClassEmbedding(spec.num_classes, c[0]) if spec.num_classes else None
 
-    def judge(self, clip: Tensor, label: Tensor | None, stage: int, alpha: float = 1.0) -> Tensor:
+    def logits_at(self, clip: Tensor, label: Tensor | None, stage: int, alpha: float = 1.0) -> Tensor:
         """Logits (B,) of clips, reduced to the size of `stage`."""
         clip = self.at_stage(clip, stage)
         x = F.leaky_relu(self.from_clip[stage](clip), 0.2)
@@ -198,4 +180,4 @@ class GrowingDiscriminator(_Growing):
         return logits
 
     def forward(self, clip: Tensor, label: Tensor | None = None) -> Tensor:
-        return self.judge(clip, label, *self.position())
+        return self.logits_at(clip, label, *self.position())

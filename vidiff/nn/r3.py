@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidiff.clip import ClipSpec
@@ -64,24 +63,6 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.layers(x)
-
-
-def enlarge(x: Tensor, time: bool) -> Tensor:
-    """(B, C, T, H, W) -> twice the size in space, and in time if asked: nearest neighbour."""
-    return F.interpolate(x, scale_factor=(2.0 if time else 1.0, 2.0, 2.0), mode="nearest")
-
-
-def shrink(x: Tensor, time: bool) -> Tensor:
-    """(B, C, T, H, W) -> half the size in space, and in time if asked: mean over 2x2(x2), an odd last frame repeated.
-
-    It is what bilinear interpolation gives at this factor, with a derivative that is deterministic everywhere.
-    """
-    b, c, t, h, w = x.shape
-    if time and t % 2:
-        x = torch.cat([x, x[:, :, -1:]], dim=2)
-    step = 2 if time else 1
-    x = x.reshape(b, c, -1, step, h // 2, 2, w // 2, 2)  # (B, C, T/2, 2, H/2, 2, W/2, 2)
-    return x.mean((3, 5, 7))
 
 
 def _plan(spec: ClipSpec) -> tuple[list[int], list[bool], int]:

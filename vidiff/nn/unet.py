@@ -1,4 +1,4 @@
-"""A discriminator that judges a clip as a whole and each of its pixels."""
+"""A discriminator with a logit for a clip as a whole and one for each of its pixels."""
 
 from __future__ import annotations
 
@@ -48,20 +48,20 @@ class UNetDiscriminator(nn.Module):
         if spectral:
             add_spectral_norm(self.decoder)
 
-    def both(self, clip: Tensor, label: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def clip_and_pixel_logits(self, clip: Tensor, label: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """clip (B, C, T, H, W) in [-1, 1], label (B,) or None -> logits (B,) of clips, (B, T, H, W) of pixels."""
         x, features = clip, []
         for layer in self.encoder.layers:
             x = layer(x)
             if isinstance(layer, nn.LeakyReLU):
                 features.append(x)
-        whole = self.encoder.judge(x, label)
+        whole = self.encoder.logits(x, label)
         for i, stage in enumerate(self.decoder):
             x = stage(x if i == 0 else torch.cat([x, features[-1 - i]], dim=1))
         return whole, x.squeeze(1)  # (B, 1, T, H, W) -> (B, T, H, W)
 
     def forward(self, clip: Tensor, label: Tensor | None = None) -> Tensor:
         """clip (B, C, T, H, W) in [-1, 1], label (B,) or None -> logits (B, 2 T H W)."""
-        whole, pixels = self.both(clip, label)
+        whole, pixels = self.clip_and_pixel_logits(clip, label)
         pixels = pixels.flatten(1)  # (B, T, H, W) -> (B, N)
         return torch.cat([whole[:, None].expand_as(pixels), pixels], dim=1)

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from vidiff.metrics.classifier import DomainClassifier, remembered, train_classifier
+from vidiff.metrics.classifier import DomainClassifier, train_classifier
 from vidiff.metrics.position import PositionRegressor, position_error, train_regressor
+from vidiff.metrics.stored import load_or_train
 from vidiff.paths import cache_dir
 from vidiff.training.evaluation import REPORT_SEED
 
@@ -55,7 +56,7 @@ def train_probes(data: Any, split: str, num_clips: int, device: torch.device) ->
 
     def kept(name: str, build: Callable[[], nn.Module], train: Callable[[], nn.Module]) -> Any:
         header = {"judge": name, "version": PROBE_VERSION, "clips": count, "data": data.describe()}
-        return remembered(cache_dir() / "judges", header, build, train).to(device)
+        return load_or_train(cache_dir() / "judges", header, build, train).to(device)
 
     def new_classifier() -> nn.Module:
         return train_classifier([c["clip"] for c in clips()], REPORT_SEED, device=device)

@@ -1,4 +1,4 @@
-"""Generators and discriminators: sizes, conditioning, initialisation, normalisation."""
+"""The convolutional generator and its mirror: sizes, published channels, conditioning."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import torch
 from torch import nn
 
 from vidiff.clip import ClipSpec
-from vidiff.nn.blocks import count_parameters, initialize, mixes_clips, norm_layer
 from vidiff.nn.discriminators import ConvDiscriminator
 from vidiff.nn.generators import ConvGenerator
 
@@ -51,52 +50,3 @@ def test_labels_change_the_output_and_are_required():
     assert d(clips[0], torch.tensor([0])) != d(clips[0], torch.tensor([1]))
     with pytest.raises(ValueError, match="conditional"):
         g(z)
-
-
-@pytest.mark.parametrize(
-    "init, std", [("dcgan", 0.02), ("xavier", (2 / (256 + 128)) ** 0.5), ("kaiming", (2 / 1.04 / 256) ** 0.5)]
-)
-def test_initial_spread(init, std):
-    torch.manual_seed(0)
-    layer = nn.Linear(256, 128)
-    initialize(layer, init)
-    assert float(layer.weight.detach().std()) == pytest.approx(std, rel=0.02)
-    assert float(layer.bias.detach().abs().max()) == 0
-
-
-def test_orthogonal():
-    layer = nn.Linear(32, 16)
-    initialize(layer, "orthogonal")
-    torch.testing.assert_close(layer.weight @ layer.weight.T, torch.eye(16), rtol=0, atol=1e-5)
-
-
-@pytest.mark.parametrize("norm", ["layer", "instance", "none"])
-def test_per_clip_norms_do_not_mix_clips(norm):
-    spec = ClipSpec(3, 4, 16, width=4)
-    d = ConvDiscriminator(spec, norm=norm)
-    clips = torch.randn(3, 3, 4, 16, 16)
-    assert not mixes_clips(d)
-    torch.testing.assert_close(d(clips)[:1], d(clips[:1]), rtol=1e-4, atol=1e-5)
-
-
-def test_batch_norm_mixes_clips():
-    d = ConvDiscriminator(ClipSpec(3, 4, 16, width=4), norm="batch")
-    clips = torch.randn(3, 3, 4, 16, 16)
-    assert mixes_clips(d) == ["BatchNorm"] and not torch.allclose(d(clips)[:1], d(clips[:1]), atol=1e-4)
-
-
-def test_unknown_norm():
-    with pytest.raises(ValueError, match="batch, layer"):
-        norm_layer("group", 4)
-
-
-def test_spectral_norm_bounds_the_layers():
-    d = ConvDiscriminator(ClipSpec(3, 4, 16, width=4), norm="none", spectral=True)
-    for _ in range(30):
-        d(torch.randn(2, 3, 4, 16, 16))
-    for layer in d.layers[::2]:
-        assert float(torch.linalg.matrix_norm(layer.weight.detach().flatten(1), 2)) == pytest.approx(1, abs=0.05)
-
-
-def test_parameter_count():
-    assert count_parameters(nn.Linear(3, 2)) == 8

@@ -1,0 +1,94 @@
+"""Losses between clips by plain formulas: reconstruction, roughness, stillness, motion along a flow, features."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from vidiff.consistency import feature_distance, flow_consistency, laplacian, reconstruction, still_where_still
+from vidiff.flow import motion_back
+
+
+@pytest.mark.parametrize("kind, expected", [("l1", 2.0), ("mse", 5.0)])
+def test_reconstruction(kind, expected):
+    assert float(reconstruction(torch.tensor([1.0, 3.0]), torch.zeros(2), kind)) == pytest.approx(expected)
+
+
+def test_reconstruction_of_another_kind_is_refused():
+    with pytest.raises(ValueError, match="l1 or mse"):
+        reconstruction(torch.zeros(1), torch.zeros(1), "l7")
+
+
+def test_laplacian_by_loops():
+    x = torch.randn(2, 1, 4, 5, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    time = [float(x[b, 0, t - 1, h, w] - 2 * x[b, 0, t, h, w] + x[b, 0, t + 1, h, w]) ** 2
+            for b in range(2) for t in (1, 2) for h in range(5) for w in range(3)]  # fmt: skip
+    assert float(laplacian(x, "time")) == pytest.approx(sum(time) / len(time), rel=1e-9)
+    space = [float(x[b, 0, t, h - 1, 1] + x[b, 0, t, h + 1, 1] + x[b, 0, t, h, 0] + x[b, 0, t, h, 2]
+                   - 4 * x[b, 0, t, h, 1]) ** 2 for b in range(2) for t in range(4) for h in (1, 2, 3)]  # fmt: skip
+    assert float(laplacian(x, "space")) == pytest.approx(sum(space) / len(space), rel=1e-9)
+
+
+def test_laplacian_of_straight_lines_is_zero():
+    t = torch.arange(6.0).view(1, 1, 6, 1, 1)
+    ramp = 2.0 * t + torch.arange(8.0).view(1, 1, 1, 8, 1) - 3.0 * torch.arange(8.0)
+    assert float(laplacian(ramp, "time")) == float(laplacian(ramp, "space")) == 0.0
+    assert float(laplacian(ramp[:, :, :2], "time")) == 0.0  # too short to have a second difference
+    with pytest.raises(ValueError, match="space or time"):
+        laplacian(ramp, "width")
+
+
+def test_stillness_is_measured_on_the_source():
+    source = torch.zeros(1, 3, 2, 1, 2)
+    source[0, :, 1, 0, 1] = 0.5  # the right pixel moves
+    output = torch.zeros(1, 3, 2, 1, 2)
+    output[:, :, 1] = 1.0  # everything flickers
+    assert float(still_where_still(output, source)) == pytest.approx((1 + 2.718281828**-5) / 2, abs=1e-6)
+
+
+def texture(size: int = 64) -> torch.Tensor:
+    """A smooth random picture (1, 3, size, size) in [-1, 1]."""
+    coarse = torch.rand(1, 3, size // 4, size // 4, generator=torch.Generator().manual_seed(0))
+    return F.interpolate(coarse, (size, size), mode="bicubic").clamp(0, 1) * 2 - 1
+
+
+def panning(frames: int, size: int, dx: int, dy: int) -> torch.Tensor:
+    """A window (1, 3, T, size, size) of a picture whose content moves by (dx, dy) pixels a frame."""
+    picture = texture(size + 48)
+    cut = [picture[..., 24 - dy * t :, 24 - dx * t :][..., :size, :size] for t in range(frames)]
+    return torch.stack(cut, dim=2)
+
+
+def known(dx: float, dy: float):
+    """A method that finds the motion of `panning`, in the direction of the two frames that it is given."""
+    state = []
+
+    def method(first, second):
+        sign = -1.0 if len(state) % 2 == 0 else 1.0  # `motion_back` asks for the way back first
+        state.append(sign)
+        return first.new_tensor([sign * dx, sign * dy])[None, :, None, None].expand(len(first), 2, *first.shape[2:])
+
+    return method
+
+
+def test_a_clip_that_follows_the_flow_costs_nothing_and_one_that_does_not_is_the_formula():
+    clip = panning(4, 16, 1, 2).double()
+    back, seen = motion_back(clip, known(1.0, 2.0))
+    assert float(flow_consistency(clip, back, seen)) < 1e-12
+    other = torch.randn(1, 2, 4, 16, 16).double()
+    total = 0.0
+    for t in range(3):
+        for y in range(2, 16):
+            for x in range(1, 16):
+                total += float((other[0, :, t + 1, y, x] - other[0, :, t, y - 2, x - 1]).abs().sum())
+    assert float(flow_consistency(other, back, seen)) == pytest.approx(total / (2 * 3 * 16 * 16), abs=1e-9)
+    assert float(flow_consistency(other, back, 0 * seen)) == 0.0
+
+
+def test_distance_is_johnsons():
+    a, b = [torch.randn(2, 3, 4, 4), torch.randn(2, 5, 2, 2)], [torch.randn(2, 3, 4, 4), torch.randn(2, 5, 2, 2)]
+    by_hand = [
+        sum(float(((x[n] - y[n]) ** 2).sum()) / x[n].numel() for n in range(2)) / 2 for x, y in zip(a, b, strict=True)
+    ]
+    assert float(feature_distance(a, b)) == pytest.approx(sum(by_hand) / 2, rel=1e-5)

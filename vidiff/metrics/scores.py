@@ -1,0 +1,72 @@
+"""The value of a metric as a function of the features of two sets."""
+
+from __future__ import annotations
+
+import numpy as np
+from torch import Tensor
+
+from vidiff.errors import RunError
+from vidiff.metrics.feature_sets import Features
+from vidiff.metrics.frechet import block_jackknife, frechet_from_features
+from vidiff.metrics.kernel import kernel_distance, nearest_distances
+from vidiff.metrics.pixels import mean_pair_distance
+from vidiff.metrics.prdc import prdc
+from vidiff.metrics.protocol import PRDC
+from vidiff.metrics.resolve import Metric
+
+PRDC_K = 5  # neighbors
+CLIPS_NEEDED = {"frechet": 2, "kernel": 2, "diversity": 2, **dict.fromkeys(PRDC, PRDC_K + 1)}  # a side; else 1
+
+
+def score(metric: Metric, real: Features, fake: Features, shared: dict | None = None) -> dict:
+    """{"value": ...} of one metric, with the two sides of a ratio beside it.
+
+    Args:
+        shared: what several metrics of one evaluation have in common; filled here.
+    """
+    kind, name = metric.spec.score, metric.extractor.name
+    a, b = real.rows[name], fake.rows[name]  # one row a clip
+    if kind in ("frechet", "kernel"):
+        return {"value": _distance(metric, a, b, (len(real), len(fake)))}
+    if kind in PRDC:
+        shared = {} if shared is None else shared
+        if ("prdc", name) not in shared:
+            if min(len(a), len(b)) <= PRDC_K:
+                raise RunError(
+                    f"{metric.name} (k={PRDC_K}) needs at least {PRDC_K + 1} clips a side, got {len(a)} and {len(b)}"
+                )
+            shared["prdc", name] = prdc(a, b, k=PRDC_K)
+        return {"value": shared["prdc", name][kind]}
+    if kind == "nearest":
+        return {"value": float(nearest_distances(b, a).mean())}
+    if kind == "diversity":
+        if min(len(a), len(b)) < 2:
+            raise RunError(f"diversity needs at least 2 clips a side, got {len(a)} and {len(b)}")
+        below, above = mean_pair_distance(a), mean_pair_distance(b)
+    else:
+        below, above = float(a.double().mean()), float(b.double().mean())
+    if kind == "mean":
+        return {"value": above, "fake": above, "real": below}
+    return {"value": above / below if below > 0 else None, "fake": above, "real": below}
+
+
+def _distance(metric: Metric, a: Tensor, b: Tensor, clips: tuple[int, int]) -> float:
+    """A Fréchet or kernel distance, which takes every frame as a sample."""
+    a, b = a.reshape(-1, metric.extractor.dim), b.reshape(-1, metric.extractor.dim)  # (N*F, D)
+    if min(len(a), len(b)) < 2:
+        raise RunError(f"{metric.name} needs at least 2 clips a side, got {clips[0]} and {clips[1]}")
+    return frechet_from_features(a, b, metric.spec.ddof) if metric.spec.score == "frechet" else kernel_distance(a, b)
+
+
+def standard_error(metric: Metric, real: Features, fake: Features, blocks: int) -> float | None:
+    """Block-jackknife standard error over the generated clips; None where there are fewer than 2 clips a block."""
+    if len(fake) < 2 * blocks:
+        return None
+    name = metric.extractor.name
+
+    def statistic(kept: Tensor) -> float:
+        value = score(metric, real, Features(kept, {name: kept}, fake.shape))["value"]
+        return float("nan") if value is None else value
+
+    se = block_jackknife(fake.rows[name], statistic, blocks)
+    return se if np.isfinite(se) else None
