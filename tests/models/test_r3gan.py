@@ -12,7 +12,8 @@ from vidiff.clip import ClipSpec
 from vidiff.errors import UsageError
 from vidiff.models.r3gan import R3GAN
 from vidiff.nn.blocks import count_parameters, mixes_clips
-from vidiff.nn.r3 import R3Discriminator, R3Generator, ResidualBlock, shrink
+from vidiff.nn.r3 import R3Discriminator, R3Generator, ResidualBlock
+from vidiff.nn.resampling import shrink
 
 
 def softplus(x: float) -> float:

@@ -129,6 +129,17 @@ def spatial_stages(resolution: int) -> int:
     return resolution.bit_length() - 3
 
 
+def ladder(spec: ClipSpec) -> tuple[int, int]:
+    """Factor-2 stages between a 4x4 grid and the clip, and how many of them also act on time.
+
+    Raises:
+        ValueError: sizes out of range.
+    """
+    check_frames(spec.num_frames)
+    stages = spatial_stages(spec.resolution)
+    return stages, time_doublings(spec.num_frames, stages)
+
+
 def check_frames(num_frames: int) -> None:
     """Raise ValueError unless 1 <= num_frames <= 64."""
     if not 1 <= num_frames <= 64:

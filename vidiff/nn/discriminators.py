@@ -12,12 +12,10 @@ from vidiff.nn.blocks import (
     Init,
     Norm,
     add_spectral_norm,
-    check_frames,
     initialize,
+    ladder,
     minibatch_stddev,
     norm_layer,
-    spatial_stages,
-    time_doublings,
 )
 from vidiff.nn.generators import MAX_MULTIPLIER
 
@@ -49,10 +47,8 @@ class ConvDiscriminator(nn.Module):
         minibatch_std: bool = False,
     ):
         super().__init__()
-        check_frames(spec.num_frames)
         self.spec = spec
-        stages = spatial_stages(spec.resolution)
-        doublings = time_doublings(spec.num_frames, stages)
+        stages, doublings = ladder(spec)
         channels = [spec.channels] + [spec.width * min(2**i, MAX_MULTIPLIER) for i in range(stages)]
         layers: list[nn.Module] = []
         t = spec.num_frames

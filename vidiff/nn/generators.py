@@ -6,16 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from vidiff.clip import ClipSpec
-from vidiff.nn.blocks import (
-    ClassEmbedding,
-    Init,
-    Norm,
-    check_frames,
-    initialize,
-    norm_layer,
-    spatial_stages,
-    time_doublings,
-)
+from vidiff.nn.blocks import ClassEmbedding, Init, Norm, initialize, ladder, norm_layer
 
 MAX_MULTIPLIER = 16  # channels never exceed 16 * width
 
@@ -35,10 +26,8 @@ class ConvGenerator(nn.Module):
 
     def __init__(self, spec: ClipSpec, norm: Norm = "batch", init: Init = "dcgan"):
         super().__init__()
-        check_frames(spec.num_frames)
         self.spec = spec
-        stages = spatial_stages(spec.resolution)
-        doublings = time_doublings(spec.num_frames, stages)
+        stages, doublings = ladder(spec)
         self.t0 = -(-spec.num_frames // 2**doublings)
         channels = [spec.width * min(2**i, MAX_MULTIPLIER) for i in reversed(range(stages))]
         self.embed = ClassEmbedding(spec.num_classes, spec.latent_dim) if spec.num_classes else None

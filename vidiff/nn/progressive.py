@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidiff.clip import ClipSpec
-from vidiff.nn.blocks import ClassEmbedding, check_frames, minibatch_stddev, spatial_stages, time_doublings
+from vidiff.nn.blocks import ClassEmbedding, ladder, minibatch_stddev
 from vidiff.nn.generators import MAX_MULTIPLIER
 from vidiff.nn.resampling import enlarge, shrink, thin_out
 
@@ -56,9 +56,7 @@ class _Growing(nn.Module):
 
     def __init__(self, spec: ClipSpec):
         super().__init__()
-        check_frames(spec.num_frames)
-        steps = spatial_stages(spec.resolution)
-        doublings = time_doublings(spec.num_frames, steps)
+        steps, doublings = ladder(spec)
         if spec.num_frames % 2**doublings:
             raise ValueError(f"num_frames must be divisible by {2**doublings} to grow in time, got {spec.num_frames}")
         self.spec = spec

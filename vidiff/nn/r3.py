@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vidiff.clip import ClipSpec
-from vidiff.nn.blocks import ClassEmbedding, check_frames, spatial_stages, time_doublings
+from vidiff.nn.blocks import ClassEmbedding, ladder
 from vidiff.nn.generators import MAX_MULTIPLIER
 
 SLOPE = 0.2
@@ -70,9 +70,7 @@ def _plan(spec: ClipSpec) -> tuple[list[int], list[bool], int]:
 
     The last entry is the grid at half the resolution.
     """
-    check_frames(spec.num_frames)
-    stages = spatial_stages(spec.resolution)
-    doublings = time_doublings(spec.num_frames, stages)
+    stages, doublings = ladder(spec)
     channels = [spec.width * min(2**i, MAX_MULTIPLIER) for i in reversed(range(stages))]
     times = [i >= stages - doublings for i in range(stages)]
     return channels, times, -(-spec.num_frames // 2**doublings)
