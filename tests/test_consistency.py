@@ -6,8 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from vidiff.consistency import feature_distance, flow_consistency, laplacian, reconstruction, still_where_still
-from vidiff.flow import motion_back
+from vidiff.consistency import feature_distance, flow_consistency, laplacian, reconstruction, stillness_loss
+from vidiff.flow import backward_flow
 
 
 @pytest.mark.parametrize("kind, expected", [("l1", 2.0), ("mse", 5.0)])
@@ -44,7 +44,7 @@ def test_stillness_is_measured_on_the_source():
     source[0, :, 1, 0, 1] = 0.5  # the right pixel moves
     output = torch.zeros(1, 3, 2, 1, 2)
     output[:, :, 1] = 1.0  # everything flickers
-    assert float(still_where_still(output, source)) == pytest.approx((1 + 2.718281828**-5) / 2, abs=1e-6)
+    assert float(stillness_loss(output, source)) == pytest.approx((1 + 2.718281828**-5) / 2, abs=1e-6)
 
 
 def texture(size: int = 64) -> torch.Tensor:
@@ -65,7 +65,7 @@ def known(dx: float, dy: float):
     state = []
 
     def method(first, second):
-        sign = -1.0 if len(state) % 2 == 0 else 1.0  # `motion_back` asks for the way back first
+        sign = -1.0 if len(state) % 2 == 0 else 1.0  # `backward_flow` asks for the way back first
         state.append(sign)
         return first.new_tensor([sign * dx, sign * dy])[None, :, None, None].expand(len(first), 2, *first.shape[2:])
 
@@ -74,7 +74,7 @@ def known(dx: float, dy: float):
 
 def test_a_clip_that_follows_the_flow_costs_nothing_and_one_that_does_not_is_the_formula():
     clip = panning(4, 16, 1, 2).double()
-    back, seen = motion_back(clip, known(1.0, 2.0))
+    back, seen = backward_flow(clip, known(1.0, 2.0))
     assert float(flow_consistency(clip, back, seen)) < 1e-12
     other = torch.randn(1, 2, 4, 16, 16).double()
     total = 0.0

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from vidiff import flow as flow_module
 from vidiff.errors import UsageError
-from vidiff.flow import flow_method, motion_back
+from vidiff.flow import backward_flow, flow_method
 
 
 def texture(size: int = 64) -> torch.Tensor:
@@ -31,7 +31,7 @@ def known(dx: float, dy: float):
     state = []
 
     def method(first, second):
-        sign = -1.0 if len(state) % 2 == 0 else 1.0  # `motion_back` asks for the way back first
+        sign = -1.0 if len(state) % 2 == 0 else 1.0  # `backward_flow` asks for the way back first
         state.append(sign)
         return first.new_tensor([sign * dx, sign * dy])[None, :, None, None].expand(len(first), 2, *first.shape[2:])
 
@@ -42,25 +42,25 @@ def known(dx: float, dy: float):
 def test_dis_finds_known_motion(size):
     pytest.importorskip("cv2")
     clip, method = panning(3, size, 2, -1), flow_method("dis")
-    back, seen = motion_back(clip, method)
+    back, seen = backward_flow(clip, method)
     assert back.shape == (1, 2, 2, size, size) and seen.shape == (1, 1, 2, size, size)
     inside = back[..., 3:-3, 3:-3] if size > 8 else back
     found = inside.flatten(2).median(2).values[0]
     torch.testing.assert_close(found, torch.tensor([-2.0, 1.0]), rtol=0, atol=0.3 if size > 8 else 1.0)
     if size > 16:
         assert float(seen[..., 4:-4, 4:-4].mean()) > 0.9 and float(seen[..., :, 0].mean()) < 0.5  # new at the left
-    still, _ = motion_back(torch.zeros(1, 1, 2, size, size), method)
+    still, _ = backward_flow(torch.zeros(1, 1, 2, size, size), method)
     assert float(still.abs().max()) == 0.0
-    assert torch.equal(back, motion_back(clip, method)[0])
+    assert torch.equal(back, backward_flow(clip, method)[0])
 
 
 def test_pixels_that_were_hidden_are_masked():
     """Content that moves right by 2: what enters at the left was not there; flows that contradict are not believed."""
     clip = panning(3, 16, 2, 0).double()
-    back, seen = motion_back(clip, known(2.0, 0.0))
+    back, seen = backward_flow(clip, known(2.0, 0.0))
     assert seen.dtype == torch.float64
     assert torch.equal(seen[0, 0, 0], (torch.arange(16) >= 2).double().expand(16, 16))
-    nothing = motion_back(clip, lambda first, second: torch.full((2, 2, 16, 16), 3.0))[1]
+    nothing = backward_flow(clip, lambda first, second: torch.full((2, 2, 16, 16), 3.0))[1]
     assert float(nothing.sum()) == 0.0
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from vidiff.clip import clip_to_frames, frames_to_clip
 from vidiff.warp import warp_by_flow
 
-STILLNESS = 10.0  # how fast `still_where_still` fades where the source moves, in units of [-1, 1] brightness
+STILLNESS = 10.0  # how fast `stillness_loss` fades where the source moves, in units of [-1, 1] brightness
 
 
 def laplacian(clip: Tensor, axis: str) -> Tensor:
@@ -42,7 +42,7 @@ def reconstruction(output: Tensor, target: Tensor, kind: str = "l1") -> Tensor:
     raise ValueError(f"reconstruction must be l1 or mse, got {kind!r}")
 
 
-def still_where_still(output: Tensor, source: Tensor) -> Tensor:
+def stillness_loss(output: Tensor, source: Tensor) -> Tensor:
     """E |d_t output| exp(-10 |d_t source|): a translation does not move where its source does not.
 
     Args:
@@ -57,7 +57,7 @@ def flow_consistency(output: Tensor, flow: Tensor, seen: Tensor) -> Tensor:
 
     Args:
         output: y, clips (B, C, T, H, W).
-        flow: f, the source's flow from frame t+1 to frame t (B, 2, T-1, H, W) in pixels, see `vidiff.flow.motion_back`.
+        flow: f, the source's flow from frame t+1 to frame t (B, 2, T-1, H, W) in pixels, `vidiff.flow.backward_flow`.
         seen: M, (B, 1, T-1, H, W), 0 where the source's pixel was hidden before. Hidden pixels count as errors of 0.
     """
     before = warp_by_flow(clip_to_frames(output[:, :, :-1]), clip_to_frames(flow))  # (B*(T-1), C, H, W)

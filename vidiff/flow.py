@@ -86,11 +86,11 @@ class _RAFT:
 
 
 @torch.no_grad()
-def motion_back(clip: Tensor, method: FlowMethod) -> tuple[Tensor, Tensor]:
-    """Where each pixel of frame t+1 was in frame t, and whether it was to be seen there.
+def backward_flow(clip: Tensor, method: FlowMethod) -> tuple[Tensor, Tensor]:
+    """Where each pixel of frame t+1 was in frame t, and whether it was visible in it.
 
-    Seen (Sundaram et al. 2010, as in Ruder et al. 2016, 1604.08610): with f the flow t+1 -> t and g the flow t -> t+1
-    found at p + f(p), |f + g|^2 <= 0.01 (|f|^2 + |g|^2) + 0.5, and p + f(p) is inside of the frame.
+    Visible (Sundaram et al. 2010, as in Ruder et al. 2016, 1604.08610): with f the flow t+1 -> t and g the flow
+    t -> t+1 found at p + f(p), |f + g|^2 <= 0.01 (|f|^2 + |g|^2) + 0.5, and p + f(p) is inside of the frame.
 
     Args:
         clip: (B, C, T, H, W) in [-1, 1].
@@ -102,9 +102,9 @@ def motion_back(clip: Tensor, method: FlowMethod) -> tuple[Tensor, Tensor]:
     steps, (h, w) = clip.shape[2] - 1, clip.shape[3:]
     before, now = clip_to_frames(clip[:, :, :-1]), clip_to_frames(clip[:, :, 1:])
     back, ahead = method(now, before), method(before, now)  # (B*(T-1), 2, H, W)
-    there = warp_by_flow(ahead, back)
-    error = (back + there).square().sum(1)
-    seen = error <= 0.01 * (back.square().sum(1) + there.square().sum(1)) + 0.5
+    returned = warp_by_flow(ahead, back)
+    error = (back + returned).square().sum(1)
+    seen = error <= 0.01 * (back.square().sum(1) + returned.square().sum(1)) + 0.5
     x, y = flow_targets(back)
     seen &= (x >= 0) & (x <= w - 1) & (y >= 0) & (y <= h - 1)
     return frames_to_clip(back, steps), frames_to_clip(seen.unsqueeze(1), steps).to(clip.dtype)

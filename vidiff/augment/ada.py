@@ -69,7 +69,7 @@ class AdaptiveAugment(nn.Module):
         """Take note of the discriminator's logits for real clips; every `interval` calls change p.
 
         Args:
-            real_logits: any shape: a clip may have many logits, of one judge or of several.
+            real_logits: any shape: a clip may have many logits, of one discriminator or of several.
             clips: how many real clips they are about.
             sync: sums a tensor over the processes (all-reduce) and returns it; needed where there are several.
         """

@@ -1,4 +1,4 @@
-"""Measures between sets of clips. Imports nothing heavy until a name is asked for (torch, timm, torchmetrics).
+"""Measures between sets of clips. Names are imported at first use, so that torch, timm and torchmetrics load late.
 
 >>> from vidiff.metrics import frechet_distance, Evaluator, resolve_metrics, FrechetVideoDistance
 """
@@ -17,7 +17,7 @@ _HOME = {
     "Extractor": "features",
     "Evaluator": "evaluator",
     "gather_processes": "gather",
-    "Metric": "protocol",
+    "Metric": "resolve",
     "Protocol": "protocol",
     "check_comparable": "protocol",
     "parse_name": "protocol",

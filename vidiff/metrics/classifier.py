@@ -1,4 +1,4 @@
-"""A small domain classifier, trained on real clips only, that judges whether translations look like their target."""
+"""A small classifier of domains, trained on real clips only, to see how many translations it takes for real ones."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What stands beside every measured model: sets of clips of which it is known how good they are.
+"""Controls of every measured model: sets of clips of which it is known how good they are.
 
-One list says what there is, how it is made and what it has to show; reports and tables read it.
+Reports and tables read one list of them: how each is made and what it has to show.
 """
 
 from __future__ import annotations
@@ -114,10 +114,10 @@ def standing(compared: Iterable[tuple[float | None, dict[str, float | None]]]) -
             ahead in all of them, so that the worst run speaks; a tie is not ahead.
     """
     pairs = list(compared)
-    there = [c for c in CONTROLS if any(values.get(c.name) is not None for _, values in pairs)]
+    measured = [c for c in CONTROLS if any(values.get(c.name) is not None for _, values in pairs)]
 
     def ahead(control: Control) -> bool:
         both = [(value, values.get(control.name)) for value, values in pairs]
         return all(value is not None and other is not None and value < other for value, other in both)
 
-    return [c for c in there if ahead(c)], [c for c in there if not ahead(c)]
+    return [c for c in measured if ahead(c)], [c for c in measured if not ahead(c)]

@@ -189,7 +189,7 @@ class Evaluator:
             result["se"] = standard_error(m, reference, fake, self.blocks)
         return result
 
-    def _protocol(self, m: Metric, n_real: int, fake: Features, **beside: Any) -> Protocol:
+    def _protocol(self, m: Metric, n_real: int, fake: Features, **unhashed: Any) -> Protocol:
         e, (num_frames, height, width) = m.extractor, fake.shape
         if e.official and e.name not in self._prints:
             self._prints[e.name] = tuple(e.fingerprint())
@@ -208,7 +208,7 @@ class Evaluator:
             ddof=m.spec.ddof,
             trust=e.trust,
             fingerprint=self._prints.get(e.name),
-            **beside,
+            **unhashed,
             **self.fields,
         )
 

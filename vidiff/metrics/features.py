@@ -103,7 +103,7 @@ class Extractor(nn.Module):
         return clip_to_frames(clips[:, :, evenly_spaced(clips.shape[2], self.frames_per_clip)])
 
     def fingerprint(self) -> list[float]:
-        """The eight leading features of each of two fixed noise clips: tells two builds of one network apart."""
+        """The eight leading features of each of two fixed noise clips, which differ between builds of one network."""
         noise = np.random.Generator(np.random.PCG64(0)).integers(0, 256, (2, 3, 16, 64, 64), dtype=np.uint8)
         device = next((p.device for p in [*self.parameters(), *self.buffers()]), torch.device("cpu"))
         out = self(torch.from_numpy(noise).to(device)).reshape(2, -1, self.dim)[:, 0, :8]

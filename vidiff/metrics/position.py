@@ -1,4 +1,4 @@
-"""A small network, trained on real clips only, that says where the sprites of the embedded data set are."""
+"""A small network, trained on real clips only, that finds the sprites of the embedded data set (and those alone)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SPRITES = 2  # most in a scene
 
 
 class PositionRegressor(nn.Module):
-    """A heat map over each frame: half resolution, a detour at an eighth for what is seen of the surroundings.
+    """A heat map over each frame: half resolution, a path at an eighth for the surroundings.
 
     Args:
         channels: of a frame.

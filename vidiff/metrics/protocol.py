@@ -109,7 +109,7 @@ class Protocol:
         split: of the real data. subset: rule that chose the real videos. offset: rule that chose the start frames.
         decode: how files became clips of this resolution. seed: of these rules. ddof: of the covariances.
         dataset: fingerprint of the real data. code_version: of the metrics.
-        floor_rule, floor_n, trust, fingerprint: recorded beside, not hashed: they do not change the value.
+        floor_rule, floor_n, trust, fingerprint: recorded, not hashed: they do not change the value.
     """
 
     metric: str
@@ -150,7 +150,7 @@ class Protocol:
 
 
 NOT_HASHED = ("floor_rule", "floor_n", "trust", "fingerprint")
-# What a caller tells an Evaluator about its data; the rest an Evaluator finds out itself.
+# What a caller of an Evaluator gives; the rest it finds out itself.
 CALLER_FIELDS = ("frame_stride", "fps", "split", "subset", "offset", "decode", "seed", "dataset")
 
 

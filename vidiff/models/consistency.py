@@ -7,7 +7,7 @@ For G: A -> B with its way back F, each off at weight 0:
     perceptual_weight   mean_l E (f_l(F(G(a))) - f_l(a))^2                  the cycle in features
 
 Flow: the source's, from frame t to frame t-1, with the mask M of pixels that were to be seen there
-(`vidiff.flow.motion_back`; Lai et al. 2018, 1808.00449, mask by brightness instead). Recycle-GAN (Bansal et al. 2018,
+(`vidiff.flow.backward_flow`; Lai et al. 2018, 1808.00449, mask by brightness instead). Recycle-GAN (Bansal et al. 2018,
 1808.05174, weights 10): predictors P of frame t from t-2 and t-1, one a domain, train together with G and F; distances
 are those of the cycle (the paper's equations square them, `cycle_loss: mse`). Features: the cycle in the maps f_l of a
 frozen network (Johnson et al. 2016, 1603.08155; on the cycle: Engin et al. 2018, 1805.05308).
@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from vidiff.clip import ClipSpec
 from vidiff.consistency import feature_distance, flow_consistency, reconstruction
 from vidiff.errors import UsageError
-from vidiff.flow import FlowKind, FlowMethod, flow_method, motion_back
+from vidiff.flow import FlowKind, FlowMethod, backward_flow, flow_method
 from vidiff.nn.perceptual import Extractor, FeatureMaps, feature_maps
 from vidiff.nn.resnet import NextFrame
 
@@ -87,7 +87,7 @@ class Consistency:
         """
         terms = {}
         if self.flow_weight and x.shape[2] > 1:
-            terms[f"flow_{target}"] = self.flow_weight * flow_consistency(fake, *motion_back(x, self.flow_of))
+            terms[f"flow_{target}"] = self.flow_weight * flow_consistency(fake, *backward_flow(x, self.flow_of))
         if self.recycle_weight:
             # P's last prediction lies beyond the clip.
             future, foretold = x[:, :, 2:], networks[f"next_{target}"](fake)[:, :, :-1]

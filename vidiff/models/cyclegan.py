@@ -29,7 +29,7 @@ from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor, nn
 
 from vidiff.clip import clip_to_frames
-from vidiff.consistency import reconstruction, still_where_still
+from vidiff.consistency import reconstruction, stillness_loss
 from vidiff.flow import FlowKind
 from vidiff.losses import least_squares_d, least_squares_g
 from vidiff.models.base import NetworkFactory
@@ -153,7 +153,7 @@ class CycleGAN(Translator):
             motion = reconstruction(rec.diff(dim=2), x.diff(dim=2), self.cycle_loss)
             terms[f"motion_{source}"] = self.cycle_weight * self.motion_weight * motion
         if self.temporal_weight and x.shape[2] > 1:
-            terms[f"temporal_{target}"] = self.temporal_weight * still_where_still(fake, x)
+            terms[f"temporal_{target}"] = self.temporal_weight * stillness_loss(fake, x)
         return terms | self.consistency.terms(self.generator, x, fake, rec, source, target)
 
     def _discriminators(self, domain: str) -> dict[str, Callable[[Tensor], Tensor]]:

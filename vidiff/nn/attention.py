@@ -130,7 +130,7 @@ class SelfAttention(_Attention):
 
 
 class CrossLayerAttention(_Attention):
-    """Late features look something up in early ones: queries from late, keys and values from early.
+    """Attention of late features to early ones: queries from late, keys and values from early.
 
     Where the two differ in a size that does not take part (T for `space`, H and W for `time`), each late frame or
     pixel meets its nearest early one.

@@ -34,7 +34,7 @@ class ConvDiscriminator(nn.Module):
         head: `conv`: one convolution over what is left, a linear map; `fc`: a hidden layer of fully connected units
             before the logit.
         minibatch_std: the head also sees how much the clips of a batch differ, see `minibatch_stddev` (Karras et al.
-            2018, 1710.10196); clips are then no longer judged each by itself.
+            2018, 1710.10196); the logit of a clip then depends on the others.
     """
 
     def __init__(
@@ -80,8 +80,8 @@ class ConvDiscriminator(nn.Module):
 
     def logits(self, features: Tensor, label: Tensor | None) -> Tensor:
         """Features of the last stage (B, D, t, 4, 4), label (B,) or None -> logits (B,)."""
-        seen = minibatch_stddev(features) if self.minibatch_std else features
-        out = self.head(seen).flatten()  # (B, 1, 1, 1, 1) or (B, 1) -> (B,)
+        inputs = minibatch_stddev(features) if self.minibatch_std else features
+        out = self.head(inputs).flatten()  # (B, 1, 1, 1, 1) or (B, 1) -> (B,)
         if self.embed is not None:
             out = out + (self.embed(label) * features.mean((2, 3, 4))).sum(1)
         return out

@@ -22,7 +22,7 @@ def _members(factory: NetworkFactory, spec: ClipSpec, count: int) -> nn.ModuleLi
 
 
 class DiscriminatorEnsemble(nn.Module):
-    """K discriminators that judge the same clips; what they say is averaged.
+    """K discriminators of the same clips, averaged.
 
     Durugkar, Gemp, Mahadevan 2017, "Generative Multi-Adversarial Networks", 1611.01673, with the arithmetic mean.
 

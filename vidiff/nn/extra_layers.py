@@ -13,7 +13,7 @@ PartFactory = Callable[[int], nn.Module]
 
 
 class WithExtraLayers(nn.Module):
-    """A network with a new part behind some of its layers; all that it has and can do is reached through this one.
+    """A network with a new part behind some of its layers; its attributes and methods are reached through this one.
 
     Several kinds of parts: nest it. A part that starts as the identity leaves the network as it was at the beginning.
 
@@ -27,7 +27,7 @@ class WithExtraLayers(nn.Module):
             a quarter; in `ConvDiscriminator`, `layers.-1` is the activation on the last, 4x4 grid.
 
     Raises:
-        ValueError: there is no such layer, or nothing before it says how many channels it gives.
+        ValueError: no such layer, or no convolution at or before it, from which its number of channels is known.
     """
 
     def __init__(self, spec: ClipSpec, network: NetworkFactory, part: PartFactory, after: list[str]):
@@ -41,7 +41,7 @@ class WithExtraLayers(nn.Module):
             setattr(parent, name, nn.Sequential(getattr(parent, name), part(channels)))
 
     def forward(self, *inputs: Any) -> Any:
-        """What the network takes and gives."""
+        """The inputs and outputs of the network."""
         return self.network(*inputs)
 
     def __getattr__(self, name: str) -> Any:
@@ -52,7 +52,7 @@ class WithExtraLayers(nn.Module):
 
 
 def _resolve(network: nn.Module, path: str) -> tuple[nn.Module, str]:
-    """The parent of a layer and the layer's name there, with negative numbers made positive."""
+    """The parent of a layer and the layer's name in it, with negative numbers made positive."""
     while isinstance(network, WithExtraLayers):
         network = network.network
     here, parent, name = network, network, ""

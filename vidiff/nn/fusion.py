@@ -57,7 +57,7 @@ class FusionGenerator(_Staged):
 
 
 class CrossLayerGenerator(_Staged):
-    """`ConvGenerator` whose finest features look something up in the coarsest: the plan of the whole clip.
+    """`ConvGenerator` whose finest features attend to the coarsest, the plan of the whole clip.
 
     See `vidiff.nn.attention.CrossLayerAttention`; its gate starts at zero: a new network is `ConvGenerator`.
 

@@ -31,7 +31,7 @@ class History(nn.Module):
     @torch.no_grad()
     def exchange(self, clips: Tensor, slots: list[int], *key: int | str) -> Tensor:
         """clips (B, C, T, H, W) of the GLOBAL batch in the order of their slots -> what the discriminator sees."""
-        out, kept = [], int(self.kept)  # asked once: every look at it waits for the device
+        out, kept = [], int(self.kept)  # read once: each read waits for the device
         for clip, slot in zip(clips.detach().to(self.clips), slots):
             shown = clip
             if kept < self.size:

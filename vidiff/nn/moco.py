@@ -74,7 +74,7 @@ class Noise(nn.Module):
         return x + self.sigma * torch.randn_like(x) if self.training and self.sigma else x
 
 
-def _judge(channels: list[int], head: nn.Module, kernels: list[int], noise: float) -> nn.Sequential:
+def _discriminator_layers(channels: list[int], head: nn.Module, kernels: list[int], noise: float) -> nn.Sequential:
     """Strided convolutions over space, unpadded ones over time, BatchNorm from the second on, no biases."""
     layers: list[nn.Module] = []
     for i, (a, b) in enumerate(zip(channels, channels[1:])):
@@ -94,7 +94,7 @@ class FrameDiscriminator(nn.Module):
         stages = spatial_stages(spec.resolution)
         channels = [spec.channels] + [spec.width * min(2**i, MAX_MULTIPLIER) for i in range(stages - 1)]
         head = nn.Conv3d(channels[-1], 1, (1, 4, 4), (1, 2, 2), (0, 1, 1), bias=False)
-        self.layers = _judge(channels, head, [1] * stages, noise)
+        self.layers = _discriminator_layers(channels, head, [1] * stages, noise)
 
     def forward(self, frames: Tensor) -> Tensor:
         return self.layers(frames).flatten(1)
@@ -115,7 +115,7 @@ class ClipDiscriminator(nn.Module):
             t -= kernels[-1] - 1
         channels = [spec.channels] + [spec.width * min(2**i, MAX_MULTIPLIER) for i in range(stages)]
         head = nn.Conv3d(channels[-1], 1 + self.num_classes, (min(4, t), 4, 4), bias=False)
-        self.layers = _judge(channels, head, kernels, noise)
+        self.layers = _discriminator_layers(channels, head, kernels, noise)
 
     def forward(self, clip: Tensor) -> tuple[Tensor, Tensor | None]:
         out = self.layers(clip).flatten(2)  # (B, 1 + K, P, 1, 1) -> (B, 1 + K, P)
@@ -123,12 +123,12 @@ class ClipDiscriminator(nn.Module):
 
 
 class MoCoDiscriminators(nn.ModuleDict):
-    """`frame` and `clip`: the two judges as one player.
+    """`frame` and `clip`: the two discriminators as one player.
 
     Args:
         spec: sizes.
-        noise: standard deviation of the noise before each of their convolutions, in training. Without it the clip judge
-            is right about every clip from the first hundreds of updates on and movement dies. ValueError if negative.
+        noise: standard deviation of the noise before each of their convolutions, in training. Without it the
+            one of clips is right about every clip from the first hundreds of updates on and movement dies. ValueError if negative.
     """
 
     def __init__(self, spec: ClipSpec, noise: float = 0.0):

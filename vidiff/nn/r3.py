@@ -87,7 +87,7 @@ def _residual_stages(channels: list[int], blocks: int) -> nn.ModuleList:
 
 
 def _kernel(time: bool) -> dict[str, tuple[int, int, int]]:
-    """Kernel, stride and padding of a convolution that halves or doubles space, and time if asked."""
+    """Kernel, stride and padding of a convolution that halves or doubles space, and time where `time`."""
     return dict(kernel_size=(4 if time else 3, 4, 4), stride=(2 if time else 1, 2, 2), padding=(1, 1, 1))
 
 

@@ -8,14 +8,14 @@ from torch import Tensor
 
 
 def enlarge(x: Tensor, time: bool) -> Tensor:
-    """(B, C, T, H, W) -> twice the size in space, and in time if asked: nearest neighbour."""
+    """(B, C, T, H, W) -> twice the size in space, and in time where `time`: nearest neighbor."""
     return F.interpolate(x, scale_factor=(2.0 if time else 1.0, 2.0, 2.0), mode="nearest")
 
 
 def shrink(x: Tensor, time: bool) -> Tensor:
-    """(B, C, T, H, W) -> half the size in space, and in time if asked: mean over 2x2(x2), an odd last frame repeated.
+    """(B, C, T, H, W) -> half the size in space, and in time where `time`: mean over 2x2(x2).
 
-    It is what bilinear interpolation gives at this factor, with a derivative that is deterministic everywhere.
+    An odd last frame is repeated. Equal to bilinear interpolation at this factor.
     """
     b, c, t, h, w = x.shape
     if time and t % 2:

@@ -232,7 +232,7 @@ def _strided(c_in: int, c_out: int, halve_time: bool, time: bool) -> nn.Conv3d:
 
 
 class PatchDiscriminator(nn.Module):
-    """C64, C128, C256 (stride 2), C512 and a logit (stride 1), kernels 4 x 4: each logit judges a patch of the clip.
+    """C64, C128, C256 (stride 2), C512 and a logit (stride 1), kernels 4 x 4: a logit for each patch of the clip.
 
     70 x 70 pixels with three strided layers, 34 with two, 16 with one (Isola et al. 2017, 1611.07004; Zhu et al. 2017,
     1703.10593, appendix 7.2). Strided layers halve time too while two frames remain.

@@ -1,4 +1,4 @@
-"""Temporal encoders: what the frames so far say about each location, added to the features of a clip."""
+"""Temporal encoders: a summary of the frames so far at each location, added to the features of a clip."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DILATIONS = (1, 2, 4)
 
 
 class TemporalEncoder(nn.Module):
-    """x + W_o core(x), where the core looks along time; W_o starts at 0, so that a new encoder is the identity.
+    """x + W_o core(x), where the core runs along time; W_o starts at 0, so that a new encoder is the identity.
 
     | kind | core | what a frame sees |
     |---|---|---|
@@ -27,7 +27,7 @@ class TemporalEncoder(nn.Module):
     Args:
         channels: C of the clip, of the core and of the result.
         kind: see the table.
-        bidirectional: also look ahead.
+        bidirectional: frames depend on later ones too.
 
     Input and output: (B, C, T, H, W), any T, H and W.
     """
