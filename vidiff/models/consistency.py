@@ -26,7 +26,7 @@ from vidiff.clip import ClipSpec
 from vidiff.consistency import feature_distance, flow_consistency, reconstruction
 from vidiff.errors import UsageError
 from vidiff.flow import FlowKind, FlowMethod, backward_flow, flow_method
-from vidiff.nn.perceptual import Extractor, FeatureMaps, feature_maps
+from vidiff.nn.perceptual import FeatureMaps, FeatureNetwork, feature_maps
 from vidiff.nn.resnet import NextFrame
 
 
@@ -58,7 +58,7 @@ class Consistency:
     flow: FlowKind = "dis"
     recycle_weight: float = 0.0
     perceptual_weight: float = 0.0
-    perceptual: Extractor = "lite0"
+    perceptual: FeatureNetwork = "lite0"
     cycle_loss: Literal["l1", "mse"] = "l1"
 
     # Built when first needed, so that a checkpoint translates where OpenCV or the weights of features are missing.

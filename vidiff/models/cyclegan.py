@@ -37,7 +37,7 @@ from vidiff.models.consistency import Consistency, predictors
 from vidiff.models.translation import Translator
 from vidiff.models.turn import Terms, Turn
 from vidiff.nn.history import History
-from vidiff.nn.perceptual import Extractor
+from vidiff.nn.perceptual import FeatureNetwork
 from vidiff.nn.resnet import PatchDiscriminator, ResnetGenerator
 from vidiff.optim import Adam, Schedule
 from vidiff.parallel import gather_batch
@@ -82,7 +82,7 @@ class CycleGAN(Translator):
         flow: FlowKind = "dis",
         recycle_weight: float = 0.0,
         perceptual_weight: float = 0.0,
-        perceptual: Extractor = "lite0",
+        perceptual: FeatureNetwork = "lite0",
         pool_size: int = 50,
         width: int = 64,
         **kwargs,

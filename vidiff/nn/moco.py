@@ -128,7 +128,8 @@ class MoCoDiscriminators(nn.ModuleDict):
     Args:
         spec: sizes.
         noise: standard deviation of the noise before each of their convolutions, in training. Without it the
-            one of clips is right about every clip from the first hundreds of updates on and movement dies. ValueError if negative.
+            one of clips is right about every clip from the first hundreds of updates on and movement dies. ValueError
+            if negative.
     """
 
     def __init__(self, spec: ClipSpec, noise: float = 0.0):

@@ -13,10 +13,10 @@ from vidiff.pretrained.lite0 import lite0_network
 from vidiff.pretrained.vgg import RELUS, vgg16_features
 
 FeatureMaps = Callable[[Tensor], list[Tensor]]
-Extractor = Literal["lite0", "vgg16", "vgg16_hed"]
+FeatureNetwork = Literal["lite0", "vgg16", "vgg16_hed"]
 
 
-def feature_maps(name: Extractor) -> FeatureMaps:
+def feature_maps(name: FeatureNetwork) -> FeatureMaps:
     """A function clips (B, C, T, H, W) in [-1, 1] -> feature maps of their frames, each (B*T, C_l, H_l, W_l).
 
     Differentiable in the clips; the network is frozen. Frames keep their size.
