@@ -17,9 +17,9 @@ from vidiff.command_line import call, functions_of
 from vidiff.errors import RunError, UsageError, unforeseen, unknown_name
 
 TRAINING_VERBS = {
-    "fit": "train a model: --config experiments/<name>.yaml",
-    "validate": "measure a checkpoint on the validation split",
-    "test": "measure a checkpoint on the test split",
+    "fit": "Train a model: --config experiments/<name>.yaml",
+    "validate": "Measure a checkpoint on the validation split",
+    "test": "Measure a checkpoint on the test split",
 }
 
 

@@ -1,4 +1,6 @@
-"""Render the embedded set, look at a folder of videos, prepare a published one; only `preview` imports torch."""
+"""Render the embedded set, check a folder of videos, prepare a published one, preview augmentation."""
+
+# Only `preview` imports torch.
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def readable(message: str, options: list[str]) -> str:
     """One sentence for a person: jsonargparse gives no more than a text, which names the key it was parsing.
 
     Args:
-        message: what jsonargparse said.
+        message: jsonargparse's.
         options: every option name of the verb, dotted.
     """
     text = " ".join(message.split())

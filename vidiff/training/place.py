@@ -37,7 +37,7 @@ def place_run(verb: str, experiment: str, run_dir: str | None, ckpt_path: str | 
     else:
         folder = Path(run_dir or new_run_dir(RUNS, experiment))
     if ckpt_path is not None and first:
-        read_to_continue(Path(ckpt_path))  # what cannot be read is said before anything else is done
+        read_to_continue(Path(ckpt_path))  # fails before anything else is done
     _check_folder(folder)
     resumed = ckpt_path is not None and Path(ckpt_path).resolve().is_relative_to(folder.resolve())
     run = Run(folder, resumed)
