@@ -73,9 +73,6 @@ def test_i3d_through_its_published_call(tmp_path):
     x = clips(2, 0)
     torch.testing.assert_close(net(x), StandIn()(x.float(), True, True, True))
     assert len(net.fingerprint()) == 16
-    assert I3D(path, known(path, fingerprint=tuple(net.fingerprint()))).sha256 == net.sha256
-    with pytest.raises(UsageError, match="reference clips"):
-        I3D(path, known(path, fingerprint=(0.5,) * 16))
     with pytest.raises(ValueError, match="uint8"):
         net(x.float())
 

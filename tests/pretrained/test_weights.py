@@ -88,17 +88,6 @@ def test_a_file_of_a_package_is_found_there_alone(tmp_path):
         fetch(nowhere, tmp_path)
 
 
-def test_unknown_hash_is_trusted_once_and_recorded(tmp_path):
-    path = put(tmp_path / "w")
-    entry = dataclasses.replace(MANIFEST["i3d"], sha256=None)
-    assert verify(path, entry) == (digest(path), "first use")
-    assert path.with_name("i3d_torchscript.pt.sha256").read_text().split()[0] == digest(path)
-    assert verify(path, entry) == (digest(path), "first use")
-    put(tmp_path / "w", b"another")
-    with pytest.raises(UsageError, match="recorded on its first use"):
-        verify(path, entry)
-
-
 def test_order_of_folders(tmp_path, monkeypatch):
     entry = MANIFEST["i3d"]
     explicit, env, home = tmp_path / "a", tmp_path / "b", tmp_path / "home" / ".cache" / "vidiff" / "weights"
@@ -135,6 +124,5 @@ def test_fetch_checks_and_leaves_nothing_behind(tmp_path, monkeypatch):
             fetch(broken, folder)
     assert [p.name for p in folder.iterdir()] == ["x.bin"]
     monkeypatch.setenv("VIDIFF_WEIGHTS_DIR", str(tmp_path / "env"))
-    unknown = entry_for(source, sha256=None)
-    assert fetch(unknown).parent == tmp_path / "env"
-    assert verify(tmp_path / "env" / "x.bin", unknown)[0] == digest(source)
+    assert fetch(entry_for(source)).parent == tmp_path / "env"
+    assert verify(tmp_path / "env" / "x.bin", entry_for(source)) == digest(source)

@@ -19,7 +19,7 @@ def list_() -> None:
         print(f"  for:     {entry.enables}")
         print(f"  license: {entry.license}")
         print(f"  from:    {entry.url or entry.source}")
-        print(f"  sha256:  {entry.sha256 or 'unknown'}{f' ({entry.note})' if entry.note else ''}")
+        print(f"  sha256:  {entry.sha256}{f' ({entry.note})' if entry.note else ''}")
         print(f"  here:    {state(entry)}")
 
 
@@ -34,13 +34,12 @@ def fetch(name: str, *, output: Path | None = None) -> None:
         raise UsageError(unknown_name("weights", name, MANIFEST))
     entry = MANIFEST[name]
     here = (output or weights_dir()) / entry.file
-    if here.is_file() and entry.sha256 and entry.matches(file_sha256(here)):
+    if here.is_file() and entry.matches(file_sha256(here)):
         print(f"{here}: already here, sha256 as expected")
         return
     print(f"{entry.file}: {_size(entry.size)}, license: {entry.license}\nfrom {entry.url or entry.source}")
     path = fetch_file(entry, output)
-    known = "as expected" if entry.sha256 else "unknown before, recorded now"
-    print(f"{path}: done; sha256 {file_sha256(path)} ({known})")
+    print(f"{path}: done; sha256 {file_sha256(path)} as expected")
 
 
 def _size(size: int | None) -> str:

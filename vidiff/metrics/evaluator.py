@@ -92,8 +92,6 @@ class Evaluator:
         self._floors: dict[tuple[str, int], tuple[float | None, str, int]] = {}
         self._prints: dict[str, tuple[float, ...]] = {}
 
-    # Features
-
     def evaluate(self, fakes: Batches, expected: int | None = None) -> dict[str, dict]:
         """Score generated clips.
 
@@ -112,7 +110,8 @@ class Evaluator:
             RunError: no clips, or not `expected` many.
         """
         real = self._set("real", self._extractors())
-        fake = self._extract(fakes, self._extractors(), expected, "generated")
+        where = dict(device=self.device, gather=self.gather)
+        fake = extract_features(fakes, self._extractors(), "generated", expected=expected, **where)
         if fake.shape != real.shape:
             raise UsageError(
                 f"generated clips are (T, H, W) = {fake.shape}, real ones {real.shape}: metrics compare equal sizes"
@@ -141,7 +140,8 @@ class Evaluator:
             ids, _, shape = next(iter(loaded.values()))
             new = Features(ids, {name: v[1] for name, v in loaded.items()}, shape)
         else:
-            new = self._extract(self._sources[role](), missing, None, role.replace("_", "-"))
+            where = dict(device=self.device, gather=self.gather)
+            new = extract_features(self._sources[role](), missing, role.replace("_", "-"), **where)
             for e in missing if self.cache else []:
                 save_features(self.cache, self._header(role, e), new.ids, new.rows[e.name], new.shape)
         self._sets[role] = Features(new.ids, {**(known.rows if known else {}), **new.rows}, new.shape)
@@ -158,11 +158,6 @@ class Evaluator:
             "frames_per_clip": extractor.frames_per_clip,
             "code_version": CODE_VERSION,
         }
-
-    def _extract(self, batches: Batches, extractors: list[Extractor], expected: int | None, what: str) -> Features:
-        return extract_features(batches, extractors, what, device=self.device, gather=self.gather, expected=expected)
-
-    # Scores
 
     def _result(self, m: Metric, real: Features, fake: Features, shared: dict) -> dict:
         e, spec = m.extractor, m.spec

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vidiff.errors import RunError, UsageError
-from vidiff.files import replacing, write_text
+from vidiff.files import replacing
 from vidiff.paths import weights_dir
 from vidiff.progress import track
 
@@ -30,11 +30,10 @@ class WeightsFile:
         key: short name.
         file: name of the file.
         url: where it is published; None where there is no link to the file itself.
-        sha256: of the file, or its first digits; None where unknown (then trusted on first use and recorded).
+        sha256: of the file, or its first digits.
         size: bytes, about; None where unknown.
         license: in words.
         enables: what it is for, in words.
-        fingerprint: eight leading features of each of two fixed clips, None where unknown.
         note: where sha256 and size come from.
         source: without a url, how to get the file.
         package: the installed package that holds the file; it is looked for nowhere else.
@@ -44,19 +43,18 @@ class WeightsFile:
     key: str
     file: str
     url: str | None
-    sha256: str | None
+    sha256: str
     size: int | None
     license: str
     enables: str
-    fingerprint: tuple[float, ...] | None = None
     note: str = ""
     source: str = ""
     package: str | None = None
     instead: str = ""
 
     def matches(self, sha256: str) -> bool:
-        """Whether a file with this sha256 is the known one; True where none is known."""
-        return sha256.startswith(self.sha256 or "")
+        """Whether a file with this sha256 is the known one."""
+        return sha256.startswith(self.sha256)
 
 
 NO_DOWNLOAD = "or ask for fvd_random or fd_lite0, which need no download"
@@ -94,7 +92,6 @@ MANIFEST = {
             size=553_433_000,
             license="not stated (torchvision, trained on ImageNet)",
             enables="perceptual: vgg16",
-            note="the first digits, which are part of the file's name",
         ),
         WeightsFile(
             key="vgg16_hed",
@@ -114,7 +111,6 @@ MANIFEST = {
             size=4_007_000,
             license="not stated (torchvision, trained on FlyingChairs and FlyingThings3D)",
             enables="flow: raft",
-            note="the first digits, which are part of the file's name",
         ),
         WeightsFile(
             key="lite0",
@@ -198,35 +194,20 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(f, "sha256").hexdigest()
 
 
-def verify(path: Path, entry: WeightsFile) -> tuple[str, str]:
-    """Check a file before it is loaded: TorchScript is code.
-
-    Returns:
-        (sha256, trust): trust is "manifest" where the sha256 is the manifest's, "first use" where the manifest has
-        none and the file equals the one recorded beside it (`<file>.sha256`) on its first use.
+def verify(path: Path, entry: WeightsFile) -> str:
+    """The sha256 of a file, checked before it is loaded: TorchScript is code.
 
     Raises:
-        UsageError: the sha256 is another one.
+        UsageError: the sha256 is not the manifest's.
     """
     sha256 = file_sha256(path)
-    expected, origin, trust = entry.sha256, "the manifest's", "manifest"
-    if expected is None:
-        record = path.with_name(path.name + ".sha256")
-        origin, trust = f"the one recorded on its first use in {record}", "first use"
-        recorded = record.read_text().split() if record.is_file() else []
-        expected = recorded[0] if recorded else sha256
-        if not recorded:
-            try:
-                write_text(record, f"{sha256}  {path.name}\n")
-            except (UsageError, OSError):
-                pass  # a read-only folder: every result's protocol still holds the sha256
-    if not sha256.startswith(expected):
+    if not entry.matches(sha256):
         again = f"Delete it and run `vidiff weights fetch {entry.key}`." if entry.url else f"To get it, {entry.source}."
         raise UsageError(
-            f"{path}: sha256 {sha256} is not {origin} {expected}; the file is damaged or another one and was not "
-            f"loaded. {again}"
+            f"{path}: sha256 {sha256} is not the manifest's {entry.sha256}; the file is damaged or another one and was "
+            f"not loaded. {again}"
         )
-    return sha256, trust
+    return sha256
 
 
 def fetch(entry: WeightsFile, folder: Path | None = None) -> Path:
@@ -254,8 +235,6 @@ def fetch(entry: WeightsFile, folder: Path | None = None) -> Path:
                 f"{entry.url}: got {size} bytes with sha256 {sha256}, expected {entry.sha256}; nothing was kept. The "
                 f"link may have moved: put a good copy of {path.name} into {path.parent} by hand."
             )
-    if entry.sha256 is None:
-        write_text(path.with_name(path.name + ".sha256"), f"{sha256}  {path.name}\n")
     return path
 
 
