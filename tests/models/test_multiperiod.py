@@ -12,7 +12,7 @@ from vidiff.clip import ClipSpec
 from vidiff.errors import UsageError
 from vidiff.models.multiperiod import MultiPeriodGAN
 from vidiff.models.turn import Turn
-from vidiff.nn.multiperiod import BetweenGenerator, interleave, periods_of
+from vidiff.nn.multiperiod import periods_of
 
 SMALL = {**TINY, "num_frames": 8}
 
@@ -112,16 +112,6 @@ def test_continuation_keeps_the_given_frame():
     assert 4 < int(some.sum()) < 28 and torch.equal(some[16:], part)  # by slot, on one process or two
     model.continue_share = 0.0
     assert not model.to_continue(many)[1].any()
-
-
-def test_between_starts_near_interpolation():
-    spec = ClipSpec(3, 8, 16, width=4, latent_dim=4)
-    ramp = torch.linspace(-0.9, 0.9, 5).view(1, 1, 5, 1, 1).expand(2, 3, 5, 16, 16)
-    between = BetweenGenerator(spec).eval()(ramp, torch.zeros(2, 4, 5), None).detach()
-    middle = 0.5 * (ramp[:, :, :-1] + ramp[:, :, 1:])
-    assert (between[:, :, :-1] - middle).abs().mean() < 0.45 and between.abs().max() <= 1
-    mixed = interleave(ramp, between)
-    assert mixed.shape[2] == 10 and torch.equal(mixed[:, :, 3], between[:, :, 1])
 
 
 @pytest.mark.parametrize("period, frames", [(3, 12), (0, 8), (8, 8), (4, 10)])

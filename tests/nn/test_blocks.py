@@ -9,6 +9,7 @@ from torch import nn
 from vidiff.clip import ClipSpec
 from vidiff.nn.blocks import count_parameters, initialize, mixes_clips, norm_layer
 from vidiff.nn.discriminators import ConvDiscriminator
+from vidiff.nn.progressive import minibatch_stddev
 
 
 @pytest.mark.parametrize(
@@ -58,3 +59,11 @@ def test_spectral_norm_bounds_the_layers():
 
 def test_parameter_count():
     assert count_parameters(nn.Linear(3, 2)) == 8
+
+
+@pytest.mark.parametrize("batch, groups", [(2, [2]), (5, [3, 2]), (7, [4, 3]), (8, [4, 4]), (11, [4, 4, 3])])
+def test_batches_of_any_size_show_how_clips_differ(batch, groups):
+    """No batch is divided into groups of one, in which nothing differs."""
+    x = torch.randn(batch, 3, 2, 4, 4)
+    expected = [part.numpy().std(axis=0).mean() for part in x.split(groups) for _ in part]
+    assert torch.allclose(minibatch_stddev(x)[:, 3, 0, 0, 0], torch.tensor(expected), atol=1e-5)
