@@ -40,10 +40,6 @@ def test_without_a_total_it_counts(items, capsys):
     assert len(lines) == len(done) and all((" of 3" in line) == known for line in lines)
 
 
-def test_nothing_is_shown_where_nothing_is_wanted(capsys):
-    assert list(track([1, 2], "steps", show=False)) == [1, 2] and not capsys.readouterr().err
-
-
 def test_threads_keep_the_order_and_pass_errors_on():
     assert in_threads(lambda i: i * i, range(50), "squares") == [i * i for i in range(50)]
     with pytest.raises(ZeroDivisionError):

@@ -20,27 +20,24 @@ def say(text: str) -> None:
     print(f"vidiff: {text}", file=sys.stderr, flush=True)
 
 
-def track(items: Iterable[T], title: str, total: int | None = None, show: bool = True) -> Iterator[T]:
+def track(items: Iterable[T], title: str, total: int | None = None) -> Iterator[T]:
     """Iterate over `items` and show how many are done.
 
     Args:
         items: anything to iterate over.
         title: what is done, in a word or two.
         total: number of items; default `len(items)` where they have a length.
-        show: False iterates and shows nothing.
     """
     if total is None and hasattr(items, "__len__"):
         total = len(items)
-    if not show:
-        return iter(items)
     return (_bar if sys.stderr.isatty() else _lines)(items, title, total)
 
 
-def in_threads(task: Callable[[T], R], items: Sequence[T], title: str, show: bool = True) -> list[R]:
+def in_threads(task: Callable[[T], R], items: Sequence[T], title: str) -> list[R]:
     """`[task(i) for i in items]` in a few threads, for decoders and hashing, which release the GIL; see `track`."""
     with ThreadPoolExecutor(max(1, min(8, os.cpu_count() or 1))) as pool:
         try:
-            return list(track(pool.map(task, items), title, len(items), show))
+            return list(track(pool.map(task, items), title, len(items)))
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise

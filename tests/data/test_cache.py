@@ -15,15 +15,13 @@ import numpy as np
 import pytest
 import torch
 
+from vidiff.data import cache as caches
 from vidiff.data import dataset as dataset_module
-from vidiff.data import disk_cache
-from vidiff.data.bad_files import BadFiles
-from vidiff.data.cache import RamCache, Video
+from vidiff.data.cache import DiskCache, RamCache, Video
 from vidiff.data.datamodule import ClipDataModule
 from vidiff.data.dataset import ClipDataset
-from vidiff.data.disk_cache import DiskCache
 from vidiff.data.index import build_index
-from vidiff.data.loader import ClipLoader
+from vidiff.data.loader import BadFiles, ClipLoader
 from vidiff.files import TEMPORARY
 from vidiff.video import patience
 from vidiff.video.patience import within
@@ -71,8 +69,7 @@ def test_a_clip_is_mapped_not_loaded(tmp_path, monkeypatch):
     cache.read(Video("big", shape), np.arange(4), big)
     script = f"""
         import resource, numpy as np
-        from vidiff.data.cache import Video
-        from vidiff.data.disk_cache import DiskCache
+        from vidiff.data.cache import DiskCache, Video
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         cache = DiskCache({GB}, {str(tmp_path)!r})
         for start in range(0, 240, 60):
@@ -115,11 +112,11 @@ def test_a_writer_that_is_killed_leaves_no_half_file(tmp_path):
     script = f"""
         import os, signal
         import numpy as np
-        from vidiff.data import disk_cache
+        from vidiff.data import cache as caches
         from vidiff.data.cache import Video
-        disk_cache.os.fsync = lambda handle: os.kill(os.getpid(), signal.SIGKILL)
+        caches.os.fsync = lambda handle: os.kill(os.getpid(), signal.SIGKILL)
         video, decode = Video("v", (3, 10, 4, 4)), lambda i: np.ones((3, len(i), 4, 4), np.uint8)
-        disk_cache.DiskCache({GB}, {str(tmp_path)!r}).read(video, np.arange(4), decode)
+        caches.DiskCache({GB}, {str(tmp_path)!r}).read(video, np.arange(4), decode)
     """
     assert subprocess.run([sys.executable, "-c", textwrap.dedent(script)]).returncode == -9
     (rest,) = files(tmp_path)
@@ -138,8 +135,7 @@ def test_two_runs_build_the_same_file_at_once(tmp_path):
     script = f"""
         import sys, time
         import numpy as np
-        from vidiff.data.cache import Video
-        from vidiff.data.disk_cache import DiskCache
+        from vidiff.data.cache import DiskCache, Video
         cache = DiskCache({GB}, {str(tmp_path)!r})
         for n in range(40):
             decode = lambda i: np.full((3, len(i), 64, 64), n, np.uint8)
@@ -356,7 +352,7 @@ def test_old_last_use_is_noted_again(tmp_path):
     cache, video = DiskCache(GB, tmp_path), Video("v", (3, 10, 4, 4))
     cache.read(video, np.arange(2), Decoder("v"))
     (path,) = files(tmp_path)
-    for age, noted in ((0, False), (disk_cache.TOUCHED * 2, True)):
+    for age, noted in ((0, False), (caches.TOUCHED * 2, True)):
         before = time.time() - age
         os.utime(path, (before,) * 2)
         cache.read(video, np.arange(2), None)

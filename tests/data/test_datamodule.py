@@ -165,7 +165,7 @@ def test_eval_clips_replace_what_cannot_be_read(make, tmp_path):
     )
     ids = torch.cat([i for i, _, _ in data.eval_clips("train", 12)])
     assert ids.tolist() == list(range(12)) and len(data.bad_files.files) == 1
-    path = data.write_bad_files(tmp_path / "run")
+    path = data.bad_files.write(tmp_path / "run")
     assert path.name == "bad_files.csv" and "hole.mp4" in path.read_text()
 
 
@@ -179,8 +179,8 @@ def test_bad_files_found_while_listing(make, strips, tmp_path):
     data = ClipDataModule(tmp_path, **TINY, max_bad_fraction=0.2)
     with pytest.warns(UserWarning, match="1 of 5 files cannot be used"):
         data.setup()
-    assert "broken.mp4,index,1,a text file" in data.write_bad_files(tmp_path / "run").read_text()
-    assert ClipDataModule(strips, **TINY).write_bad_files(tmp_path / "none") is None
+    assert "broken.mp4,index,1,a text file" in data.bad_files.write(tmp_path / "run").read_text()
+    assert ClipDataModule(strips, **TINY).bad_files.write(tmp_path / "none") is None
     (tmp_path / "empty").mkdir()
     with pytest.raises(RunError, match=r"no usable video(.|\n)*folders of frames"):
         ClipDataModule(tmp_path / "empty", **TINY).setup()

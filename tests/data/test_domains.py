@@ -255,7 +255,7 @@ def test_positions_are_those_of_the_frames_that_are_shown(tmp_path, styles):
     from vidiff.data.shapes.render import render_domains
     from vidiff.data.shapes.scene import render_scene, scene_truth
 
-    render_domains(tmp_path / "set", 3, seed=4, styles=("plain", "night"), frames=20, resolution=32, progress=False)
+    render_domains(tmp_path / "set", 3, seed=4, styles=("plain", "night"), frames=20, resolution=32)
     data = PairDataModule(
         tmp_path / "set", num_frames=4, resolution=16, frame_stride=3, num_workers=0, split=Split(0, 0)
     )

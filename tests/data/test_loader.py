@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from vidiff.data.bad_files import BadFiles
 from vidiff.data.dataset import ClipDataset
 from vidiff.data.index import build_index
-from vidiff.data.loader import ClipLoader, ClipPass
+from vidiff.data.loader import BadFiles, ClipLoader, ClipPass
 from vidiff.errors import RunError, UsageError
 from vidiff.video.open import open_reader
 from vidiff.video.reader import ReadError
@@ -160,7 +159,7 @@ def test_unreadable_clips_are_replaced_counted_and_said_once(damaged, workers, t
     (path, row), *others = bad.files.items()
     assert path.endswith("hole.mp4") and not others and 2 <= row["failures"] <= 8
     assert_same(batches, run(ClipLoader(dataset, 6, 24, bad_files=BadFiles(12, 1.0)), 2))  # keyed: the same again
-    bad.write(tmp_path / "run" / "bad_files.csv")
+    bad.write(tmp_path / "run")
     lines = (tmp_path / "run" / "bad_files.csv").read_text().splitlines()
     assert lines[0] == "path,found,failures,reason" and "hole.mp4,decode," in lines[1]
     loader.close()

@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from vidiff.data.bad_files import BadFiles
+from vidiff.data.cache import DiskCache
 from vidiff.data.dataset import ClipDataset
-from vidiff.data.disk_cache import DiskCache
 from vidiff.data.index import build_index
-from vidiff.data.loader import ClipLoader
+from vidiff.data.loader import BadFiles, ClipLoader
 
 READS, BATCH = 500, 5
 

@@ -12,9 +12,8 @@ import numpy as np
 import pytest
 
 from vidiff.data.shapes import render as shapes
-from vidiff.data.shapes.scene import CLASSES, render_panorama, render_scene, scene_truth
+from vidiff.data.shapes.scene import CLASSES, render_panorama, render_scene, scene_truth, truth_of
 from vidiff.data.shapes.styles import SHAPES, STYLES, distance
-from vidiff.data.shapes.truth import truth_of
 from vidiff.errors import UsageError
 
 SIZE = dict(frames=6, resolution=32)
@@ -95,8 +94,7 @@ def test_truth_scales_with_the_size():
 @pytest.mark.parametrize("k", range(5))
 def test_the_four_motions_are_what_they_are_called(k):
     truths = {name: scene_truth(1, 4 * k + i, frames=32) for i, name in enumerate(CLASSES)}
-    for i, (name, truth) in enumerate(truths.items()):
-        assert (truth["class"], truth["label"]) == (name, i)
+    for truth in truths.values():
         assert truth["positions"].shape == (32, len(truth["shapes"]), 2)
     span = {name: np.ptp(truth["positions"], axis=0) for name, truth in truths.items()}  # (S, 2)
     assert (span["slide"][:, 0] > 25).all() and (span["slide"][:, 1] < 1e-6).all()
@@ -143,21 +141,21 @@ def test_palette_tells_colours_apart():
 
 
 def test_dataset_layout_record_and_repeatability(tmp_path):
-    one = shapes.render_dataset(tmp_path / "one", videos=6, seed=2, **SIZE, progress=False)
-    two = shapes.render_dataset(tmp_path / "two", videos=6, seed=2, **SIZE, progress=False)
+    one = shapes.render_dataset(tmp_path / "one", videos=6, seed=2, **SIZE)
+    two = shapes.render_dataset(tmp_path / "two", videos=6, seed=2, **SIZE)
     assert one == two == json.loads((tmp_path / "one" / "shapes.json").read_text())
     assert tree(tmp_path / "one") == tree(tmp_path / "two")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["one", "two"]  # no temporary folders left
     assert one["classes"] == {"bounce": 2, "orbit": 2, "pulse": 1, "slide": 1} and one["files"] == 6
     raw, back = render_scene(2, 4, **SIZE), decode(tmp_path / "one" / "bounce" / "00004.mp4")
     assert back.shape == raw.shape and shapes.psnr(raw, back) > 25
-    other = shapes.render_dataset(tmp_path / "three", videos=6, seed=3, **SIZE, progress=False)
+    other = shapes.render_dataset(tmp_path / "three", videos=6, seed=3, **SIZE)
     assert other["sha256"] != one["sha256"]
 
 
 @pytest.mark.parametrize("style", STYLES)
 def test_files_look_like_the_raw_pixels(tmp_path, style):
-    shapes.render_dataset(tmp_path / "d", videos=2, frames=8, styles=(style,), progress=False)
+    shapes.render_dataset(tmp_path / "d", videos=2, frames=8, styles=(style,))
     raw, back = render_scene(0, 1, style, frames=8), decode(tmp_path / "d" / "orbit" / "00001.mp4")
     assert shapes.psnr(raw.mean(-1, keepdims=True).astype(np.uint8), back.mean(-1, keepdims=True).astype(np.uint8)) > 30
 
@@ -165,21 +163,21 @@ def test_files_look_like_the_raw_pixels(tmp_path, style):
 def test_dataset_is_kept_when_the_same_and_never_overwritten(tmp_path):
     out = tmp_path / "d"
     out.mkdir()  # an empty folder may be filled
-    record = shapes.render_dataset(out, videos=4, **SIZE, progress=False)
+    record = shapes.render_dataset(out, videos=4, **SIZE)
     before = {p: p.stat().st_mtime_ns for p in out.rglob("*")}
-    assert shapes.render_dataset(out, videos=4, **SIZE, progress=False) == record
+    assert shapes.render_dataset(out, videos=4, **SIZE) == record
     with pytest.raises(UsageError, match="seed: 0 there, 1 asked"):
-        shapes.render_dataset(out, videos=4, seed=1, **SIZE, progress=False)
+        shapes.render_dataset(out, videos=4, seed=1, **SIZE)
     with pytest.raises(UsageError, match="layout"):
-        shapes.render_domains(out, videos=4, **SIZE, progress=False)
+        shapes.render_domains(out, videos=4, **SIZE)
     assert {p: p.stat().st_mtime_ns for p in out.rglob("*")} == before
     (out / "bounce" / "00000.mp4").unlink()
     with pytest.raises(UsageError, match="damaged: 3 videos of 4"):
-        shapes.render_dataset(out, videos=4, **SIZE, progress=False)
+        shapes.render_dataset(out, videos=4, **SIZE)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "holiday.mp4").write_bytes(b"x")
     with pytest.raises(UsageError, match="not a shapes data set"):
-        shapes.render_dataset(tmp_path / "mine", videos=4, **SIZE, progress=False)
+        shapes.render_dataset(tmp_path / "mine", videos=4, **SIZE)
     assert tree(tmp_path / "mine") == {"holiday.mp4": b"x"}
 
 
@@ -189,17 +187,17 @@ def test_two_processes_may_make_the_same_set(tmp_path, monkeypatch):
 
     def interrupted(path, *args, **kwargs):
         monkeypatch.setattr(shapes.media, "write_mp4", write)
-        shapes.render_dataset(tmp_path / "d", videos=4, **SIZE, **faster, progress=False)
+        shapes.render_dataset(tmp_path / "d", videos=4, **SIZE, **faster)
         write(path, *args, **kwargs)
 
     monkeypatch.setattr(shapes.media, "write_mp4", interrupted)
-    record = shapes.render_dataset(tmp_path / "d", videos=4, seed=0, **SIZE, progress=False)
+    record = shapes.render_dataset(tmp_path / "d", videos=4, seed=0, **SIZE)
     before = tree(tmp_path / "d")
     assert record == json.loads(before["shapes.json"]) and [p.name for p in tmp_path.iterdir()] == ["d"]
     (tmp_path / "d").rename(tmp_path / "e")
     monkeypatch.setattr(shapes.media, "write_mp4", interrupted)
     with pytest.raises(UsageError, match="another"):
-        shapes.render_dataset(tmp_path / "d", videos=4, seed=1, **SIZE, progress=False)
+        shapes.render_dataset(tmp_path / "d", videos=4, seed=1, **SIZE)
     assert tree(tmp_path / "d") == before
 
 
@@ -209,13 +207,13 @@ def test_failed_rendering_leaves_nothing(tmp_path, monkeypatch):
 
     monkeypatch.setattr(shapes.media, "write_mp4", fail)
     with pytest.raises(KeyboardInterrupt):
-        shapes.render_dataset(tmp_path / "d", videos=4, **SIZE, progress=False)
+        shapes.render_dataset(tmp_path / "d", videos=4, **SIZE)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("styles", [("plain", "night"), ("plain", "cartoon", "sketch")])
 def test_domains_are_disjoint_in_train_and_paired_in_test(tmp_path, styles):
-    record = shapes.render_domains(tmp_path / "d", 5, 7, styles, **SIZE, test_videos=3, progress=False)
+    record = shapes.render_domains(tmp_path / "d", 5, 7, styles, **SIZE, test_videos=3)
     if len(styles) == 2:
         train, test = [["trainA", "trainB"], ["testA", "testB"]]
     else:
@@ -263,7 +261,7 @@ def test_panorama_is_a_picture_of_the_sphere():
 def test_what_is_known_is_known_of_rendered_sets_only(tmp_path):
     """Another folder, or one that another version of the renderer made, is like anybody's videos."""
     assert truth_of(tmp_path, 16) is None
-    shapes.render_dataset(tmp_path / "d", videos=4, frames=4, resolution=16, progress=False)
+    shapes.render_dataset(tmp_path / "d", videos=4, frames=4, resolution=16)
     truth = truth_of(tmp_path / "d", 32)
     known = truth.speed_and_positions("bounce/00001.mp4", range(4))
     where = scene_truth(0, 1, frames=4, resolution=32)["positions"]

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from vidiff.data.shapes.scene import render_scene, scene_truth
-from vidiff.data.shapes.truth import Truth
+from vidiff.data.shapes.scene import Truth, render_scene, scene_truth
 from vidiff.metrics import position
 from vidiff.metrics.position import SIDE, STRIDE, PositionRegressor, peaks, position_error, wanted_heat
 

@@ -21,7 +21,7 @@ def roots(tmp_path_factory) -> dict[str, Path]:
     from vidiff.data.shapes.render import render_domains
 
     folder = tmp_path_factory.mktemp("domains")
-    small = dict(videos=8, frames=12, resolution=32, test_videos=4, progress=False)
+    small = dict(videos=8, frames=12, resolution=32, test_videos=4)
     render_domains(folder / "cyclegan", styles=("plain", "night"), **small)
     render_domains(folder / "stargan", styles=("plain", "night", "sketch"), **small)
     return {name: folder / name for name in ("cyclegan", "stargan")}

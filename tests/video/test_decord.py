@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from vidiff.data.cache import DiskCache
 from vidiff.data.dataset import ClipDataset
-from vidiff.data.disk_cache import DiskCache
 from vidiff.data.index import build_index
 from vidiff.data.loader import ClipLoader
 from vidiff.video.decord import NARROW, DecordReader, fault

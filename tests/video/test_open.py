@@ -27,8 +27,8 @@ def files(make, tmp_path_factory):
 @pytest.mark.parametrize("which", FORMATS, ids=lambda w: f"{w[1]}-{w[0]}")
 def test_frames_are_the_ones_asked_for(make, files, which, decoder):
     reader = open_reader(files[which], decoder=decoder)
-    assert (reader.num_frames, reader.width, reader.height) == (41, 64, 48)
-    assert reader.fps == pytest.approx(10, abs=0.01)
+    assert (reader.info.num_frames, reader.info.width, reader.info.height) == (41, 64, 48)
+    assert reader.info.fps == pytest.approx(10, abs=0.01)
     for wanted in (range(41), [40, 0, 17, 17, 3], [23], range(5, 40, 7)):
         frames = reader.read(wanted)
         assert frames.dtype == np.uint8 and frames.shape == (len(wanted), 48, 64, 3)
@@ -49,7 +49,7 @@ def test_backends_agree_on_real_files(make):
         pytest.skip("no real data beside the checkout (../shared/data)")
     for path in sorted(p for d in ("clips", "dyntex") for p in (make.shared / d).iterdir() if p.suffix != ".md"):
         reader = open_reader(path, decoder=choose_decoder(path, "video", "auto"))
-        wanted = [reader.num_frames - 1, 0, reader.num_frames // 2]
+        wanted = [reader.info.num_frames - 1, 0, reader.info.num_frames // 2]
         difference = np.abs(reader.read(wanted, 48, 64).astype(int) - open_reader(path).read(wanted, 48, 64))
         assert difference.mean() < 1, path
 
@@ -69,7 +69,7 @@ def test_broken_files_raise_read_error_naming_them(make, tmp_path, decoder):
 def test_damage_in_the_middle_shows_only_when_read(make, tmp_path):
     path = make.damage(make.noise(tmp_path / "hole.mp4"))
     reader = open_reader(path)
-    assert reader.num_frames == 40
+    assert reader.info.num_frames == 40
     assert reader.read([0]).shape == (1, 64, 64, 3)
     with pytest.raises(ReadError, match="hole.mp4"):
         reader.read(range(10, 30))
@@ -80,8 +80,8 @@ def test_cut_avi_has_the_length_that_decodes(make, tmp_path):
     path = tmp_path / "cut.avi"
     path.write_bytes(whole[: len(whole) // 2])
     reader = open_reader(path)
-    assert 5 < reader.num_frames < 55
-    assert make.number_of(reader.read([reader.num_frames - 1])[0]) == reader.num_frames - 1
+    assert 5 < reader.info.num_frames < 55
+    assert make.number_of(reader.read([reader.info.num_frames - 1])[0]) == reader.info.num_frames - 1
     with pytest.raises(ReadError, match="cut.avi"):
         reader.read([59])
 
@@ -92,7 +92,7 @@ def test_nothing_stays_open(files, decoder):
         pytest.skip("no /proc")
     readers = [open_reader(path, decoder=decoder) for path in files.values()]
     for reader in readers:
-        reader.read([0, reader.num_frames - 1])
+        reader.read([0, reader.info.num_frames - 1])
     held = {os.path.realpath(f"/proc/self/fd/{handle}") for handle in os.listdir("/proc/self/fd")}
     assert not held & {os.path.realpath(path) for path in files.values()}
 
@@ -102,7 +102,7 @@ def test_strips_both_ways_and_frames(make, tmp_path):
     down = open_reader(make.strip(tmp_path / "down.png", down=True), "strip")
     folder = open_reader(make.frames(tmp_path / "film", frames=12), "frames")
     for reader, count in ((right, 20), (down, 20), (folder, 12)):
-        assert (reader.num_frames, reader.width, reader.height, reader.fps) == (count, 32, 32, None)
+        assert (reader.info.num_frames, reader.info.width, reader.info.height, reader.info.fps) == (count, 32, 32, None)
         assert [make.number_of(f) for f in reader.read([11, 0, 2])] == [11, 0, 2]  # frame2 before frame10
         assert reader.read([1], 16, 24).shape == (1, 16, 24, 3)
     with pytest.raises(ReadError, match="only 12"):

@@ -26,7 +26,7 @@ def numbers(make, reader, wanted, *size):
 def right(make, path, first, count, step=3):
     """Every clip of 1, 4 and all frames holds the numbers that it should."""
     reader = PyAVReader(path)
-    assert reader.num_frames == count
+    assert reader.info.num_frames == count
     for length in (1, 4, count):
         for start in range(0, count - length + 1, step):
             wanted = range(start, start + length)
@@ -124,7 +124,7 @@ def test_all_eight_orientations(make, tmp_path, matrix, upright):
         stored = PyAVReader(flat).read([2], *size)[0]
         wanted = upright(stored)
         reader = PyAVReader(turned)
-        assert (reader.height, reader.width) == upright(np.empty((48, 64))).shape
+        assert (reader.info.height, reader.info.width) == upright(np.empty((48, 64))).shape
         got = reader.read([2], *(wanted.shape[:2] if size[0] else size))[0]
         assert np.array_equal(got, wanted)
 
@@ -135,7 +135,7 @@ def test_all_eight_orientations(make, tmp_path, matrix, upright):
 def test_pixels_that_are_not_square(make, tmp_path, aspect, shown):
     path = make.video(tmp_path / "dv.mp4", 3, aspect=Fraction(*aspect))
     reader = PyAVReader(path)
-    assert (reader.width, reader.height) == shown and reader.read([1]).shape == (1, shown[1], shown[0], 3)
+    assert (reader.info.width, reader.info.height) == shown and reader.read([1]).shape == (1, shown[1], shown[0], 3)
     crop = read_square(reader, [1], 24)  # the middle of what is shown: for 128 x 48 the bits 2 to 5
     assert crop.shape == (1, 24, 24, 3)
     if shown == (128, 48):
@@ -145,7 +145,7 @@ def test_pixels_that_are_not_square(make, tmp_path, aspect, shown):
 
 def test_an_absurd_aspect_is_not_believed(make, tmp_path):
     path = make.video(tmp_path / "a.mp4", 3, aspect=Fraction(400, 1))
-    assert PyAVReader(path).width == 64
+    assert PyAVReader(path).info.width == 64
     with av.open(str(path)) as container:
         assert pixel_aspect(container.streams.video[0]) == 1
 
@@ -198,6 +198,6 @@ def test_a_recording_that_changes_its_size_is_scaled_to_the_first(make, tmp_path
     path = tmp_path / "call.h264"
     path.write_bytes(b"".join(part.read_bytes() for part in parts))
     reader = PyAVReader(path)
-    assert (reader.num_frames, reader.width, reader.height) == (12, *sizes[0])
+    assert (reader.info.num_frames, reader.info.width, reader.info.height) == (12, *sizes[0])
     assert numbers(make, reader, range(12)) == [*range(6), *range(6)]
     assert numbers(make, reader, [7, 1], 32, 32) == [1, 1]

@@ -161,8 +161,10 @@ def test_high_dynamic_range_is_tone_mapped_and_tagged(tmp_path, curve, name):
 def test_where_hdr_cannot_be_mapped_the_command_that_does_is_said(tmp_path, monkeypatch):
     tags = {"color_primaries": 9, "color_trc": 16, "colorspace": 9}
     source = film(tmp_path / "in.mkv", codec="ffv1", pix_fmt="yuv420p10le", video=tags)
-    monkeypatch.setattr("vidiff.video.hdr._made", threading.local())
-    monkeypatch.setattr("vidiff.video.hdr._graph", lambda frame: (_ for _ in ()).throw(ValueError("no such filter")))
+    monkeypatch.setattr("vidiff.video.display._made", threading.local())
+    monkeypatch.setattr(
+        "vidiff.video.display._graph", lambda frame: (_ for _ in ()).throw(ValueError("no such filter"))
+    )
     with pytest.raises(RunError, match=r"HDR \(PQ\).* ffmpeg -i \S*in.mkv -vf zscale"):
         copied(source, tmp_path / "out.mp4")
     assert [p.name for p in tmp_path.iterdir()] == ["in.mkv"]

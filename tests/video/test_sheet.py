@@ -42,7 +42,7 @@ def test_sheet_never_cuts_a_title():
 
 def test_grid_mp4_tiles_every_clip(tmp_path):
     clips = np.stack([ramp(4, 32, 32)] * 2 + [255 - ramp(4, 32, 32)])
-    grid_mp4(tmp_path / "g.mp4", torch.from_numpy(clips).permute(0, 4, 1, 2, 3))
+    grid_mp4(tmp_path / "g.mp4", torch.from_numpy(clips).permute(0, 4, 1, 2, 3), columns=2)
     back, _ = read(tmp_path / "g.mp4")
     assert back.shape == (4, 134, 134, 3)  # 2 x 2 tiles of 64 pixels, 2 pixels between and around
     assert psnr(back[:, 68:132, 2:66], clips[2].repeat(2, 1).repeat(2, 2)) > 30

@@ -1,10 +1,11 @@
-"""Media writers: what is written can be read back, by size, count, rate and pixels."""
+"""Writing: what is written can be read back, by size, count, rate and pixels; colours, times, nothing half-done."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+from fractions import Fraction
 
 import av
 import numpy as np
@@ -13,8 +14,9 @@ import torch
 from films import psnr, ramp, read
 from PIL import Image
 
-from vidiff.errors import UsageError
+from vidiff.errors import RunError, UsageError
 from vidiff.video import write as media
+from vidiff.video.write import BT601, BT709, LIMITED, Encoder, VideoFormat, frame_rate, new_container
 
 
 @pytest.mark.parametrize("fps", [8, 25, 30000 / 1001])
@@ -89,7 +91,7 @@ def test_failed_write_leaves_the_old_file(tmp_path):
     path = tmp_path / "a.mp4"
     path.write_bytes(b"old")
     with pytest.raises(Exception):  # noqa: B017  (whatever the encoder says to a preset that does not exist)
-        media.write_mp4(path, ramp(3, 16, 16), preset="no-such-preset")
+        media.write_mp4(path, ramp(3, 16, 16), crf="no-such-quality")
     assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["a.mp4"]
 
 
@@ -117,3 +119,38 @@ def test_every_value_of_a_cutout_survives(tmp_path):
 def test_importing_the_writers_does_not_import_torch():
     code = "import sys; from vidiff.video import remux, sheet, write; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "False"
+
+
+def test_rates_are_those_of_broadcasting():
+    assert [frame_rate(fps) for fps in (8, 30000 / 1001, 12.5)] == [8, Fraction(30000, 1001), Fraction(25, 2)]
+    for fps in (0, -1, float("nan")):
+        with pytest.raises(ValueError, match="positive"):
+            frame_rate(fps)
+
+
+@pytest.mark.parametrize(("height", "width", "pixels"), [(48, 64, "yuv420p"), (47, 64, "yuv444p"), (48, 63, "yuv444p")])
+@pytest.mark.parametrize("matrix", [BT601, BT709])
+def test_frames_keep_size_colours_and_times(tmp_path, height, width, pixels, matrix):
+    frames, path = ramp(6, height, width), tmp_path / "a.mkv"
+    form = VideoFormat(Fraction(10), Fraction(1, 1000), Fraction(1), matrix=matrix)
+    with new_container(path) as container:
+        encoder = Encoder(container, height, width, form)
+        for i, frame in enumerate(frames):
+            container.mux(encoder.encode(frame, 50 * i * i))
+        container.mux(encoder.flush())
+    back, facts = read(path)
+    assert back.shape == frames.shape and psnr(back, frames) > 33 and facts["pix"] == pixels
+    with av.open(str(path)) as container:
+        shown = list(container.decode(video=0))
+    assert [float(f.pts * f.time_base) for f in shown] == pytest.approx([0.05 * i * i for i in range(6)], abs=1e-6)
+    assert {(int(f.colorspace), int(f.color_range)) for f in shown} == {(matrix, LIMITED)}
+
+
+def test_what_fails_leaves_nothing(tmp_path):
+    form = VideoFormat(Fraction(10), Fraction(1, 10))
+    with pytest.raises(RunError, match=r"a\.mp4: could not be written by PyAV"), new_container(tmp_path / "a.mp4") as c:
+        Encoder(c, 32, 32, form, preset="no-such-preset").encode(ramp(1, 32, 32)[0], 0)
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match="not a folder"), new_container(tmp_path / "file" / "a.mp4"):
+        pass
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]

@@ -22,9 +22,8 @@ from vidiff import keyed
 from vidiff.augment import Augment, ResizedCrop, SpeedCurve, Splice
 from vidiff.augment.pipeline import PRESETS
 from vidiff.clip import thwc_to_clip
-from vidiff.data.cache import RamCache
+from vidiff.data.cache import DiskCache, RamCache
 from vidiff.data.dataset import ClipDataset
-from vidiff.data.disk_cache import DiskCache
 from vidiff.data.index import Entry, Index, build_index
 from vidiff.data.sampling import clip_span
 from vidiff.errors import UsageError

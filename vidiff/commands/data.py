@@ -63,8 +63,7 @@ def check(
     """
     import yaml
 
-    from vidiff.data.advice import advise, index_folder, summary
-    from vidiff.data.findings import left_out_lines, summary_lines
+    from vidiff.data.advice import advise, index_folder, left_out_lines, summary, summary_lines
     from vidiff.data.layouts import ACCEPTED
 
     index, photos = index_folder(path, backend, stills)
@@ -104,8 +103,7 @@ def info(
         path, stills, backend, json_: see `vidiff.commands.data.check`.
         split: JSON, such as '{"val": 0.2, "group_by": "class_order"}'.
     """
-    from vidiff.data.advice import index_folder, summary
-    from vidiff.data.findings import summary_lines
+    from vidiff.data.advice import index_folder, summary, summary_lines
     from vidiff.data.splits import Split, make_splits
 
     try:
@@ -151,7 +149,7 @@ def prepare(name: str, *, source: Path, output: Path | None = None) -> None:
         source: where the archive was unpacked.
         output: the CSV file (default: manifest.csv in the source).
     """
-    from vidiff.data.findings import counted
+    from vidiff.data.advice import counted
     from vidiff.data.published import prepare as write_manifest
 
     written, found = write_manifest(name, source, output)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from vidiff.data.films import are_photos
-from vidiff.data.index import Entry, Index, build_index
+from vidiff.data.index import Index, build_index
 from vidiff.data.splits import group_keys
+from vidiff.errors import listed
 
 LENGTHS, SIZES = (1, 2, 4, 8, 16), (16, 32, 64)  # of clips that are proposed
+NAMED = 50  # files that cannot be used, in the findings
 FAST = 20.0  # frames a second above which every second frame still shows the motion
 
 
@@ -42,12 +45,7 @@ def index_folder(root: Path, backend: str = "pyav", stills: bool | None = None) 
 
 
 def summary(index: Index, root: Path) -> dict[str, Any]:
-    """What an index with usable videos holds, as plain values.
-
-    Args:
-        index: of the folder.
-        root: how the person named it.
-    """
+    """What an index with usable videos holds, as plain values; `root` as the person named it."""
     lengths = [e.num_frames for e in index.entries]
     sizes = Counter(f"{e.width}x{e.height}" for e in index.entries)
     rates = Counter(round(e.fps, 2) for e in index.entries if e.fps)
@@ -65,12 +63,57 @@ def summary(index: Index, root: Path) -> dict[str, Any]:
     }
 
 
+def summary_lines(report: Mapping[str, Any]) -> list[str]:
+    """A `summary` as lines for a person."""
+    frames = report["frames"]
+    each = frames["min"] == frames["max"]
+    span = f"{frames['min']} each" if each else f"{frames['min']} to {frames['max']}, median {frames['median']}"
+    lines = [
+        f"{report['root']}: {report['layout']}",
+        f"videos       {report['videos']}",
+        f"frames       {span}",
+        f"sizes        {counted(report['sizes'])}",
+        f"fps          {counted(report['fps']) or 'not known (images)'}",
+    ]
+    if report["classes"]:
+        lines.append(f"classes      {len(report['classes'])}: {counted(report['classes'], 20)}")
+    if report["domains"] and report["domains"] != report["classes"]:
+        lines.append(f"domains      {len(report['domains'])}: {counted(report['domains'])}")
+    if report["given_splits"]:
+        lines.append(f"given splits {counted(report['given_splits'])}")
+    return lines
+
+
+def left_out_lines(bad: Sequence[tuple[str, str]], passed: Iterable[tuple[str, str]]) -> list[str]:
+    """Files that are not used.
+
+    Args:
+        bad: (path, reason) of what cannot be used, one line each.
+        passed: (path, reason) of what was passed over, by reason, with the first names.
+    """
+    lines = [f"cannot be used: {len(bad)}{listed([f'{path}: {reason}' for path, reason in bad], NAMED)}"] if bad else []
+    reasons: dict[str, list[str]] = {}
+    for path, reason in passed:
+        reasons.setdefault(reason, []).append(path)
+    if reasons:
+        lines.append(f"passed over: {sum(map(len, reasons.values()))}")
+    for reason, paths in reasons.items():
+        more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
+        lines.append(f"  {len(paths)}: {reason} ({', '.join(paths[:3])}{more})")
+    return lines
+
+
+def counted(counts: Mapping[str, int], most: int = 6) -> str:
+    """`a (3), b (2), and 4 more`: the first names with their counts."""
+    shown = ", ".join(f"{name} ({count})" for name, count in list(counts.items())[:most])
+    return shown + (f", and {len(counts) - most} more" if len(counts) > most else "")
+
+
 def advise(index: Index, root: Path, backend: str = "pyav", stills: bool = False) -> Advice:
     """A configuration that fits an index with usable videos.
 
     Args:
-        index: of the folder.
-        root: how the person named it.
+        index, root: see `summary`.
         backend: what it was indexed with.
         stills: whether its pictures were asked for as photos.
     """
@@ -85,11 +128,7 @@ def advise(index: Index, root: Path, backend: str = "pyav", stills: bool = False
     if all(e.split is None for e in index.entries):
         data["split"] = {"val": 0.1, "test": 0.1, "group_by": "video"}
     span = (data["num_frames"] - 1) * data["frame_stride"] + 1  # as `clip_span`, which would import torch
-    notes = [
-        *_notes_on_splits(index),
-        *_notes_on_sizes(index.entries, span, data["resolution"]),
-        *_notes_on_files(index),
-    ]
+    notes = [*_notes_on_splits(index), *_notes_on_videos(index, span, data["resolution"])]
     if not stills and are_photos(index):
         notes.append("the pictures of a folder look unrelated: if they are photos and not a film, use --stills")
     if whites := Counter(f"{e.white:g}" for e in index.entries if e.white is not None):
@@ -128,25 +167,20 @@ def _notes_on_splits(index: Index) -> list[str]:
     return notes
 
 
-def _notes_on_sizes(entries: tuple[Entry, ...], span: int, resolution: int) -> list[str]:
-    notes = []
+def _notes_on_videos(index: Index, span: int, resolution: int) -> list[str]:
+    notes, entries = [], index.entries
     if short := sum(e.num_frames < span for e in entries):
         notes.append(f"{short} of {len(entries)} videos are shorter than {span} frames and will be left out")
     if (smallest := min(min(e.width, e.height) for e in entries)) < resolution:
         notes.append(f"the smallest video is {smallest} px on its short side and will be enlarged")
     if any(e.width != e.height for e in entries):
         notes.append("videos that are not square lose their sides (fit: crop); fit: stretch keeps all and distorts")
-    return notes
-
-
-def _notes_on_files(index: Index) -> list[str]:
-    notes = []
-    files = len(index.entries) + len(index.bad)
+    files = len(entries) + len(index.bad)
     if len(index.bad) > 0.1 * files:
         notes.append(
             f"{len(index.bad)} of {files} files cannot be used, and training stops above max_bad_fraction (0.1): "
             "remove them, or raise it"
         )
-    if copies := len(index.entries) - len({e.sha256 for e in index.entries}):
+    if copies := len(entries) - len({e.sha256 for e in entries}):
         notes.append(f"{copies} videos are byte-identical copies of others; copies stay in one split")
     return notes

@@ -13,17 +13,15 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor, nn
 
 from vidiff.augment.pipeline import build_augment
-from vidiff.data.bad_files import BadFiles
-from vidiff.data.cache import FrameCache
+from vidiff.data.cache import FrameCache, open_cache
 from vidiff.data.dataset import ClipDataset, Known
-from vidiff.data.disk_cache import open_cache
 from vidiff.data.films import are_photos
 from vidiff.data.index import Entry, Index, build_index
 from vidiff.data.layouts import ACCEPTED
-from vidiff.data.loader import ClipLoader, ClipPass
-from vidiff.data.on_device import to_augmented_float, to_float
+from vidiff.data.loader import BadFiles, ClipLoader, ClipPass
+from vidiff.data.on_device import to_float
 from vidiff.data.sampling import clip_span, drop_short
-from vidiff.data.shapes.truth import Truth, truth_of
+from vidiff.data.shapes.scene import Truth, truth_of
 from vidiff.data.splits import Split, make_splits
 from vidiff.errors import RunError, UsageError, listed
 from vidiff.video.open import decoding
@@ -272,7 +270,7 @@ class ClipDataModule(LightningDataModule):
             raise UsageError(
                 f"limit_train_batches={limit}: give a whole number of batches, or set clips_per_epoch of the data"
             )
-        return ClipLoader(dataset, self.batch_size, clips, rank, world, self.bad_files, **self.loading)
+        return ClipLoader(dataset, self.batch_size, clips, rank, world, bad_files=self.bad_files, **self.loading)
 
     def val_dataloader(self) -> ClipPass:
         return self._pass("val")
@@ -291,7 +289,12 @@ class ClipDataModule(LightningDataModule):
         """What validation and test read."""
         return self.dataset(split, purpose=split, random_start=False)
 
-    def eval_clips(
+    def eval_clips(self, *which: Any, **more: Any) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Ids int64 (B,), clips uint8 (B, C, T, H, W) and labels int64 (B,) of `eval_batches`."""
+        for batch in self.eval_batches(*which, **more):
+            yield batch["slot"], batch["clip"], batch["label"]
+
+    def eval_batches(
         self,
         split: str,
         num_clips: int,
@@ -299,7 +302,8 @@ class ClipDataModule(LightningDataModule):
         batch_size: int = 32,
         rank: int = 0,
         world: int = 1,
-    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        **domains: Any,
+    ) -> Iterator[dict[str, Any]]:
         """Real clips for evaluation: clip i is a function of (seed, i) and the split, whatever the batch or process.
 
         The videos take turns in a seeded permutation, one clip each, then the next round with other starts.
@@ -310,22 +314,22 @@ class ClipDataModule(LightningDataModule):
             seed: of this evaluation, apart from the training seed.
             batch_size: clips per batch.
             rank, world: this process gets ids rank, rank + world, ...
-        Yields:
-            ids int64 (B,), clips uint8 (B, C, T, H, W), labels int64 (B,); each id once. A clip that cannot be read is
-            replaced by another, keyed the same way, and counted in `bad_files`.
-        """
-        dataset = self.dataset(split, seed, "evaluation")
-        for batch in self._eval_batches(dataset, num_clips, batch_size, rank, world):
-            yield batch["slot"], batch["clip"], batch["label"]
+            domains: see `DomainDataModule`; there are none here.
 
-    def _eval_batches(
-        self, dataset: ClipDataset, num_clips: int, batch_size: int = 32, rank: int = 0, world: int = 1
-    ) -> ClipPass:
-        """This process's share of `num_clips` clips of a dataset."""
+        Yields:
+            `slot` (each once), `clip`, `label`, `video`, `start`, and what is known of embedded videos: `speed`, and
+            `positions`, x, y of the sprites in pixels of the clip, float32 (B, T, 2, 2), NaN for a second one that is
+            not there. A clip that cannot be read is replaced by another, keyed the same way, and counted in
+            `bad_files`.
+        """
         if num_clips < 1:
             raise UsageError(f"num_clips must be at least 1, got {num_clips}")
+        dataset = self._eval_dataset(split, seed, **domains)
         requests = dataset.requests(torch.arange(rank, num_clips, world).numpy())
-        return ClipPass(dataset, requests, batch_size, bad_files=self.bad_files, **self.loading)
+        yield from ClipPass(dataset, requests, batch_size, bad_files=self.bad_files, **self.loading)
+
+    def _eval_dataset(self, split: str, seed: int) -> ClipDataset:
+        return self.dataset(split, seed, "evaluation")
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """On the device: uint8 -> float [-1, 1]; in training the augmentation in between, keyed by the global slot."""
@@ -337,12 +341,4 @@ class ClipDataModule(LightningDataModule):
         """The batch with its uint8 clips as float [-1, 1], augmented or not; see `on_device`."""
         if not augment:
             return to_float(batch)
-        return to_augmented_float(batch, self.augment, self.seed, self._place(), self.num_classes)
-
-    def write_bad_files(self, run_dir: str | Path) -> Path | None:
-        """Write `bad_files.csv` (path, found, failures, reason) into a run's folder; None when every file was fine."""
-        if not self.bad_files.files:
-            return None
-        path = Path(run_dir) / "bad_files.csv"
-        self.bad_files.write(path)
-        return path
+        return to_float(batch, self.augment, self.seed, self._place(), self.num_classes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ DECODED_VERSION = 2  # of the frames in the cache: raise it whenever decoding or
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # BT.601
 
 
+@dataclass(eq=False)
 class ClipDataset(Dataset):
     """Clips of a list of videos, addressed by (slot, video). Holds names and numbers only; safe to fork and to pickle.
 
@@ -49,47 +51,38 @@ class ClipDataset(Dataset):
             programs had the cores do not count.
     """
 
-    def __init__(
-        self,
-        root: Path | str,
-        entries: Sequence[Entry],
-        num_frames: int,
-        resolution: int,
-        frame_stride: int = 1,
-        channels: int = 3,
-        classes: Sequence[str] = (),
-        seed: int = 0,
-        purpose: str = "train",
-        fit: str = "crop",
-        on_error: str = "skip",
-        random_start: bool = True,
-        cache: FrameCache | None = None,
-        known: Known | None = None,
-        patience: float = 0.0,
-    ):
-        if channels not in (1, 3):
-            raise UsageError(f"channels must be 3 (RGB) or 1 (grey), got {channels}")
-        if fit not in FITS:
-            raise UsageError(f"fit must be one of {', '.join(FITS)}, got {fit!r}")
-        if on_error not in ("skip", "raise"):
-            raise UsageError(f"on_error must be skip or raise, got {on_error!r}")
-        if resolution < 1:
-            raise UsageError(f"resolution must be at least 1, got {resolution}")
-        self.root, self.entries = Path(root), tuple(entries)
-        self.num_frames, self.frame_stride = num_frames, frame_stride
-        self.span = clip_span(num_frames, frame_stride)
-        self.resolution, self.channels = resolution, channels
-        self.labels = [classes.index(e.label) if e.label is not None else 0 for e in entries]
-        self.seed, self.purpose, self.fit = seed, purpose, fit
-        self.on_error = on_error
-        self.random_start = random_start
-        self.patience = patience
+    root: Path | str
+    entries: Sequence[Entry]
+    num_frames: int
+    resolution: int
+    frame_stride: int = 1
+    channels: int = 3
+    classes: Sequence[str] = ()
+    seed: int = 0
+    purpose: str = "train"
+    fit: str = "crop"
+    on_error: str = "skip"
+    random_start: bool = True
+    cache: FrameCache | None = None
+    known: Known | None = None
+    patience: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.channels not in (1, 3):
+            raise UsageError(f"channels must be 3 (RGB) or 1 (grey), got {self.channels}")
+        if self.fit not in FITS:
+            raise UsageError(f"fit must be one of {', '.join(FITS)}, got {self.fit!r}")
+        if self.on_error not in ("skip", "raise"):
+            raise UsageError(f"on_error must be skip or raise, got {self.on_error!r}")
+        if self.resolution < 1:
+            raise UsageError(f"resolution must be at least 1, got {self.resolution}")
+        self.root, self.entries = Path(self.root), tuple(self.entries)
+        self.span = clip_span(self.num_frames, self.frame_stride)
+        self.labels = [self.classes.index(e.label) if e.label is not None else 0 for e in self.entries]
         self.late: dict[int, int] = {}  # video -> times that it took too long
-        self.cache = cache
-        self.known = known
-        self.videos = [self._video(i) for i in range(len(self.entries))] if cache else []
-        if cache:
-            cache.prepare(self.videos, self._decode)
+        self.videos = [self._video(i) for i in range(len(self.entries))] if self.cache else []
+        if self.cache:
+            self.cache.prepare(self.videos, self._decode)
 
     def __len__(self) -> int:
         return len(self.entries)

@@ -39,11 +39,7 @@ class DomainDataModule(ClipDataModule):
     styles = ("plain", "night", "cartoon", "sketch")
 
     def __init__(
-        self,
-        root: str | Path | None = None,
-        domains: list[str] | None = None,
-        paired: bool = False,
-        **kwargs: Any,
+        self, root: str | Path | None = None, domains: list[str] | None = None, paired: bool = False, **kwargs: Any
     ):
         super().__init__(root=root, num_classes=None, **kwargs)
         self._domains = domains
@@ -58,9 +54,6 @@ class DomainDataModule(ClipDataModule):
     @cached_property
     def domains(self) -> list[str]:
         """Names of the domains; a label is a position in this list."""
-        return self._find_domains()
-
-    def _find_domains(self) -> list[str]:
         found, asked = self.index.domains, self._domains
         names = list(found if asked is None else asked)
         if unknown := [name for name in names if name not in found]:
@@ -135,51 +128,28 @@ class DomainDataModule(ClipDataModule):
     def eval_clips(
         self, *which: Any, paired: bool = False, **more: Any
     ) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
-        """Real clips for evaluation: clip i is a function of (seed, i), the split and the domain.
-
-        Args: see `eval_batches`.
-
-        Yields:
-            ids int64 (B,), clips uint8 (B, C, T, H, W), and labels int64 (B,); with `paired` in their place the
-            counterparts uint8 (B, C, T, H, W), or None where this split has none.
-        """
+        """As in ClipDataModule; with `paired` the counterparts `truth` in the place of the labels, or None."""
         for batch in self.eval_batches(*which, paired=paired, **more):
             yield batch["slot"], batch["clip"], batch.get("truth") if paired else batch["label"]
 
-    def eval_batches(
+    def _eval_dataset(
         self,
         split: str,
-        num_clips: int,
-        seed: int = 0,
-        batch_size: int = 32,
-        rank: int = 0,
-        world: int = 1,
+        seed: int,
         domain: str | int | None = None,
         paired: bool = False,
         target: str | int | None = None,
-    ) -> Iterator[dict[str, Any]]:
-        """`eval_clips` with all that is known of the clips.
+    ) -> ClipDataset:
+        """What `eval_batches` reads: of one domain, of all of them in balance, or of pairs.
 
         Args:
-            split, num_clips, seed, batch_size, rank, world: as in ClipDataModule.
+            split, seed: as in `eval_batches`.
             domain: name or number of the domain. None: all of them, balanced (of a pair of domains: the second, what
                 translations are compared with; with `paired` the first).
-            paired: also the true counterpart, same scene and same frames, in the domain `target`.
+            paired: also `truth`, the counterpart uint8 (B, C, T, H, W) where there is one: same scene, same frames, in
+                the domain `target`.
             target: name or number of a domain, for `paired`. None: the next one after `domain`.
-
-        Yields:
-            `slot`, `clip`, `label`, `video`, `start`, with `paired` the counterparts `truth` where there are any, and
-            for the embedded sets `positions`: x, y of the sprites in pixels of the clip, float32 (B, T, 2, 2), NaN for
-            a second one that is not there.
         """
-        dataset = self._eval_dataset(split, seed, domain, paired, target)
-        yield from self._eval_batches(dataset, num_clips, batch_size, rank, world)
-
-    def _eval_dataset(
-        self, split: str, seed: int, domain: str | int | None, paired: bool, target: str | int | None
-    ) -> ClipDataset:
-        if domain is None:
-            domain = self._default_domain(paired)
         if paired:
             source = self.domains.index(self.domain(0 if domain is None else domain))
             goal = self.domain((source + 1) % len(self.domains) if target is None else target)
@@ -187,9 +157,6 @@ class DomainDataModule(ClipDataModule):
         if domain is None:
             return self.dataset(split, seed, "evaluation")
         return self.clips_of(self.domain_entries(split, self.domain(domain)), self.domains, seed, "evaluation")
-
-    def _default_domain(self, paired: bool) -> str | None:
-        return None
 
     def domain(self, name: str | int) -> str:
         """The name of a domain given by name or number."""
@@ -240,8 +207,10 @@ class PairDataModule(DomainDataModule):
         domains = None if domain_a is None else [domain_a, domain_b]
         super().__init__(root=root, domains=domains, paired=paired, **kwargs)
 
-    def _find_domains(self) -> list[str]:
-        names = super()._find_domains()
+    @cached_property
+    def domains(self) -> list[str]:
+        """Names of A and B."""
+        names = super().domains
         if len(names) != 2:
             raise UsageError(f"{self.root} has {len(names)} domains ({', '.join(names)}): name domain_a and domain_b")
         return names
@@ -254,8 +223,10 @@ class PairDataModule(DomainDataModule):
     def domain(self, name: str | int) -> str:
         return self.domains["ab".index(name)] if name in ("a", "b") else super().domain(name)
 
-    def _default_domain(self, paired: bool) -> str:
-        return "a" if paired else "b"
+    def _eval_dataset(self, split: str, seed: int, domain: str | int | None = None, **options: Any) -> ClipDataset:
+        if domain is None and not options.get("paired"):
+            domain = "b"  # what translations are compared with
+        return super()._eval_dataset(split, seed, domain, **options)
 
     def pairs(self, split: str, purpose: str = "train", **options: Any) -> PairDataset:
         """Clips of A and B, keyed apart."""

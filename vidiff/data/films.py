@@ -36,6 +36,11 @@ class Picture:
         """The name without folder and ending, in small letters."""
         return PurePosixPath(self.path).stem.lower()
 
+    @property
+    def words(self) -> str:
+        """What is in the name between the numbers."""
+        return " ".join(_NUMBER.split(self.stem)[::2])
+
 
 @dataclass
 class Pictures:
@@ -134,15 +139,14 @@ def _without_masks(films: list[list[Picture]], out: Pictures) -> list[list[Pictu
     numbers = {id(film): {tuple(_NUMBER.findall(p.stem)) for p in film} for film in films}
     kept = []
     for film in films:
-        words = " ".join(_NUMBER.split(film[0].stem)[::2])
-        made = is_beside(words)
+        made = is_beside(film[0].words)
         grey = all(p.header.grey for p in film)
         of = [
             other
             for other in films
             if other is not film
             and 2 * len(numbers[id(other)] & numbers[id(film)]) >= len(film)
-            and not is_beside(" ".join(_NUMBER.split(other[0].stem)[::2]))
+            and not is_beside(other[0].words)
             and (made or (grey and not any(p.header.grey for p in other)))
         ]
         if of:

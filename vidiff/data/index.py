@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from vidiff.data.layouts import Item, discover
-from vidiff.data.shapes.truth import MARKER
+from vidiff.data.shapes.scene import MARKER
 from vidiff.errors import UsageError
 from vidiff.files import write_text
 from vidiff.paths import cache_dir
@@ -116,14 +116,13 @@ class Index:
         return digest.hexdigest()[:16]
 
 
-def build_index(root: Path | str, backend: str = "pyav", stills: bool = False, progress: bool = True) -> Index:
+def build_index(root: Path | str, backend: str = "pyav", stills: bool = False) -> Index:
     """Find and measure every video under a root; what was measured before is taken from the cache.
 
     Args:
         root: folder, manifest or single video: see `vidiff.data.layouts`.
         backend: `pyav | auto | decord`: see `choose_decoder`; what it chose is kept with the measurement.
         stills: every image is a video of one frame.
-        progress: show a progress bar on stderr when this takes longer than a second.
     Raises:
         UsageError: the root does not exist, or its manifest has a fault.
     """
@@ -136,7 +135,8 @@ def build_index(root: Path | str, backend: str = "pyav", stills: bool = False, p
             size = cache.measured(f"{sha}:{item.kind}:{backend}", lambda: _measure(found.root, item, backend))
             top = None
             if item.deep:
-                top = cache.measured(f"{sha}:{item.kind}:peak", lambda: _peak(found.root, item))["peak"]
+                pictures = [found.root / item.path / name for name in item.files] or [found.root / item.path]
+                top = cache.measured(f"{sha}:{item.kind}:peak", lambda: {"peak": peak(pictures)})["peak"]
         except ReadError as error:
             return item.path, error.reason
         except OSError as error:
@@ -144,7 +144,7 @@ def build_index(root: Path | str, backend: str = "pyav", stills: bool = False, p
         known = dict(label=item.label, split=item.split, group=item.group, domain=item.domain)
         return Entry(item.path, item.kind, **size, **known, sha256=sha, files=item.files, white=top)
 
-    results = in_threads(measure, found.items, "measuring videos", progress)
+    results = in_threads(measure, found.items, "measuring videos")
     cache.save()
     entries = _with_white_levels([r for r in results if isinstance(r, Entry)])
     bad = found.bad + [r for r in results if not isinstance(r, Entry)]
@@ -156,11 +156,6 @@ def _measure(root: Path, item: Item, backend: str) -> dict[str, Any]:
     path = root / item.path
     decoder = choose_decoder(path, item.kind, backend)
     return asdict(open_reader(path, item.kind, decoder, item.files).measure()) | {"decoder": decoder}
-
-
-def _peak(root: Path, item: Item) -> dict[str, float]:
-    """The largest value in the pictures of an item, as it is kept in the cache."""
-    return {"peak": peak([root / item.path / name for name in item.files] or [root / item.path])}
 
 
 def _with_white_levels(entries: list[Entry]) -> tuple[Entry, ...]:

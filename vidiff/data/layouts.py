@@ -100,7 +100,10 @@ def discover(root: Path | str, stills: bool = False) -> Found:
         names[:] = sorted((n for n in names if n[0] != "."), key=natural)
         paths = [Path(folder, n) for n in sorted(files, key=natural) if n[0] != "."]
         sort_folder(found, paths, stills, singles)
-    _pass_over_lone(found, singles)
+    if found.items:  # lone pictures are videos of one frame where there is nothing else
+        found.passed += [(item.path, LONE) for item in singles]
+    else:
+        found.items = singles
     _pass_over_derived(found, stills)
     found.items.sort(key=lambda item: (natural(item.path), [natural(name) for name in item.files[:1]]))
     _read_folders(found)
@@ -188,14 +191,6 @@ def _name_other(found: Found, path: Path, name: str, kind: str) -> None:
     elif suffix in (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar", ".bz2", ".xz"):
         reason = "an archive: unpack it"
     (found.bad if claims and kind != "video" else found.passed).append((name, reason))
-
-
-def _pass_over_lone(found: Found, singles: list[Item]) -> None:
-    """Lone pictures are videos of one frame where there is nothing else."""
-    if found.items:
-        found.passed += [(item.path, LONE) for item in singles]
-    else:
-        found.items = singles
 
 
 def _pass_over_derived(found: Found, stills: bool) -> None:

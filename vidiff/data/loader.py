@@ -6,23 +6,94 @@ Not a torch DataLoader on the outside, so that Lightning injects no sampler: whi
 from __future__ import annotations
 
 import atexit
+import csv
+import io
 import os
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from vidiff.data.bad_files import BadFiles
 from vidiff.data.dataset import ClipDataset
+from vidiff.data.index import Index
 from vidiff.data.sampling import epoch_length
-from vidiff.errors import RunError, UsageError
+from vidiff.errors import RunError, UsageError, listed
+from vidiff.files import write_text
 from vidiff.video.reader import ReadError
 
 Requests = list[tuple]  # what a batch is requested with: (slot, video), or whatever the dataset's `requests` gives
+
+
+class BadFiles:
+    """The files that could not be read, counted in the main process; stops the run when they are too many.
+
+    Args:
+        total: files that there are.
+        max_fraction: share of bad files above which `add` raises.
+    """
+
+    def __init__(self, total: int, max_fraction: float = 0.1):
+        self.total, self.max_fraction = total, max_fraction
+        self.files: dict[str, dict[str, Any]] = {}
+
+    @classmethod
+    def of_index(cls, index: Index, max_fraction: float) -> BadFiles:
+        """The files that an index could not measure, with a warning.
+
+        Raises:
+            RunError: they are too many.
+        """
+        total = len(index.entries) + len(index.bad)
+        bad = cls(total, max_fraction)
+        for path, reason in index.bad:
+            bad.add(index.root / path, reason, found="index")
+        if index.bad:
+            names = listed([f"{path}: {reason}" for path, reason in index.bad], 5)
+            warnings.warn(f"{len(index.bad)} of {total} files cannot be used:{names}", stacklevel=3)
+        bad.check()
+        return bad
+
+    def add(self, path: Path | str, reason: str, found: str = "decode") -> None:
+        """Count a failure; the first one of a file is a warning.
+
+        Args:
+            path: the file.
+            reason: what is wrong.
+            found: `index` (while listing) or `decode` (while training or evaluating).
+        Raises:
+            RunError: more than `max_fraction` of the files are bad.
+        """
+        row = self.files.setdefault(str(path), {"found": found, "reason": reason, "failures": 0})
+        row["failures"] += 1
+        if row["failures"] == 1 and found == "decode":
+            warnings.warn(f"cannot read {path}: {reason}; other clips take its place", stacklevel=2)
+            self.check()
+
+    def check(self) -> None:
+        """Raise RunError if the share of bad files is above the limit."""
+        if len(self.files) > self.max_fraction * self.total:
+            some = listed([f"{path}: {row['reason']}" for path, row in self.files.items()], 5)
+            raise RunError(
+                f"{len(self.files)} of {self.total} files cannot be read, more than max_bad_fraction="
+                f"{self.max_fraction:g} allows:{some}\nRemove or repair them, or raise max_bad_fraction."
+            )
+
+    def write(self, folder: Path) -> Path | None:
+        """Write `bad_files.csv` (path, found, failures, reason) into a run's folder; None when every file was fine."""
+        if not self.files:
+            return None
+        text = io.StringIO()
+        writer = csv.writer(text)
+        writer.writerow(["path", "found", "failures", "reason"])
+        for name, row in sorted(self.files.items()):
+            writer.writerow([name, row["found"], row["failures"], row["reason"]])
+        write_text(folder / "bad_files.csv", text.getvalue())
+        return folder / "bad_files.csv"
 
 
 class _Batches(Dataset):
@@ -143,20 +214,11 @@ class _Plan:
     def after(self, epoch: int, batch: int) -> tuple[int, int]:
         return (epoch, batch + 1) if batch + 1 < len(self) else (epoch + 1, 0)
 
-
-@dataclass(frozen=True)
-class _Onward:
-    """The batches of a plan from a position on, without end."""
-
-    plan: _Plan
-    epoch: int
-    batch: int
-
-    def __iter__(self) -> Iterator[Requests]:
-        epoch, batch = self.epoch, self.batch
+    def onward(self, epoch: int, batch: int) -> Iterator[Requests]:
+        """The requests from a position on, without end."""
         while True:
-            yield self.plan.requests(epoch, batch)
-            epoch, batch = self.plan.after(epoch, batch)
+            yield self.requests(epoch, batch)
+            epoch, batch = self.after(epoch, batch)
 
 
 class ClipLoader(_Stream):
@@ -171,8 +233,8 @@ class ClipLoader(_Stream):
         batch_size: clips per batch on this process.
         clips_per_epoch: None: the smallest multiple of the number of videos >= 1000. Cut to whole global batches.
         rank, world: this process and the number of processes.
-        bad_files: where failures are counted.
-        num_workers, timeout, multiprocessing_context: of the DataLoader; `timeout` in seconds, for workers.
+        options: `bad_files`, where failures are counted; `num_workers`, `timeout` (in seconds, for workers) and
+            `multiprocessing_context` of the DataLoader.
     """
 
     def __init__(
@@ -182,12 +244,9 @@ class ClipLoader(_Stream):
         clips_per_epoch: int | None = None,
         rank: int = 0,
         world: int = 1,
-        bad_files: BadFiles | None = None,
-        num_workers: int = 0,
-        timeout: float = 120.0,
-        multiprocessing_context: str | None = None,
+        **options: Any,
     ):
-        super().__init__(dataset, bad_files, num_workers, timeout, multiprocessing_context)
+        super().__init__(dataset, **options)
         if batch_size < 1 or not 0 <= rank < world:
             raise UsageError(f"batch_size must be at least 1 and rank in 0..{world - 1}, got {batch_size} and {rank}")
         self.batch_size, self.rank, self.world = batch_size, rank, world
@@ -204,7 +263,7 @@ class ClipLoader(_Stream):
         epoch = self.epoch
         while self.epoch == epoch:
             if self._iterator is None:
-                self._iterator = self._start(_Onward(self.plan, self.epoch, self.batch))
+                self._iterator = self._start(self.plan.onward(self.epoch, self.batch))
             try:
                 batch = self._take(self._iterator, self.plan.requests(self.epoch, self.batch))
             except BaseException:
@@ -260,7 +319,7 @@ class ClipPass(_Stream):
         dataset: the clips; its `purpose` and `seed` key the starts.
         requests: what this process asks the dataset for, one entry a clip.
         batch_size: clips per batch.
-        bad_files, num_workers, timeout, multiprocessing_context: as in ClipLoader.
+        options: as in ClipLoader.
     """
 
     def __init__(self, dataset: ClipDataset, requests: Requests, batch_size: int, **options: Any):

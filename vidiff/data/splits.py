@@ -8,7 +8,6 @@ import warnings
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 from vidiff.data.index import Entry, Index
 from vidiff.errors import UsageError
@@ -57,8 +56,12 @@ def make_splits(index: Index, split: Split | None = None, every_domain: bool = F
     entries = index.entries
     # An encoder's bytes are not the same on every machine; the scenes of a rendered set are, and so are their names.
     by_name = split.group_by == "video" and index.rendered
-    groups = _groups(entries, "name:(.+)" if by_name else split.group_by)
     parts = _given(entries)
+    pool = [i for i, e in enumerate(entries) if e.split in (None, "train")]
+    groups = defaultdict(list)
+    keys = group_keys([entries[i] for i in pool], "name:(.+)" if by_name else split.group_by)
+    for i, group in zip(pool, keys):
+        groups[group].append(i)
     asked = {name: share for name, share in (("val", split.val), ("test", split.test)) if share}
     count = len(groups)
     lacking = {name: share for name, share in asked.items() if not parts[name]}
@@ -74,15 +77,6 @@ def make_splits(index: Index, split: Split | None = None, every_domain: bool = F
             stacklevel=2,
         )
     return {"train": train, "val": sorted(parts["val"]), "test": sorted(parts["test"])}
-
-
-def _groups(entries: Sequence[Entry], group_by: str) -> dict[str, list[int]]:
-    """The videos that may still be divided, by what must not be torn apart."""
-    pool = [i for i, e in enumerate(entries) if e.split in (None, "train")]
-    groups = defaultdict(list)
-    for i, group in zip(pool, group_keys([entries[i] for i in pool], group_by)):
-        groups[group].append(i)
-    return groups
 
 
 def _given(entries: Sequence[Entry]) -> dict[str, list[int]]:
@@ -140,7 +134,10 @@ def group_keys(entries: list[Entry], group_by: str) -> list[str]:
     """The group of each video, as text."""
     pattern = _pattern(group_by)
     if pattern:
-        return [_match(pattern, entry.path) for entry in entries]
+        found = [pattern.search(entry.path) for entry in entries]
+        if lost := [entry.path for entry, match in zip(entries, found) if match is None or match[1] is None]:
+            raise UsageError(f"split.group_by: {pattern.pattern!r} does not match {lost[0]}")
+        return [f"name {match[1]}" for match in found]
     if group_by == "class_order":
         seen: dict = defaultdict(int)
         keys = []
@@ -174,10 +171,3 @@ def _pattern(group_by: str) -> re.Pattern | None:
     if pattern.groups != 1:
         raise UsageError(f"split.group_by: {group_by[5:]!r} must have one capture group, it has {pattern.groups}")
     return pattern
-
-
-def _match(pattern: re.Pattern, path: str) -> str:
-    match = pattern.search(str(PurePosixPath(path)))
-    if match is None or match[1] is None:
-        raise UsageError(f"split.group_by: {pattern.pattern!r} does not match {path}")
-    return f"name {match[1]}"

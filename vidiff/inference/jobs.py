@@ -10,15 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from vidiff.data.findings import left_out_lines
+from vidiff.data.advice import left_out_lines
 from vidiff.data.index import Entry, Index, build_index
 from vidiff.errors import UsageError, listed
 from vidiff.progress import track
 from vidiff.video.container import stated_frames
 from vidiff.video.filetype import sniff
-from vidiff.video.film import UNTIMED_FPS
 from vidiff.video.open import open_reader
-from vidiff.video.remux import SUFFIXES, Change, check_output, identities, is_translation, record, remux
+from vidiff.video.remux import SUFFIXES, UNTIMED_FPS, Change, check_output, identities, is_translation, record, remux
 
 
 @dataclass(frozen=True)

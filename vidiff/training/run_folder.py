@@ -58,7 +58,7 @@ class RunFolder(Callback):
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if trainer.is_global_zero and self.run.dir.exists():
-            trainer.datamodule.write_bad_files(self.run.dir)
+            trainer.datamodule.bad_files.write(self.run.dir)
 
 
 class LateReport(Callback):

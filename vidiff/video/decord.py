@@ -64,7 +64,7 @@ def fault(path: Path | str) -> str | None:
     if find_spec("decord") is None:
         return "decord is not installed"
     sure = PyAVReader(path)
-    count, (times, known) = sure.num_frames, sure.timestamps()
+    count, (times, known) = sure.info.num_frames, sure.timestamps()
     if not known:
         return "its times are not those of its frames"
     if reason := _unfit(sure):
@@ -77,7 +77,7 @@ def fault(path: Path | str) -> str | None:
             return f"decord counts {len(own)} frames, there are {count}"
         if not (np.abs(own - own[0] - seconds) < 0.5 * np.diff(seconds).min(initial=np.inf)).all():
             return "decord gives its frames other times"
-        step = max(1, CHUNK // (sure.height * sure.width * 3))
+        step = max(1, CHUNK // (sure.info.height * sure.info.width * 3))
         starts = np.random.default_rng(0).permutation(np.linspace(0, max(0, count - 3), SEEKS).astype(int))
         clips = [range(i, min(i + step, count)) for i in range(0, count, step)]
         clips += [range(i, min(i + 3, count)) for i in starts]

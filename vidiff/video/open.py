@@ -15,7 +15,7 @@ from vidiff.errors import UsageError
 from vidiff.video.decord import DecordReader, fault
 from vidiff.video.pyav import PyAVReader
 from vidiff.video.reader import Reader, ReadError
-from vidiff.video.stills import AnimationReader, ArrayReader, FramesReader, ImageReader, StripReader
+from vidiff.video.stills import AnimationReader, ArrayReader, FramesReader, StripReader
 
 # How a source is brought to the training resolution; part of every protocol record.
 RESIZE_RULE = {"video": "swscale bilinear (antialiased) while decoding"}
@@ -69,10 +69,10 @@ def open_reader(
     """
     if kind == "frames":
         return FramesReader(path, files, white)
+    if kind == "image":  # a video of one frame
+        return FramesReader(Path(path).parent, [Path(path).name], white)
     if kind == "strip":
         return StripReader(path, white)
-    if kind == "image":
-        return ImageReader(path, white)
     if kind == "animation":
         return AnimationReader(path, white)
     if kind == "array":
@@ -104,7 +104,7 @@ def read_square(
         raise UsageError(f"fit must be one of {', '.join(FITS)}, got {fit!r}")
     if fit == "stretch":
         return reader.read(indices, resolution, resolution)
-    width, height = size or (reader.width, reader.height)
+    width, height = size or (reader.info.width, reader.info.height)
     scale = resolution / min(width, height)
     width, height = max(resolution, round(width * scale)), max(resolution, round(height * scale))
     frames = reader.read(indices, height, width)  # (T, height, width, 3)

@@ -77,8 +77,7 @@ def open_frames(path: Path, frames: Iterable[int], white: float | None = None) -
     from PIL import Image, ImageOps
 
     with _opened(path, "damaged image") as image:
-        for frame in frames:
-            _seek(image, frame)
+        for _ in _each(image, frames):
             if not _is_deep(image):
                 yield ImageOps.exif_transpose(image).convert("RGB")
                 continue
@@ -96,8 +95,7 @@ def seconds(path: Path) -> float:
     """How long an animation is shown; 0 for a stack of pages, which has no clock."""
     total = 0.0
     with _opened(path, "damaged image") as image:
-        for frame in range(_count(image)):
-            _seek(image, frame)
+        for _ in _each(image):
             image.load()  # WebP knows the time of a picture only then
             total += image.info.get("duration", 0) / 1000
     return total
@@ -112,8 +110,7 @@ def peak(paths: Iterable[Path]) -> float:
     highest = 0.0
     for path in paths:
         with _opened(path, "damaged image") as image:
-            for frame in range(_count(image)):
-                _seek(image, frame)
+            for _ in _each(image):
                 highest = max(highest, _peak(path, _samples(path, image)[0]))
     return highest
 
@@ -186,13 +183,20 @@ def _count(image) -> int:
             sizes.add((image.size, image.mode))
         image.seek(0)
         return frames if len(sizes) == 1 else 1
-    return frames - bool(image.format == "PNG" and getattr(image, "default_image", False))
+    return frames - _stands_in(image)
 
 
-def _seek(image, frame: int) -> None:
-    frame += bool(image.format == "PNG" and getattr(image, "default_image", False))  # shown by those who do not animate
-    if frame:
-        image.seek(frame)
+def _stands_in(image) -> bool:
+    """Whether the first picture of an animated PNG is only for those who do not animate."""
+    return image.format == "PNG" and getattr(image, "default_image", False)
+
+
+def _each(image, frames: Iterable[int] | None = None) -> Iterator[int]:
+    """Stand at each of these pictures of a file in turn; None: at all."""
+    for frame in range(_count(image)) if frames is None else frames:
+        if frame + _stands_in(image):
+            image.seek(frame + _stands_in(image))
+        yield frame
 
 
 def _is_deep(image) -> bool:

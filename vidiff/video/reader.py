@@ -67,26 +67,6 @@ class Reader:
         """`measure`, once."""
         return self.measure()
 
-    @property
-    def num_frames(self) -> int:
-        """Number of frames that can be decoded."""
-        return self.info.num_frames
-
-    @property
-    def fps(self) -> float | None:
-        """Frames per second; None where the source has none."""
-        return self.info.fps
-
-    @property
-    def width(self) -> int:
-        """Width in pixels, as displayed."""
-        return self.info.width
-
-    @property
-    def height(self) -> int:
-        """Height in pixels, as displayed."""
-        return self.info.height
-
 
 def check_indices(path: Path, indices: Sequence[int], count: int) -> None:
     """Raise ReadError where a frame is asked for that a video of `count` frames does not have."""

@@ -19,22 +19,21 @@ PAPER, INK, RULE = (250, 250, 248), (32, 32, 36), (196, 196, 192)
 GAP, MARGIN = 2, 8  # pixels between tiles, and around blocks
 FONT_SIZE = 16
 MIN_SIDE = 64  # pixels that a tile has at least
+MAX_FRAMES = 8  # of a clip in a strip
 
 
-def sheet(
-    groups: Sequence[tuple[str, Tensor | np.ndarray]], max_frames: int = 8, scale: int | None = None
-) -> np.ndarray:
+def sheet(groups: Sequence[tuple[str, Tensor | np.ndarray]]) -> np.ndarray:
     """A contact sheet: time runs to the right, clips run down, each group of clips under its title; nothing is cropped.
+
+    Of each clip up to 8 frames are shown, evenly spaced from the first to the last, and at least 64 pixels large.
 
     Args:
         groups: (title, uint8 clips (N, C, T, H, W)); arrays are (N, T, H, W, C). Groups may differ in size and length.
-        max_frames: frames shown of each clip, evenly spaced from the first to the last.
-        scale: whole-number enlargement (nearest); default: the smallest one that makes a frame at least 64 pixels.
 
     Returns:
         uint8 (H, W, 3).
     """
-    blocks = [(title, [_strip(clip, max_frames, scale) for clip in _clips(clips)]) for title, clips in groups]
+    blocks = [(title, [_strip(clip) for clip in _clips(clips)]) for title, clips in groups]
     if not blocks:
         raise ValueError("a contact sheet needs at least one group of clips")
     font, columns = ImageFont.load_default(size=FONT_SIZE), [_column(strips) for _, strips in blocks]
@@ -51,20 +50,17 @@ def sheet(
     return np.asarray(page).copy()
 
 
-def grid_mp4(
-    path: str | Path, clips: Tensor | np.ndarray | Sequence, fps: float = 8, columns: int | None = None
-) -> None:
-    """Write an mp4 of N clips of one size that play side by side, row by row, in a grid as square as N allows.
+def grid_mp4(path: str | Path, clips: Tensor | np.ndarray | Sequence, columns: int, fps: float = 8) -> None:
+    """Write an mp4 of clips of one size that play side by side, row by row.
 
     Args:
         path: ends in .mp4.
         clips: uint8 (N, C, T, H, W); arrays are (N, T, H, W, C). Small clips are enlarged to at least 64 pixels.
+        columns: clips in a row.
         fps: frames per second.
-        columns: clips in a row; default ceil(sqrt(N)).
     """
-    frames = [_enlarge(clip, None) for clip in _clips(clips)]
+    frames = [_enlarge(clip) for clip in _clips(clips)]
     count, height, width, _ = frames[0].shape
-    columns = columns or math.ceil(math.sqrt(len(frames)))
     rows = math.ceil(len(frames) / columns)
     page = np.empty((count, rows * (height + GAP) + GAP, columns * (width + GAP) + GAP, 3), np.uint8)
     page[:] = PAPER
@@ -82,16 +78,16 @@ def _clips(clips: Tensor | np.ndarray | Sequence) -> list[np.ndarray]:
     return frames
 
 
-def _enlarge(frames: np.ndarray, scale: int | None) -> np.ndarray:
-    """Frames (T, H, W, 3) with every pixel repeated `scale` times each way; None: until they have MIN_SIDE pixels."""
-    scale = max(1, math.ceil(MIN_SIDE / min(frames.shape[1:3])) if scale is None else int(scale))
+def _enlarge(frames: np.ndarray) -> np.ndarray:
+    """Frames (T, H, W, 3) with every pixel repeated until they have MIN_SIDE pixels each way."""
+    scale = math.ceil(MIN_SIDE / min(frames.shape[1:3]))
     return frames.repeat(scale, axis=1).repeat(scale, axis=2)
 
 
-def _strip(clip: np.ndarray, max_frames: int, scale: int | None) -> np.ndarray:
+def _strip(clip: np.ndarray) -> np.ndarray:
     """Some frames of a clip, from the first to the last, side by side: (H, W, 3)."""
-    shown = np.round(np.linspace(0, len(clip) - 1, min(max_frames, len(clip)))).astype(int)
-    tiles = _enlarge(clip[shown], scale)
+    shown = np.round(np.linspace(0, len(clip) - 1, min(MAX_FRAMES, len(clip)))).astype(int)
+    tiles = _enlarge(clip[shown])
     _, height, width, _ = tiles.shape
     strip = np.full((height, len(tiles) * (width + GAP) - GAP, 3), RULE, np.uint8)
     for i, tile in enumerate(tiles):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cached_property
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +25,17 @@ class PictureReader(Reader):
         super().__init__(path)
         self.white = white
 
+    def images(self, indices: Sequence[int]) -> Iterator:
+        """PIL images of some frames, in the order of `indices`, which rises."""
+        raise NotImplementedError
+
+    def read(self, indices: Sequence[int], height: int | None = None, width: int | None = None) -> np.ndarray:
+        wanted = sorted({int(i) for i in indices})
+        frames = {i: resized(image, height, width) for i, image in zip(wanted, self.images(wanted))}
+        if len({frame.shape for frame in frames.values()}) > 1:
+            raise ReadError(self.path, "the images of this folder are not all of one size")
+        return np.stack([frames[int(i)] for i in indices])
+
 
 class FramesReader(PictureReader):
     """A folder of images of one size, one image a frame, in natural order.
@@ -38,12 +48,7 @@ class FramesReader(PictureReader):
 
     def __init__(self, path: Path | str, files: Sequence[str] | None = None, white: float | None = None):
         super().__init__(path, white)
-        self._files = tuple(files or ())
-
-    @cached_property
-    def files(self) -> tuple[str, ...]:
-        """Names of the images, in order."""
-        return self._files or list_images(self.path)
+        self.files = tuple(files or list_images(self.path))
 
     def measure(self) -> Info:
         if not self.files:
@@ -51,21 +56,9 @@ class FramesReader(PictureReader):
         image = open_rgb(self.path / self.files[-1], self.white)
         return Info(len(self.files), None, image.width, image.height)
 
-    def read(self, indices: Sequence[int], height: int | None = None, width: int | None = None) -> np.ndarray:
+    def images(self, indices: Sequence[int]) -> Iterator:
         check_indices(self.path, indices, len(self.files))
-        names = {int(i): self.path / self.files[i] for i in indices}
-        images = {i: resized(open_rgb(path, self.white), height, width) for i, path in names.items()}
-        if len({image.shape for image in images.values()}) > 1:
-            raise ReadError(self.path, "the images of this folder are not all of one size")
-        return np.stack([images[int(i)] for i in indices])
-
-
-class ImageReader(FramesReader):
-    """A single image: a video of one frame."""
-
-    def __init__(self, path: Path | str, white: float | None = None):
-        path = Path(path)
-        super().__init__(path.parent, (path.name,), white)
+        return (open_rgb(self.path / self.files[i], self.white) for i in indices)
 
 
 class AnimationReader(PictureReader):
@@ -77,12 +70,9 @@ class AnimationReader(PictureReader):
         length = seconds(self.path)
         return Info(count, count / length if length else None, image.width, image.height)
 
-    def read(self, indices: Sequence[int], height: int | None = None, width: int | None = None) -> np.ndarray:
+    def images(self, indices: Sequence[int]) -> Iterator:
         check_indices(self.path, indices, header(self.path).frames)
-        wanted = sorted({int(i) for i in indices})  # forward: going back means to begin anew
-        images = open_frames(self.path, wanted, self.white)
-        frames = {i: resized(image, height, width) for i, image in zip(wanted, images)}
-        return np.stack([frames[int(i)] for i in indices])
+        return open_frames(self.path, indices, self.white)
 
 
 class StripReader(PictureReader):
@@ -93,19 +83,16 @@ class StripReader(PictureReader):
         side = min(image.size)
         return Info(strip_frames(*image.size) or 1, None, side, side)
 
-    def read(self, indices: Sequence[int], height: int | None = None, width: int | None = None) -> np.ndarray:
-        image = open_rgb(self.path, self.white)
-        side = min(image.size)
-        check_indices(self.path, indices, max(image.size) // side)
-        down = image.height > image.width
-        frames = []
-        for i in map(int, indices):
-            x, y = (0, i * side) if down else (i * side, 0)
-            frames.append(resized(image.crop((x, y, x + side, y + side)), height, width))
-        return np.stack(frames)
+    def images(self, indices: Sequence[int]) -> Iterator:
+        strip = open_rgb(self.path, self.white)
+        side = min(strip.size)
+        check_indices(self.path, indices, max(strip.size) // side)
+        for i in indices:
+            x, y = (0, i * side) if strip.height > strip.width else (i * side, 0)
+            yield strip.crop((x, y, x + side, y + side))
 
 
-class ArrayReader(Reader):
+class ArrayReader(PictureReader):
     """One video of a .npy file; see `open_videos`.
 
     Args:
@@ -128,10 +115,10 @@ class ArrayReader(Reader):
             raise ReadError(self.path, f"not an array of videos with number {self.number} in it")
         return videos[self.number]
 
-    def read(self, indices: Sequence[int], height: int | None = None, width: int | None = None) -> np.ndarray:
+    def images(self, indices: Sequence[int]) -> Iterator:
         from PIL import Image
 
         video = self._video()  # (T, H, W, C)
         check_indices(self.path, indices, len(video))
-        frames = (np.broadcast_to(video[int(i)], (*video.shape[1:3], 3)) for i in indices)
-        return np.stack([resized(Image.fromarray(np.ascontiguousarray(f)), height, width) for f in frames])
+        for i in indices:
+            yield Image.fromarray(np.ascontiguousarray(np.broadcast_to(video[i], (*video.shape[1:3], 3))))

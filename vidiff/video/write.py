@@ -6,20 +6,125 @@ batch in front where a function takes several clips. Importing this module does 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
+from vidiff.errors import RunError
 from vidiff.files import check_suffix, replacing
-from vidiff.video.encode import Encoder, VideoFormat, frame_rate, new_container
+from vidiff.video.container import reason
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 CLIP_SUFFIXES = (".mp4", ".gif", ".png", ".npy")
 SMALL = 64  # pixels
+# Numbers of ITU-T H.273 for primaries, transfer and matrix, and FFmpeg's own for the range and for BT.601 in swscale.
+BT709, UNSTATED, BT601 = 1, 2, 6
+LIMITED, SWS_BT601 = 1, 5
+
+
+@dataclass
+class VideoFormat:
+    """How the frames of a video are to be shown.
+
+    Args:
+        rate: frames per second, roughly.
+        time_base: seconds of one tick.
+        aspect: width of a pixel over its height; 0 where the file does not state it, which means square.
+        primaries, transfer, matrix: of its colours, as numbers of ITU-T H.273.
+    """
+
+    rate: Fraction
+    time_base: Fraction
+    aspect: Fraction = Fraction(0)
+    primaries: int = UNSTATED
+    transfer: int = UNSTATED
+    matrix: int = BT601
+
+
+def frame_rate(fps: float) -> Fraction:
+    """Frames per second as a fraction, as containers store them.
+
+    Raises:
+        ValueError: not above 0.
+    """
+    if not fps > 0:
+        raise ValueError(f"fps must be positive, got {fps}")
+    return Fraction(fps).limit_denominator(1001)
+
+
+@contextmanager
+def new_container(path: Path | str, **options: str) -> Iterator:
+    """Yield an open output container of the kind that the suffix of `path` names; the file appears once it is whole.
+
+    Args:
+        path: where to; missing folders are made.
+        options: of FFmpeg's muxer.
+
+    Raises:
+        UsageError: the place cannot be written. RunError: FFmpeg refused the frames, or has no such encoder.
+    """
+    import av
+
+    with replacing(Path(path)) as temporary:
+        try:
+            with av.open(str(temporary), "w", options=options) as container:
+                yield container
+        except (av.FFmpegError, av.codec.codec.UnknownCodecError, OSError) as error:
+            raise RunError(f"{path}: could not be written by PyAV {av.__version__} ({reason(error)})") from error
+
+
+class Encoder:
+    """An H.264 stream in an open output container, by one thread: RGB frames in, packets out.
+
+    Args:
+        container: see `new_container`; the stream is added to it.
+        height, width: of the frames. 4:2:0 halves both; where one is odd, colours are kept at full size (4:4:4).
+        form: rate, clock, aspect and colours.
+        crf: x264's constant rate factor, 0 (best) .. 51.
+        options: further ones of FFmpeg's libx264.
+    """
+
+    def __init__(self, container, height: int, width: int, form: VideoFormat, crf: int = 18, **options: str):
+        self.form = form
+        stream = self.stream = container.add_stream("libx264", rate=form.rate)
+        stream.height, stream.width = height, width
+        stream.pix_fmt = "yuv444p" if height % 2 or width % 2 else "yuv420p"
+        stream.options = {"crf": str(crf), "preset": "medium"} | options
+        context = stream.codec_context
+        context.time_base, context.thread_count = form.time_base, 1
+        context.sample_aspect_ratio = form.aspect
+        context.color_primaries, context.color_trc = form.primaries, form.transfer
+        # Players guess the matrix from the size where it is not stated.
+        context.colorspace, context.color_range = form.matrix, LIMITED
+
+    def encode(self, image: np.ndarray, time: int) -> list:
+        """The packets that are ready once a frame is in.
+
+        Args:
+            image: RGB uint8 (H, W, 3).
+            time: when it is shown, in ticks of the format's clock.
+        """
+        import av
+
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+        matrix = SWS_BT601 if self.form.matrix in (UNSTATED, BT601) else self.form.matrix
+        frame = frame.reformat(
+            format=self.stream.pix_fmt, dst_colorspace=matrix, dst_color_range="MPEG", interpolation="AREA", threads=1
+        )
+        frame.pts, frame.time_base = time, self.form.time_base
+        return self.stream.encode(frame)
+
+    def flush(self) -> list:
+        """The packets that were held until the end."""
+        return self.stream.encode()
 
 
 def to_frames(clip: Tensor | np.ndarray) -> np.ndarray:
@@ -32,18 +137,13 @@ def to_frames(clip: Tensor | np.ndarray) -> np.ndarray:
         from vidiff.clip import clip_to_thwc  # imports torch, which whoever owns a tensor has already done
 
         clip = clip_to_thwc(clip)
-    return _as_rgb(clip, 4, "tensor (C, T, H, W) or array (T, H, W, C)")
+    if clip.dtype != np.uint8 or clip.ndim != 4 or clip.size == 0 or clip.shape[-1] not in (1, 3):
+        layout = "tensor (C, T, H, W) or array (T, H, W, C)"
+        raise ValueError(f"expected non-empty uint8 {layout} with 1 or 3 channels, got {clip.dtype} {clip.shape}")
+    return np.ascontiguousarray(np.broadcast_to(clip, (*clip.shape[:-1], 3)))
 
 
-def _as_rgb(frames: np.ndarray, ndim: int, layout: str) -> np.ndarray:
-    if frames.dtype != np.uint8 or frames.ndim != ndim or frames.size == 0 or frames.shape[-1] not in (1, 3):
-        raise ValueError(f"expected non-empty uint8 {layout} with 1 or 3 channels, got {frames.dtype} {frames.shape}")
-    return np.ascontiguousarray(np.broadcast_to(frames, (*frames.shape[:-1], 3)))
-
-
-def write_mp4(
-    path: str | Path, clip: Tensor | np.ndarray, fps: float = 8, crf: int = 18, preset: str = "medium"
-) -> None:
+def write_mp4(path: str | Path, clip: Tensor | np.ndarray, fps: float = 8, crf: int = 18) -> None:
     """Write one clip as an H.264 mp4 that plays everywhere (4:2:0, index at the front).
 
     The same pixels give the same bytes. 4:2:0 needs even sides: an odd height or width is padded by repeating its last
@@ -54,7 +154,6 @@ def write_mp4(
         clip: uint8 tensor (C, T, H, W) or array (T, H, W, C); C = 1 is repeated to 3.
         fps: frames per second, > 0.
         crf: x264's constant rate factor, 0 (best) .. 51; 18 is visually transparent.
-        preset: x264's preset, ultrafast .. veryslow.
 
     Raises:
         UsageError: another suffix, or a place that cannot be written.
@@ -67,7 +166,7 @@ def write_mp4(
     # x264's macroblock tree reads past small pictures: random bytes.
     options = {"x264-params": "mbtree=0"} if min(frames.shape[1:3]) < SMALL else {}
     with new_container(path, movflags="+faststart", fflags="+bitexact") as container:
-        encoder = Encoder(container, *frames.shape[1:3], VideoFormat(rate, 1 / rate), crf, preset, **options)
+        encoder = Encoder(container, *frames.shape[1:3], VideoFormat(rate, 1 / rate), crf, **options)
         for time, image in enumerate(frames):
             container.mux(encoder.encode(image, time))
         container.mux(encoder.flush())
@@ -127,11 +226,9 @@ def write_png(path: str | Path, image: Tensor | np.ndarray) -> None:
         image: uint8 tensor (C, H, W) or array (H, W, C), C in {1, 3}.
     """
     check_suffix(path, ".png")
-    if not isinstance(image, np.ndarray):
-        image = to_frames(image.unsqueeze(1))[0]  # (C, H, W) -> (C, 1, H, W): a clip of one frame
-    image = _as_rgb(image, 3, "tensor (C, H, W) or array (H, W, C)")
+    (frame,) = to_frames(image[None] if isinstance(image, np.ndarray) else image.unsqueeze(1))  # a clip of one frame
     with replacing(Path(path)) as temporary:
-        Image.fromarray(image).save(temporary, format="PNG")
+        Image.fromarray(frame).save(temporary, format="PNG")
 
 
 def write_npy(path: str | Path, clips: Tensor | np.ndarray) -> None:

@@ -17,8 +17,7 @@ from typing import Callable, Iterable, Sequence
 
 import numpy as np
 
-from vidiff.data.shapes.scene import CLASSES, check_size, render_scene
-from vidiff.data.shapes.truth import MARKER, VERSION
+from vidiff.data.shapes.scene import CLASSES, MARKER, VERSION, check_size, render_scene
 from vidiff.errors import RunError, UsageError
 from vidiff.progress import track
 from vidiff.video import write as media
@@ -50,7 +49,7 @@ def _stored(out: Path, request: dict) -> dict | None:
     return record
 
 
-def _write(out: Path, request: dict, jobs: Sequence[tuple[str, int, str]], progress: bool, finish: Callable) -> dict:
+def _write(out: Path, request: dict, jobs: Sequence[tuple[str, int, str]], finish: Callable) -> dict:
     """Render jobs (file, scene, style) into a temporary sibling of `out` and put it in place when all is done."""
     stored = _stored(out, request)
     if stored is not None:
@@ -61,7 +60,7 @@ def _write(out: Path, request: dict, jobs: Sequence[tuple[str, int, str]], progr
         temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
         temporary.chmod(0o755)
         digest = hashlib.sha256()
-        for name, scene, style in track(jobs, "rendering shapes", show=progress):
+        for name, scene, style in track(jobs, "rendering shapes"):
             clip = render_scene(request["seed"], scene, style, request["frames"], request["resolution"])
             digest.update(name.encode() + clip.tobytes())
             media.write_mp4(temporary / name, clip, fps=FPS, crf=14)
@@ -103,7 +102,6 @@ def render_dataset(
     frames: int = 32,
     resolution: int = 64,
     styles: Iterable[str] = ("plain",),
-    progress: bool = True,
 ) -> dict:
     """Render the labelled data set: `out/<class>/<scene>.mp4`, scenes 0 .. videos - 1, and the record `shapes.json`.
 
@@ -115,7 +113,6 @@ def render_dataset(
         videos: number of videos, spread evenly over the four classes.
         seed, frames, resolution: see `render_scene`.
         styles: one style (or several: `render_domains`).
-        progress: show a bar on stderr when it takes longer than a second.
 
     Returns:
         The record: `dataset, version, layout, seed, videos, frames, resolution, fps, styles, files, sha256` (over the
@@ -127,11 +124,11 @@ def render_dataset(
     """
     styles = tuple(styles)
     if len(styles) > 1:
-        return render_domains(out, videos, seed, styles, frames, resolution, progress=progress)
+        return render_domains(out, videos, seed, styles, frames, resolution)
     request = _request("classes", videos, seed, frames, resolution, styles)
     motions = [CLASSES[scene % len(CLASSES)] for scene in range(videos)]
     jobs = [(f"{motion}/{scene:05d}.mp4", scene, styles[0]) for scene, motion in enumerate(motions)]
-    return _write(Path(out), request, jobs, progress, lambda: {"classes": {c: motions.count(c) for c in CLASSES}})
+    return _write(Path(out), request, jobs, lambda: {"classes": {c: motions.count(c) for c in CLASSES}})
 
 
 def render_domains(
@@ -142,7 +139,6 @@ def render_domains(
     frames: int = 32,
     resolution: int = 64,
     test_videos: int | None = None,
-    progress: bool = True,
 ) -> dict:
     """Render an unpaired data set: a training set for each style, no scene in two of them, and paired test sets.
 
@@ -150,7 +146,7 @@ def render_domains(
     names in the test folders are the same scene. The motion of a scene is CLASSES[scene % 4].
 
     Args:
-        out, seed, frames, resolution, progress: see `render_dataset`.
+        out, seed, frames, resolution: see `render_dataset`.
         videos: training videos of each style.
         styles: two or more of STYLES, A first.
         test_videos: test scenes, each in every style; default a sixth of `videos`, at least 4.
@@ -186,4 +182,4 @@ def render_domains(
                 values[f"{a}-{b}"].append(psnr(clips[a], clips[b]))
         return {"folders": folders, "identity_psnr": {pair: round(float(np.mean(v)), 3) for pair, v in values.items()}}
 
-    return _write(Path(out), request, jobs, progress, finish)
+    return _write(Path(out), request, jobs, finish)

@@ -1,4 +1,4 @@
-"""Scenes of the embedded data set: what is drawn by chance, how it moves, and its rendering on a plane or a sphere.
+"""Scenes of the embedded data set: what is drawn by chance, how it moves, its rendering, what is known of it.
 
 A scene is a pure function of (seed, scene number): motion, shapes, colors, background. A style changes how it is
 painted and nothing else. numpy only.
@@ -7,9 +7,12 @@ painted and nothing else. numpy only.
 from __future__ import annotations
 
 import itertools
+import json
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +22,8 @@ from vidiff.errors import UsageError
 CLASSES = ("bounce", "orbit", "pulse", "slide")
 SHAPE_WEIGHTS = (0.28, 0.22, 0.20, 0.18, 0.12)  # unequal on purpose: see SHAPE_COLORS
 SPAN = math.radians(100.0)  # the flat picture covers this much of a panorama
+MARKER = "shapes.json"  # the record of a rendered set lies in its folder
+VERSION = 1  # of the renderer: raise it whenever the pixels of any scene change
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,6 @@ class _Sprite:
 
 @dataclass(frozen=True)
 class _Scene:
-    motion: str
     sprites: list[_Sprite]
     sky: np.ndarray
     earth: np.ndarray
@@ -115,7 +119,7 @@ def _scene(seed: int, scene: int, frames: int) -> _Scene:
         row[:] = flat * math.cos(azimuth), flat * math.sin(azimuth), frequency * z, draw(0, 2 * np.pi), draw(0.7, 1.3)
     azimuth, speed = draw(0, 2 * np.pi), draw(0.006, 0.014)
     drift = np.array((speed * math.cos(azimuth), 0.5 * speed * math.sin(azimuth), 0.0))
-    return _Scene(motion, sprites, sky, earth, waves, drift, draw(-np.pi, np.pi))
+    return _Scene(sprites, sky, earth, waves, drift, draw(-np.pi, np.pi))
 
 
 def _noise(waves: np.ndarray, drift: np.ndarray, points: tuple[np.ndarray, ...], frames: int) -> np.ndarray:
@@ -203,24 +207,18 @@ def scene_truth(seed: int, scene: int, frames: int = 32, resolution: int = 64) -
     """What `render_scene` draws, as numbers.
 
     Returns:
-        `class` (name), `label` (index into CLASSES), `shapes` (S names, the last is on top), `positions` float64
-        (T, S, 2) as x, y in pixels where the centre of the top left pixel is (0, 0), `radii` (T, S) in pixels, `angles`
-        (T, S) in radians, `speed` (S,) mean |change of position| in pixels per frame, `drift` (2,) of the background in
-        pixels per frame.
+        `shapes` (S names, the last is on top), `positions` float64 (T, S, 2) as x, y in pixels where the centre of the
+        top left pixel is (0, 0), `radii` (T, S) in pixels, `speed` (S,) mean |change of position| in pixels per frame.
     """
     check_size("plain", frames, resolution)
     what = _scene(seed, scene, frames)
     positions = np.stack([np.stack([s.x, s.y], -1) for s in what.sprites], 1) * resolution - 0.5
     steps = np.linalg.norm(np.diff(positions, axis=0), axis=-1)
     return {
-        "class": what.motion,
-        "label": CLASSES.index(what.motion),
         "shapes": [s.shape for s in what.sprites],
         "positions": positions,
         "radii": np.stack([s.radius for s in what.sprites], 1) * resolution,
-        "angles": np.stack([s.angle for s in what.sprites], 1),
         "speed": steps.mean(axis=0) if frames > 1 else np.zeros(len(what.sprites)),
-        "drift": what.drift[:2] * resolution,
     }
 
 
@@ -260,3 +258,55 @@ def render_panorama(seed: int, scene: int, frames: int = 32, height: int = 64, s
         u, v = (east * scale).astype(np.float32), (south * scale).astype(np.float32)
         layers.append(Layer(sprite.shape, sprite.colors, u, v, _column(sprite.radius), _column(sprite.angle)))
     return paint(style, canvas, what.sky, what.earth, layers)
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What is known of every clip of a rendered set.
+
+    Args:
+        seed: of the set.
+        resolution: height and width of the clips in pixels, whatever the files'.
+    """
+
+    seed: int
+    resolution: int
+
+    def positions(self, video: str, frames: Sequence[int]) -> np.ndarray:
+        """Where the sprites are.
+
+        Args:
+            video: the file's path; its name is the number of the scene.
+            frames: frame numbers (T,).
+
+        Returns:
+            float64 (T, 2, 2): x, y of each sprite's centre as in `scene_truth`, NaN for a second one that is not there.
+        """
+        known = scene_truth(self.seed, int(Path(video).stem), int(max(frames)) + 1, self.resolution)["positions"]
+        out = np.full((len(frames), 2, 2), np.nan)
+        out[:, : known.shape[1]] = known[np.asarray(frames)]
+        return out
+
+    def speed(self, video: str, frames: Sequence[int]) -> dict[str, Any]:
+        """`speed`: mean |change of position| of the sprites between neighbouring frames of a clip, in pixels."""
+        return {"speed": _speed(self.positions(video, frames))}
+
+    def speed_and_positions(self, video: str, frames: Sequence[int]) -> dict[str, Any]:
+        """`speed`, and `positions` as above."""
+        positions = self.positions(video, frames)
+        return {"speed": _speed(positions), "positions": positions}
+
+
+def _speed(positions: np.ndarray) -> float:
+    steps = np.linalg.norm(np.diff(positions, axis=0), axis=-1)  # (T - 1, 2)
+    return float(np.nanmean(steps)) if len(steps) else 0.0
+
+
+def truth_of(root: Path, resolution: int) -> Truth | None:
+    """What is known of the clips of a folder that this version of the renderer made; None for any other folder."""
+    try:
+        record = json.loads((root / MARKER).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    made = isinstance(record, dict) and (record.get("dataset"), record.get("version")) == ("shapes", VERSION)
+    return Truth(record["seed"], resolution) if made else None
