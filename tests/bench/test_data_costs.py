@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from vidiff.bench import data_costs as bench
-from vidiff.bench.data import report
 from vidiff.command_line import call
 from vidiff.commands import bench as command
 from vidiff.errors import UsageError
@@ -45,7 +44,7 @@ def test_every_figure_is_measured_and_printed(root, capsys):
     for row in cpu["operators"].values():
         assert row["times_reference"] == pytest.approx(row["ms"] / row["reference_ms"])
         assert row["of_step"] == pytest.approx(row["ms"] / cpu["dcgan_step_ms"])
-    text = report(result)
+    text = bench.report(result)
     for word in (
         "pyav, resized while decoding",
         "decord, first epoch",

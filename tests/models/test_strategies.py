@@ -163,8 +163,9 @@ def test_plateau_reaches_both_rates():
 def test_regular_evaluations_reach_the_model(tmp_path):
     """Those of an interruption do not: a resumed run must not know more than an uninterrupted one."""
     noted = []
-    evaluation = GeneratorEvaluation(Run(tmp_path), EvaluationOptions(every_n_steps=2))
-    evaluation.evaluate = lambda *_: {"val/fvd_random": 1.0}
+    best = SimpleNamespace(offer=lambda *_: None)
+    evaluation = GeneratorEvaluation(Run(tmp_path), EvaluationOptions(every_n_steps=2), best, None)
+    evaluation.score = evaluation.evaluate = lambda *_: {"val/fvd_random": 1.0}
     for step in (2, 3, 4):
         evaluation._evaluate_and_offer(
             SimpleNamespace(global_step=step), SimpleNamespace(after_evaluation=noted.append)

@@ -7,20 +7,27 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from helpers import TINY, Clips, quiet_trainer
 from torch import nn
 
-from vidiff.models.updates import alone, diverged, norms, planned_steps
+from vidiff.models.dcgan import DCGAN
+from vidiff.models.updates import diverged, norms, planned_steps
 
 
-def test_the_others_are_frozen_for_a_while():
-    shared, g, d = nn.Linear(2, 2), nn.Linear(2, 2), nn.Linear(2, 2)
-    players = [nn.ModuleList([g, shared]), nn.ModuleList([d, shared])]
-    d.bias.requires_grad_(False)  # by its user
-    with pytest.raises(KeyError), alone(players[0], players):
-        assert all(p.requires_grad for p in players[0].parameters())
-        assert not any(p.requires_grad for p in d.parameters())
-        raise KeyError
-    assert d.weight.requires_grad and not d.bias.requires_grad
+def test_the_other_player_is_frozen_for_a_while():
+    """What its user froze stays frozen."""
+    seen = []
+
+    class Watched(DCGAN):
+        def generator_losses(self, turn):
+            seen.append([{p.requires_grad for p in self.players[name].parameters()} for name in "gd"])
+            return super().generator_losses(turn)
+
+    model = Watched(**TINY)
+    frozen = next(model.discriminator.parameters()).requires_grad_(False)
+    quiet_trainer(max_steps=2).fit(model, Clips())
+    assert seen == [[{True}, {False}]] * 2
+    assert [p for p in model.discriminator.parameters() if not p.requires_grad] == [frozen]
 
 
 def test_norms_by_hand():

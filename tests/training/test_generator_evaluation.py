@@ -18,7 +18,7 @@ from vidiff.training.generator_evaluation import GeneratorEvaluation
 
 
 def score(*names: str, **values: float) -> float:
-    evaluation = GeneratorEvaluation(None, EvaluationOptions())
+    evaluation = GeneratorEvaluation(None, EvaluationOptions(), None, None)
     evaluation._training_metrics = resolve_metrics(names)
     return evaluation.score({f"val/{k}": v for k, v in values.items()})
 

@@ -33,6 +33,42 @@ MOST_VIDEOS = 24  # of a set; each round of the measurement reads a clip of ever
 LUMA = (0.299, 0.587, 0.114)
 
 
+def measure(
+    root: Path | None = None,
+    num_frames: int = 16,
+    resolution: int = 64,
+    batch_size: int = 16,
+    width: int = 32,
+    seconds: float = 3.0,
+) -> dict[str, Any]:
+    """Costs of reading and of augmenting, as plain values.
+
+    CPU times are of this process with all its threads: they bear other programs on the machine better than the clock.
+
+    Args:
+        root: folder of videos; None: the embedded set.
+        num_frames: frames of a clip.
+        resolution: height and width in pixels.
+        batch_size: clips of a batch of the augmentation and of the step.
+        width: base channels of the DCGAN of the step.
+        seconds: least time for each measurement.
+    """
+    devices = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
+    with torch.random.fork_rng():
+        return {
+            "num_frames": num_frames,
+            "resolution": resolution,
+            "batch_size": batch_size,
+            "width": width,
+            "threads": torch.get_num_threads(),
+            "readers": readers(root or embedded(), num_frames, resolution, seconds),
+            "augment": {
+                device: augmentation(num_frames, resolution, batch_size, width, seconds, torch.device(device))
+                for device in devices
+            },
+        }
+
+
 def embedded() -> Path:
     """The embedded set, rendered if need be."""
     from vidiff.data.datamodule import EMBEDDED_VIDEOS, ClipDataModule
@@ -42,7 +78,7 @@ def embedded() -> Path:
     return ClipDataModule.embedded_root
 
 
-def measure(work: Callable[[], Any], seconds: float, device: torch.device | None = None) -> dict[str, float]:
+def timed(work: Callable[[], Any], seconds: float, device: torch.device | None = None) -> dict[str, float]:
     """Repeat `work` for at least `seconds`, after one run that does not count: milliseconds a run, CPU and clock."""
     wait = torch.cuda.synchronize if device is not None and device.type == "cuda" else lambda: None
     work()
@@ -61,6 +97,32 @@ def measure(work: Callable[[], Any], seconds: float, device: torch.device | None
     }
 
 
+def report(result: dict[str, Any]) -> str:
+    """The figures as a table for a person."""
+    r = result["readers"]
+    size = f"{result['num_frames']}x{result['resolution']}x{result['resolution']}"
+    lines = [f"reading clips of {size} from {r['root']} ({r['videos']} videos, {', '.join(r['sizes'][:4])})"]
+    lines.append(f"  {'':34}{'CPU ms/clip':>12}{'clips/s':>10}{'x pyav':>10}")
+    for name, row in r["ways"].items():
+        lines.append(f"  {name:34}{row['cpu_ms_per_clip']:12.3f}{row['clips_per_s']:10.0f}{row['times_pyav']:10.1f}")
+    for device, a in result["augment"].items():
+        unit = "CPU ms" if a["unit"] == "cpu_ms" else "ms"
+        lines.append(f"\naugmenting {result['batch_size']} clips of {size} on {device}, {unit} a batch;")
+        lines.append(f"one DCGAN step (width {result['width']}) takes {a['dcgan_step_ms']:.1f}")
+        lines.append(f"  {'operator, p=1':18}{'cost':>10}{'plain torch':>13}{'ratio':>8}{'of a step':>11}")
+        for name, row in a["operators"].items():
+            lines.append(
+                f"  {name:18}{row['ms']:10.2f}{row['reference_ms']:13.2f}{row['times_reference']:8.1f}"
+                f"{row['of_step']:11.1%}"
+            )
+        lines.append(f"  {'preset':18}{'as it is':>10}{'of a step':>13}{'p=1':>8}{'of a step':>11}")
+        for name, row in a["presets"].items():
+            lines.append(
+                f"  {name:18}{row['ms']:10.2f}{row['of_step']:13.1%}{row['ms_p1']:8.2f}{row['of_step_p1']:11.1%}"
+            )
+    return "\n".join(lines)
+
+
 # ---- reading
 
 
@@ -76,7 +138,7 @@ def readers(root: Path, num_frames: int, resolution: int, seconds: float) -> dic
     ways = {}
     with tempfile.TemporaryDirectory() as folder:
         for name, work in _ways(dataset, Path(folder), with_decord=entries[0].decoder == "decord").items():
-            figures = measure(work, seconds)
+            figures = timed(work, seconds)
             ways[name] = {
                 "cpu_ms_per_clip": figures["cpu_ms"] / len(entries),
                 "clips_per_s": 1e3 * len(entries) / figures["wall_ms"],
@@ -159,9 +221,9 @@ def augmentation(
 
     def cost(work: Callable[[], Any]) -> float:
         with torch.no_grad():
-            return measure(work, seconds / 3, device)[kind]
+            return timed(work, seconds / 3, device)[kind]
 
-    step = measure(training_step(clip, width), seconds, device)[kind]
+    step = timed(training_step(clip, width), seconds, device)[kind]
     operators, presets = {}, {}
     for name, op, reference in references(batch_size, device):
         ours, plain = cost(_pipeline([op], clip)), cost(lambda call=reference: call(clip))

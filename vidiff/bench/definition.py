@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
 import tempfile
-import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,8 +19,6 @@ from vidiff.errors import RunError, UsageError
 from vidiff.files import read_yaml
 from vidiff.training.cli import resolved_config
 from vidiff.training.run import config_hash
-
-POLL_S = 0.2  # seconds after which the running processes are polled again
 
 
 @dataclass
@@ -127,28 +126,12 @@ def run_missing(benchmark: Benchmark, out: Path, extra: list[str], jobs: int) ->
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as settings:
         runs = list_runs(benchmark, out, Path(settings), extra)
-        failed = _run_all([run for run in runs if not _is_done(run)], jobs)
+        missing = [run for run in runs if not _is_done(run)]
+        with ThreadPoolExecutor(jobs) as pool:
+            failed = [run for run, code in zip(missing, pool.map(_train, missing)) if code]
     if failed:
         raise RunError(f"{len(failed)} run(s) failed; see {', '.join(str(run.log) for run in failed)}")
     return [run.folder for run in runs]
-
-
-def _run_all(waiting: list[Run], jobs: int) -> list[Run]:
-    """Train `jobs` at a time until none is left; those that failed."""
-    waiting = list(waiting)
-    failed = []
-    running: list[tuple[subprocess.Popen, Run]] = []
-    while waiting or running:
-        while waiting and len(running) < jobs:
-            run = waiting.pop(0)
-            running.append((_start(run), run))
-        time.sleep(POLL_S)
-        for process, run in [pair for pair in running if pair[0].poll() is not None]:
-            running.remove((process, run))
-            print(f"{run.name}: {'FAILED' if process.returncode else 'done'}", file=sys.stderr)
-            if process.returncode:
-                failed.append(run)
-    return failed
 
 
 def _is_done(run: Run) -> bool:
@@ -166,22 +149,17 @@ def _is_done(run: Run) -> bool:
         return False
     if before == config_hash(resolved_config(run.arguments)):
         return report.exists()
+    names = (run.folder.with_name(f"{run.folder.name}.before-{number}") for number in itertools.count(1))
+    aside = run.folder.rename(next(name for name in names if not name.exists()))
     print(
-        f"{run.name}: its configuration has changed since it was run: runs anew, the old run is {_put_aside(run)}",
+        f"{run.name}: its configuration has changed since it was run: runs anew, the old run is {aside}",
         file=sys.stderr,
     )
     return False
 
 
-def _put_aside(run: Run) -> Path:
-    """Give a run's folder another name: `<folder>.before-1`, or the first number that is free."""
-    number = 1
-    while (aside := run.folder.with_name(f"{run.folder.name}.before-{number}")).exists():
-        number += 1
-    return run.folder.rename(aside)
-
-
-def _start(run: Run) -> subprocess.Popen:
+def _train(run: Run) -> int:
+    """Train in a process of its own; its exit code."""
     command = [sys.executable, "-m", "vidiff", *run.arguments]
     if (run.folder / "checkpoints" / "last.ckpt").exists():
         command += ["--ckpt_path", "last"]
@@ -189,4 +167,6 @@ def _start(run: Run) -> subprocess.Popen:
     print(f"{run.name}: started, log {run.log}", file=sys.stderr)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with run.log.open("a") as log:
-        return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
+        code = subprocess.call(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
+    print(f"{run.name}: {'FAILED' if code else 'done'}", file=sys.stderr)
+    return code

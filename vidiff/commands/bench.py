@@ -60,12 +60,12 @@ def data(
 
     Args:
         data_root: folder of videos (default: the embedded set, data/shapes).
-        num_frames, resolution, batch_size, width, seconds: see `vidiff.bench.data.measure`.
+        num_frames, resolution, batch_size, width, seconds: see `vidiff.bench.data_costs.measure`.
         json_: print one JSON object.
     """
     import json
 
-    from vidiff.bench.data import measure, report
+    from vidiff.bench.data_costs import measure, report
 
     result = measure(data_root, num_frames, resolution, batch_size, width, seconds)
     print(json.dumps(result, indent=2) if json_ else report(result))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
 from dataclasses import asdict, is_dataclass
 from typing import Any
 
@@ -22,6 +23,16 @@ class KeepsArguments:
         return new
 
 
+def constructors(cls: type) -> Iterator[list[inspect.Parameter]]:
+    """The named parameters of a class's constructor, then of each that it hands its **kwargs on to."""
+    for base in cls.__mro__:
+        if "__init__" in vars(base):
+            parameters = list(inspect.signature(base.__init__).parameters.values())[1:]  # without self
+            yield [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+            if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+                return
+
+
 def bound_arguments(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
     """Every argument of `cls(*args, **kwargs)` and of the constructors that it hands its **kwargs on to, by name.
 
@@ -29,19 +40,13 @@ def bound_arguments(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
     brings it again.
     """
     found, defaults = {}, []
-    for base in cls.__mro__:
-        if "__init__" not in vars(base):
-            continue
-        parameters = list(inspect.signature(base.__init__).parameters.values())[1:]  # without self
-        given = dict(zip([p.name for p in parameters if p.kind in POSITIONAL], args)) | kwargs
+    for named in constructors(cls):
+        given = dict(zip([p.name for p in named if p.kind in POSITIONAL], args)) | kwargs
         args = ()  # the further constructors are called by keyword
-        named = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
         defaults += [p.default for p in named]
         for p in named:
             if (value := given.get(p.name, p.default)) is not p.empty:
                 found.setdefault(p.name, asdict(value) if is_dataclass(value) else value)
-        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-            break
     return {k: v for k, v in found.items() if is_plain(v) or not any(v is d for d in defaults)}
 
 

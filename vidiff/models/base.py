@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Iterable, Iterator, Sequence
 import lightning as L
 import torch
 from lightning.pytorch.cli import OptimizerCallable
+from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -28,7 +29,7 @@ from vidiff.models.record import check_end, check_restored, configure_again, mak
 from vidiff.models.sampler import Sampler
 from vidiff.models.strategies import Balance, Player, Stage, Strategies
 from vidiff.models.turn import Terms, Turn
-from vidiff.models.updates import alone, count_step, diverged, make_optimizers, norms, planned_steps, settings_of, step
+from vidiff.models.updates import count_step, diverged, make_optimizers, norms, planned_steps, step
 from vidiff.nn.blocks import NetworkFactory
 from vidiff.nn.mirror import mirror_all
 from vidiff.optim import Plateau, Schedule
@@ -187,7 +188,7 @@ class AdversarialModule(KeepsArguments, L.LightningModule):
 
     def configure_optimizers(self) -> list[Optimizer]:
         optimizers = make_optimizers(self.players, self._factories)
-        self._configured = [settings_of(optimizer) for optimizer in optimizers]
+        self._configured = [[dict(group) for group in optimizer.param_groups] for optimizer in optimizers]
         return optimizers
 
     def setup(self, stage: str) -> None:
@@ -239,15 +240,15 @@ class AdversarialModule(KeepsArguments, L.LightningModule):
         old = (f"train/{player}_", f"train/lr_{player}")
         self.terms = {k: v for k, v in self.terms.items() if not k.startswith(old)}  # not shown again and again
         if self.strategies.trains(player, self.trainer.global_step):
-            with alone(self.players[player], self.players.values()):
-                self._update(turn)
+            optimizer = self.optimizers()[PLAYERS.index(player)]
+            with self.toggled_optimizer(optimizer):  # the other player's parameters take no gradients
+                self._update(turn, optimizer)
         elif player == "g":
             count_step(self.trainer)
 
-    def _update(self, turn: Turn) -> None:
+    def _update(self, turn: Turn, optimizer: LightningOptimizer) -> None:
         """The only backward: objective, gradients over processes, optimizer step, EMA."""
         player = turn.player
-        optimizer = self.optimizers()[PLAYERS.index(player)]
         for group in optimizer.param_groups:
             group["lr"] = group["initial_lr"] * self.rate_factor(player)
         optimizer.zero_grad(set_to_none=True)

@@ -123,8 +123,11 @@ class CycleGAN(Translator):
 
     def discriminator_losses(self, turn: Turn) -> Terms:
         fakes, slots, terms = turn.fake(), gather_batch(turn.batch["slot"]).tolist(), {}
+        first = slots.index(turn.slots[0])  # this process's first row in the global batch
         for d in "ab":
-            fake = self._past(fakes[d], slots, slots.index(turn.slots[0]), d)
+            # Fresh clips mixed with past ones: every process keeps the buffer of the global batch and takes its rows.
+            mixed = self.history[d].exchange(gather_batch(fakes[d]), slots, self.seed, d)
+            fake = mixed[first : first + len(fakes[d])].to(fakes[d].dtype)
             for name, network in self._discriminators(d).items():
                 logits = turn.judge(turn.batch[f"clip_{d}"], "real", network), turn.judge(fake, "fake", network)
                 terms[f"{name}real_{d}"], terms[f"{name}fake_{d}"] = least_squares_d(*logits)
@@ -163,16 +166,6 @@ class CycleGAN(Translator):
             frames = self.discriminator[f"frame_{domain}"]
             networks["frame_"] = lambda clip: frames(clip_to_frames(clip).unsqueeze(2))
         return networks
-
-    def _past(self, fake: Tensor, slots: list[int], first: int, domain: str) -> Tensor:
-        """Fresh clips mixed with past ones. Every process keeps the buffer of the global batch and takes its rows.
-
-        Args:
-            slots: of the global batch.
-            first: this process's first row in it.
-        """
-        shown = self.history[domain].exchange(gather_batch(fake), slots, self.seed, domain)
-        return shown[first : first + len(fake)].to(fake.dtype)
 
     def real_logits(self, turn: Turn) -> Tensor:
         return torch.cat([turn.judge(turn.batch[f"clip_{d}"], "real", self.discriminator[d]).flatten() for d in "ab"])

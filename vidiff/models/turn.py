@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -137,9 +138,7 @@ class Turn:
             UsageError: D mixes the clips of a batch.
         """
         self.model.check_penalty()
-        if not self.model.compile_networks:
-            return function(*args)
-        with torch.compiler.set_stance("force_eager"):
+        with torch.compiler.set_stance("force_eager") if self.model.compile_networks else nullcontext():
             return function(*args)
 
     # ---- what is left -------------------------------------------------------------------------------------------

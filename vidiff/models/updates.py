@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Iterable
 
 import torch
 from lightning.pytorch import Trainer
@@ -41,25 +39,6 @@ def make_optimizers(
 def parts_of(network: nn.Module) -> list[nn.Module]:
     """The networks of a player: itself, or those that a ModuleDict only holds."""
     return list(network.values()) if isinstance(network, nn.ModuleDict) else [network]
-
-
-def settings_of(optimizer: Optimizer) -> list[dict[str, Any]]:
-    """The settings of each group."""
-    return [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
-
-
-@contextmanager
-def alone(network: nn.Module, others: Iterable[nn.Module]) -> Iterator[None]:
-    """Parameters of the others take no gradients; what its user froze stays frozen before and after."""
-    own = set(network.parameters())
-    parameters = [p for n in others for p in n.parameters() if p.requires_grad and p not in own]
-    for p in parameters:
-        p.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for p in parameters:
-            p.requires_grad_(True)
 
 
 def _progress(trainer: Trainer):

@@ -69,10 +69,7 @@ class Checkpoints(Checkpoint):
     def __init__(self, run: Run, every_n_steps: int):
         if every_n_steps < 1:
             raise UsageError(f"checkpoints.every_n_steps must be at least 1, got {every_n_steps}")
-        self.run = run
-        self.every_n_steps = every_n_steps
-        self.best = math.inf
-        self._saved = -1
+        self.run, self.every_n_steps, self.best = run, every_n_steps, math.inf
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best}
@@ -80,11 +77,9 @@ class Checkpoints(Checkpoint):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.best = float(state_dict["best"])
 
-    def save(self, trainer: Trainer, name: str) -> Path:
+    def save(self, trainer: Trainer, name: str) -> None:
         """Write one checkpoint; a collective call, every process takes part."""
-        path = self.run.checkpoints / name
-        trainer.save_checkpoint(path)  # waits for all
-        return path
+        trainer.save_checkpoint(self.run.checkpoints / name)  # waits for all
 
     def offer(self, trainer: Trainer, score: float) -> None:
         """Keep the present state as `best.ckpt` when its score is the lowest so far."""
@@ -95,9 +90,7 @@ class Checkpoints(Checkpoint):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._saved = trainer.global_step
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs, batch, batch_idx) -> None:
         step = trainer.global_step
         if step != self._saved and step % self.every_n_steps == 0:
             self._saved = step

@@ -29,13 +29,11 @@ from vidiff.training.generator_evaluation import GeneratorEvaluation
 from vidiff.training.loggers.dashboards import dashboards
 from vidiff.training.loggers.metrics_csv import MetricsCSV
 from vidiff.training.messages import constructor_message, own_message, readable
-from vidiff.training.place import place_run
 from vidiff.training.progress import GameProgress
-from vidiff.training.quiet import quiet
 from vidiff.training.run import Run
-from vidiff.training.run_folder import LateReport, RunFolder
+from vidiff.training.run_folder import RunFolder, place_run
 from vidiff.training.summary import Players
-from vidiff.training.trainer import check_settings, make_trainer
+from vidiff.training.trainer import check_settings, make_trainer, quiet
 from vidiff.training.training_log import Spent, TrainingLog
 from vidiff.training.translation_evaluation import TranslationEvaluation
 
@@ -222,7 +220,7 @@ class TrainingCLI(LightningCLI):
         checkpoints, spent = Checkpoints(run, config.checkpoints.every_n_steps), Spent(config.budget_cpu_s)
         kind = TranslationEvaluation if isinstance(self.model, Translator) else GeneratorEvaluation
         evaluation = kind(run, EvaluationOptions(**config.evaluation.as_dict()), checkpoints, spent)
-        callbacks = [RunFolder(run), TrainingLog(), spent, evaluation, checkpoints, LateReport(run, evaluation)]
+        callbacks = [RunFolder(run), TrainingLog(), spent, evaluation, checkpoints]
         if config.trainer.get("enable_progress_bar") is not False:
             callbacks += [GameProgress(), Players()]
         return callbacks

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -74,28 +75,27 @@ class Evaluation(Callback, ABC):
     Args:
         run: the run folder.
         options: see `EvaluationOptions`.
-        checkpoints: where the best state goes; None keeps none.
-        spent: the run's CPU seconds and clips, for the report; None: they are not counted.
+        checkpoints: where the best state goes.
+        spent: the run's CPU seconds and clips, for the report.
     """
 
-    def __init__(
-        self, run: Run, options: EvaluationOptions, checkpoints: Checkpoints | None = None, spent: Spent | None = None
-    ):
-        self.run, self.options = run, options
-        self.checkpoints = checkpoints
-        self.spent = spent
+    show: Callable[[dict[str, Any], Path, dict[str, Path]], None]
+    """Prints a report that was written to a path, with samples in files."""
+
+    def __init__(self, run: Run, options: EvaluationOptions, checkpoints: Checkpoints, spent: Spent):
+        self.run, self.options, self.checkpoints, self.spent = run, options, checkpoints, spent
         self.split = options.reference
         self._evaluated = -1
 
     # ---- what: of a subclass ------------------------------------------------------------------------------------
 
     @abstractmethod
-    def measure(self, trainer: Trainer, module: LightningModule) -> dict[str, float]:
+    def measure(self, module: LightningModule) -> dict[str, float]:
         """Values of the present state by the name they are logged under, such as `val/fvd_random`."""
 
-    @abstractmethod
     def score(self, values: dict[str, float]) -> float:
-        """What `best.ckpt` minimizes, of the values that `measure` returns."""
+        """What `best.ckpt` minimizes, of the values that `measure` returns: the first metric."""
+        return values.get(f"val/{self._training_metrics[0].name}", math.inf)
 
     @property
     @abstractmethod
@@ -103,22 +103,19 @@ class Evaluation(Callback, ABC):
         """`score` in words, for reports."""
 
     @abstractmethod
-    def results(self, trainer: Trainer, module: LightningModule) -> dict[str, Any]:
+    def results(self, module: LightningModule) -> dict[str, Any]:
         """What a report holds besides `_head`: measured on clips that were never used for selection."""
 
-    @staticmethod
     @abstractmethod
-    def show(report: dict[str, Any], path: Path, files: dict[str, Path]) -> None:
-        """Print a report that was written to `path`, with samples in `files`."""
-
-    @abstractmethod
-    def write_samples(self, trainer: Trainer, module: LightningModule, stem: str) -> dict[str, Path]:
+    def write_samples(self, module: LightningModule, stem: str) -> dict[str, Path]:
         """Write a contact sheet and a clip to `samples/`; kind of file -> path."""
 
     # ---- when ---------------------------------------------------------------------------------------------------
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         options, spec = self.options, pl_module.spec
+        self.data, self._device = trainer.datamodule, trainer.strategy.root_device
+        self._share = dict(rank=trainer.global_rank, world=trainer.world_size)
         size = dict(num_clips=options.num_clips, num_frames=spec.num_frames)
         self._metrics = resolve_metrics(options.metrics, **size)  # what is missing is reported before training
         in_training = resolve_metrics(options.metrics_in_training, **size)
@@ -140,9 +137,7 @@ class Evaluation(Callback, ABC):
         if trainer.global_step == 0:
             self.evaluate(trainer, pl_module)
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs, batch, batch_idx) -> None:
         step = trainer.global_step
         if step != self._evaluated and (step % self.options.every_n_steps == 0 or step == trainer.max_steps):
             self._evaluate_and_offer(trainer, pl_module)
@@ -156,11 +151,21 @@ class Evaluation(Callback, ABC):
             self._evaluate_and_offer(trainer, pl_module)
         best = self.run.checkpoints / "best.ckpt"
         if best.exists():
-            model = load_like(pl_module, best)
-            step = read_checkpoint(best)["global_step"]
-            self.report(trainer, model, best.name, step)
+            self.report(trainer, load_like(pl_module, best), best.name, read_checkpoint(best)["global_step"])
         else:
             self.report(trainer, pl_module, "last.ckpt", trainer.global_step)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # A resumed run that has nothing left to train has no `on_train_end`: its report and checkpoint come here.
+        late = self.run.resumed and self.run.reported_step() != trainer.global_step
+        unsaved = self.run.resumed and not (self.run.checkpoints / "last.ckpt").is_file()
+        late, unsaved = trainer.strategy.broadcast((late, unsaved))
+        if late:
+            pl_module.to(trainer.strategy.root_device)  # the trainer has put it away
+            self.on_train_start(trainer, pl_module)
+            self.on_train_end(trainer, pl_module)
+        if unsaved:
+            self.checkpoints.save(trainer, "last.ckpt")
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.state.fn == "validate":
@@ -175,21 +180,18 @@ class Evaluation(Callback, ABC):
         values = self.evaluate(trainer, pl_module)
         if trainer.global_step % self.options.every_n_steps == 0:  # an interruption's own evaluation changes nothing
             pl_module.after_evaluation(values)
-        if self.checkpoints is not None:
-            self.checkpoints.offer(trainer, self.score(values))
+        self.checkpoints.offer(trainer, self.score(values))
 
     # ---- what with ----------------------------------------------------------------------------------------------
 
-    def _real_clips(self, trainer: Trainer, seed: int, split: str | None = None, **which) -> Callable[[], Iterator]:
+    def _real_clips(self, seed: int, split: str, **which) -> Callable[[], Iterator]:
         """A callable that starts a fresh pass over this process's share of seeded real clips (of one domain)."""
-        data, options = trainer.datamodule, self.options
-        shard = dict(batch_size=options.batch_size, rank=trainer.global_rank, world=trainer.world_size)
-        return lambda: data.eval_clips(split or self.split, options.num_clips, seed, **shard, **which)
+        size = self.options.batch_size
+        return lambda: self.data.eval_clips(split, self.options.num_clips, seed, size, **self._share, **which)
 
-    def _make_evaluator(self, trainer: Trainer, metrics: list, seed: int, **which) -> Evaluator:
+    def _make_evaluator(self, metrics: list, seed: int, **which) -> Evaluator:
         """An evaluator against seeded real clips (of one domain: `domain=NAME`), its protocol recorded."""
-        data = trainer.datamodule
-        about = data.describe()
+        data, about = self.data, self.data.describe()
         record = json.dumps([data.fingerprint, about, self.split, self.options.num_clips, seed, which], sort_keys=True)
         fields = {
             "frame_stride": about["frame_stride"],
@@ -203,13 +205,13 @@ class Evaluation(Callback, ABC):
         }
         return Evaluator(
             metrics,
-            self._real_clips(trainer, seed, **which),
+            self._real_clips(seed, self.split, **which),
             # The floor of a generator that has learnt exactly these videos; unseen videos are a row of the controls.
-            held_out=self._real_clips(trainer, seed + 1000, **which),
+            held_out=self._real_clips(seed + 1000, self.split, **which),
             floor_rule=f"another seeded draw of clips from the {self.split} videos",
-            train=None if self.split == "train" else self._real_clips(trainer, seed, split="train", **which),
+            train=None if self.split == "train" else self._real_clips(seed, "train", **which),
             fields=fields,
-            device=trainer.lightning_module.device,
+            device=self._device,
             cache=cache_dir() / "features",
             fingerprint=hashlib.sha256(record.encode()).hexdigest(),
             gather=gather_processes,
@@ -219,11 +221,11 @@ class Evaluation(Callback, ABC):
 
     def evaluate(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, float]:
         """One evaluation of the EMA generators: `measure` to callbacks and loggers, samples to `samples/`."""
-        values = self.measure(trainer, pl_module)
+        values = self.measure(pl_module)
         trainer.callback_metrics.update({name: torch.tensor(value) for name, value in values.items()})
         _check_monitors(trainer)
         if trainer.is_global_zero:
-            files = self.write_samples(trainer, pl_module, f"step-{trainer.global_step:07d}")
+            files = self.write_samples(pl_module, f"step-{trainer.global_step:07d}")
             for logger in trainer.loggers:
                 logger.log_metrics(values, step=trainer.global_step)
                 if hasattr(logger, "log_clips"):
@@ -233,12 +235,12 @@ class Evaluation(Callback, ABC):
 
     def report(self, trainer: Trainer, module: LightningModule, checkpoint: str, step: int) -> dict[str, Any]:
         """Measure the checkpoint of `step` on clips never used for selection; one process writes and prints it."""
-        results = self.results(trainer, module)
+        results = self.results(module)
         report = self._head(trainer, module, checkpoint, step) | results
         if trainer.is_global_zero:
             name = "report.json" if trainer.state.fn == "fit" else f"report-{trainer.state.fn.value}.json"
             write_json(self.run.dir / name, report)
-            self.show(report, self.run.dir / name, self.write_samples(trainer, module, "final"))
+            self.show(report, self.run.dir / name, self.write_samples(module, "final"))
         trainer.strategy.barrier()
         return report
 
@@ -253,10 +255,10 @@ class Evaluation(Callback, ABC):
             "selection": self.selection,
             "steps": trainer.global_step if trainer.state.fn == "fit" else step,
             "batches_seen": trainer.lightning_module.batches_seen,
-            "clips_seen": self.spent.clips if self.spent else None,
-            "cpu_seconds": self.spent.cpu_s if self.spent else None,
+            "clips_seen": self.spent.clips,
+            "cpu_seconds": self.spent.cpu_s,
             "parameters": {p: count_parameters(n) for p, n in module.players.items()},
-            "data": trainer.datamodule.describe(),
+            "data": self.data.describe(),
         }
 
     def _write_files(self, stem: str, picture: np.ndarray, clip: Tensor) -> dict[str, Path]:

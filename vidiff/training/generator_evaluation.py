@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -44,65 +43,63 @@ class GeneratorEvaluation(Evaluation):
         Args:
             values: of one evaluation, by logged name, such as `val/fvd_random`.
         """
-        value = values.get(f"val/{self._training_metrics[0].name}", math.inf)
         motion = max(values.get("val/motion", 1.0), STILL)
-        return value * max(motion, 1 / motion)
+        return super().score(values) * max(motion, 1 / motion)
 
     @property
     def selection(self) -> str:
-        """`score` in words, for reports."""
         names = [m.name for m in self._training_metrics]
         return f"lowest {names[0]}" + (" x max(motion, 1/motion)" if "motion" in names else "")
 
-    def measure(self, trainer: Trainer, module: LightningModule) -> dict[str, float]:
+    def measure(self, module: LightningModule) -> dict[str, float]:
         """The metrics of `metrics_in_training`."""
         if self._evaluator is None:
-            self._evaluator = self._make_evaluator(trainer, self._training_metrics, SELECTION_SEED)
-        results = self._evaluator.evaluate(self._fakes(trainer, module, SELECTION_SEED), self.options.num_clips)
+            self._evaluator = self._make_evaluator(self._training_metrics, SELECTION_SEED)
+        results = self._evaluator.evaluate(self._fakes(module, SELECTION_SEED), self.options.num_clips)
         return {f"val/{name}": r["value"] for name, r in results.items() if r["value"] is not None}
 
-    def results(self, trainer: Trainer, module: LightningModule) -> dict[str, Any]:
+    def results(self, module: LightningModule) -> dict[str, Any]:
         """The metrics of `metrics` on latents never used for selection, and the controls."""
-        evaluator = self._make_evaluator(trainer, self._metrics, REPORT_SEED)
-        metrics = evaluator.evaluate(self._fakes(trainer, module, REPORT_SEED), self.options.num_clips)
-        values, protocols = self._controls(trainer, module)
+        evaluator = self._make_evaluator(self._metrics, REPORT_SEED)
+        metrics = evaluator.evaluate(self._fakes(module, REPORT_SEED), self.options.num_clips)
+        values, protocols = self._controls(module)
         return {"metrics": metrics, "controls": values, "controls_protocol": protocols}
 
-    def write_samples(self, trainer: Trainer, module: LightningModule, stem: str) -> dict[str, Path]:
+    def write_samples(self, module: LightningModule, stem: str) -> dict[str, Path]:
         """Contact sheet, gif and mp4 of fixed latents, a row group of real clips marked."""
         if self._real is None:
-            batches = trainer.datamodule.eval_clips(self.split, SHEET_REAL, SELECTION_SEED, batch_size=SHEET_REAL)
+            batches = self.data.eval_clips(self.split, SHEET_REAL, SELECTION_SEED, batch_size=SHEET_REAL)
             self._real = torch.cat([clips for _, clips, *_ in batches])
         fakes = module.sample(SHEET_FAKE, seed=SELECTION_SEED)
         tiled = torch.cat(list(fakes), dim=-1)  # clips side by side: (C, T, H, 8*W)
         return self._write_files(stem, sheet([("real", self._real), ("generated", fakes)]), tiled)
 
-    def _fakes(self, trainer: Trainer, module: LightningModule, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def _fakes(self, module: LightningModule, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
         """This process's share of the generated clips, with their ids."""
-        ids = range(self.options.num_clips)[trainer.global_rank :: trainer.world_size]
+        ids = range(self.options.num_clips)[self._share["rank"] :: self._share["world"]]
         return module.iter_samples(ids, seed, self.options.batch_size)
 
-    def _controls(self, trainer: Trainer, module: LightningModule) -> tuple[dict[str, dict], dict[str, dict]]:
+    def _controls(self, module: LightningModule) -> tuple[dict[str, dict], dict[str, dict]]:
         """The same measures for rubbish that must lose, for the untrained generator and for held-out real clips.
 
         Returns:
             {control: {metric: value}}, and {metric: its protocol record}, which is one for all controls.
         """
-        evaluator = self._make_evaluator(trainer, self._control_metrics, REPORT_SEED)
+        evaluator = self._make_evaluator(self._control_metrics, REPORT_SEED)
         # Measured exactly like the trained one, BatchNorm's statistics included: with their initial values it would be
         # worse than its weights are.
         with module.generator_ema.replaced_by(module.initial_generator()):
-            rows = {"untrained": evaluator.evaluate(self._fakes(trainer, module, REPORT_SEED))}
-        data, options = trainer.datamodule, self.options
+            rows = {"untrained": evaluator.evaluate(self._fakes(module, REPORT_SEED))}
+        data, options = self.data, self.options
         # Made from another draw than the reference, else they would profit from knowing it.
         batches = list(data.eval_clips(self.split, options.num_clips, REPORT_SEED + 2000, options.batch_size))
         ids = torch.cat([torch.as_tensor(i) for i, *_ in batches])
         real = torch.cat([clips for _, clips, *_ in batches])
-        mine = slice(trainer.global_rank, None, trainer.world_size)
+        mine = slice(self._share["rank"], None, self._share["world"])
         for name, clips in controls(real, seed=REPORT_SEED).items():
             rows[name] = evaluator.evaluate([(ids[mine], clips[mine])])
         if self.split == "train" and data.videos["val"]:
-            shard = dict(rank=trainer.global_rank, world=trainer.world_size)
-            rows["real_held_out"] = evaluator.evaluate(data.eval_clips("val", options.num_clips, REPORT_SEED, **shard))
+            held_out = data.eval_clips("val", options.num_clips, REPORT_SEED, **self._share)
+            rows["real_held_out"] = evaluator.evaluate(held_out)
         values = {name: {m: r["value"] for m, r in result.items()} for name, result in rows.items()}
         return values, {m: r["protocol"] for m, r in rows["untrained"].items()}

@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-import importlib
-import inspect
+import pkgutil
 import re
 
 from vidiff.catalog import SECTIONS
 from vidiff.errors import UsageError, did_you_mean
 from vidiff.models import families
+from vidiff.models.arguments import constructors
 
 
 def _arguments_of(class_path: str) -> list[str]:
     """Every argument that a class and its bases take through **kwargs."""
-    module, _, name = class_path.rpartition(".")
     try:
-        cls = getattr(importlib.import_module(module), name)
+        cls = pkgutil.resolve_name(class_path)
     except (ImportError, AttributeError, ValueError):
         return []
-    names: list[str] = []
-    for base in cls.__mro__:
-        if "__init__" not in vars(base):
-            continue
-        parameters = inspect.signature(base.__init__).parameters.values()
-        names += [p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) and p.name != "self"]
-        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-            break
-    return list(dict.fromkeys(names))
+    return list(dict.fromkeys(p.name for named in constructors(cls) for p in named))
 
 
 def readable(message: str, options: list[str]) -> str:

@@ -29,17 +29,14 @@ class GameProgress(ProgressBar):
         self._bar: Progress | None = None
         self._enabled = True
 
-    def disable(self) -> None:
+    def disable(self) -> None:  # of processes other than the first, Lightning does it
         self._enabled = False
-
-    def enable(self) -> None:
-        self._enabled = True
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._start = time.monotonic()
         self._clips = 0
         self._last = 0.0
-        if not (self._enabled and trainer.is_global_zero):
+        if not self._enabled:
             return
         if sys.stderr.isatty():
             self._bar = Progress(
@@ -55,10 +52,8 @@ class GameProgress(ProgressBar):
             self._task = self._bar.add_task("step", total=total, completed=trainer.global_step, losses="", speed="")
             self._bar.start()
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        if not (self._enabled and trainer.is_global_zero):
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs, batch, batch_idx) -> None:
+        if not self._enabled:
             return
         self._clips += len(batch["slot"]) * world_size()
         now = time.monotonic()

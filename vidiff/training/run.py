@@ -82,8 +82,7 @@ class Run:
         """Remove the temporary files of killed runs."""
         for folder in (self.dir, self.checkpoints, self.dir / "samples"):
             sweep(folder)
-        caches = [cache_dir(), *cache_dir().glob("*/")]
-        for folder in caches:
+        for folder in (cache_dir(), *cache_dir().glob("*/")):
             sweep(folder, ABANDONED_S)
 
 

@@ -1,16 +1,53 @@
-"""What keeps a run's folder complete: it is made before training, and an interrupted run gets what it lacks."""
+"""Which folder a run goes to, which checkpoint it begins from, and what keeps the folder complete."""
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from vidiff.errors import UsageError
-from vidiff.files import write_text
-from vidiff.training.evaluation import Evaluation
-from vidiff.training.run import Run
+from vidiff.files import check_writable, write_text
+from vidiff.progress import say
+from vidiff.training.checkpoints import read_to_continue
+from vidiff.training.run import Run, last_checkpoint, new_run_dir, newest_run
+
+RUNS = Path("runs")
+
+
+def place_run(verb: str, experiment: str, run_dir: str | None, ckpt_path: str | None) -> tuple[Run, str | None]:
+    """Decide the run folder and which checkpoint is meant; nothing is created yet.
+
+    Args:
+        verb: only `fit` begins a run.
+        experiment: name of the folder below `runs/` where no `run_dir` is given.
+        run_dir: the folder that was asked for.
+        ckpt_path: a checkpoint, or `last`.
+
+    Raises:
+        UsageError, RunError: the folder or the checkpoint cannot be used.
+    """
+    # Lightning numbers the processes that it starts; they learn the folder's name from process 0, see `RunFolder`.
+    first = os.environ.get("LOCAL_RANK", "0") == "0"
+    if ckpt_path == "last":
+        folder = Path(run_dir) if run_dir else newest_run(RUNS, experiment)
+        ckpt_path = str(last_checkpoint(folder))
+        if first:
+            say(f"continuing {folder}")
+    elif ckpt_path is not None and not Path(ckpt_path).exists():
+        raise UsageError(f"--ckpt_path {ckpt_path}: no such file (or use `last`)")
+    else:
+        folder = Path(run_dir or new_run_dir(RUNS, experiment))
+    if ckpt_path is not None and first:
+        read_to_continue(Path(ckpt_path))  # fails before anything else is done
+    check_writable(folder / "config.yaml")
+    resumed = ckpt_path is not None and Path(ckpt_path).resolve().is_relative_to(folder.resolve())
+    run = Run(folder, resumed)
+    if verb == "fit" and not resumed and first:
+        run.check_new()
+    return run, ckpt_path
 
 
 class RunFolder(Callback):
@@ -50,35 +87,8 @@ class RunFolder(Callback):
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.run.restoring = ""
 
-    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.run.restoring = ""
-
-    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.run.restoring = ""
+    on_validation_start = on_test_start = on_fit_end
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if trainer.is_global_zero and self.run.dir.exists():
             trainer.datamodule.bad_files.write(self.run.dir)
-
-
-class LateReport(Callback):
-    """Writes the report and checkpoint of a resumed run that has nothing left to train, and so no `on_train_end`.
-
-    Args:
-        run: the run folder.
-        evaluation: whose `on_train_end` writes the report.
-    """
-
-    def __init__(self, run: Run, evaluation: Evaluation):
-        self.run, self.evaluation = run, evaluation
-
-    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        late = self.run.resumed and self.run.reported_step() != trainer.global_step
-        unsaved = self.run.resumed and not (self.run.checkpoints / "last.ckpt").is_file()
-        late, unsaved = trainer.strategy.broadcast((late, unsaved))
-        if late:
-            pl_module.to(trainer.strategy.root_device)  # the trainer has put it away
-            self.evaluation.on_train_start(trainer, pl_module)
-            self.evaluation.on_train_end(trainer, pl_module)
-        if unsaved and self.evaluation.checkpoints is not None:
-            self.evaluation.checkpoints.save(trainer, "last.ckpt")

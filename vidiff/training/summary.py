@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -55,38 +54,29 @@ class Players(Callback):
         self.steps = steps
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._norms: list[tuple[Tensor, Tensor]] | None = []
-        self._calls: dict[nn.Module, tuple] = {}
-        self._hooks, self._hooked, self._step = [], False, trainer.global_step
-        if trainer.is_global_zero:
-            g, d = (count_parameters(pl_module.players[p]) for p in "gd")
-            trainer.print(f"players: G {g:,} and D {d:,} parameters, {ratio(g, d)}")
-
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        self._norms: list[tuple[Tensor, Tensor]] = []
+        self._inputs: dict[nn.Module, tuple] = {}
+        self._hooks, self._step = [], trainer.global_step
+        if not trainer.is_global_zero:
+            return
+        g, d = (count_parameters(pl_module.players[p]) for p in "gd")
+        trainer.print(f"players: G {g:,} and D {d:,} parameters, {ratio(g, d)}")
         # The first batch shows what discriminators are given; hooks do not reach into a compiled network.
-        if trainer.is_global_zero and not self._hooked and not pl_module.compile_networks:
-            note = self._note(len(batch["slot"]))
-            self._hooks = [part.register_forward_pre_hook(note) for part in parts_of(pl_module.discriminator)]
-        self._hooked = True
+        if not pl_module.compile_networks:
+            self._hooks = [part.register_forward_pre_hook(self._note) for part in parts_of(pl_module.discriminator)]
 
-    def _note(self, size: int):
-        def note(part: nn.Module, inputs: tuple) -> None:
-            # One clip's share of the batch: frames of a clip may come as clips of their own.
-            one = lambda x: x[: max(1, len(x) // size)].detach().clone() if isinstance(x, Tensor) else x  # noqa: E731
-            self._calls.setdefault(part, tuple(map(one, inputs)))
+    def _note(self, part: nn.Module, inputs: tuple) -> None:
+        if part not in self._inputs:
+            self._inputs[part] = tuple(x.detach().clone() if isinstance(x, Tensor) else x for x in inputs)
 
-        return note
-
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs, batch, batch_idx) -> None:
         if not trainer.is_global_zero:
             return
         for hook in self._hooks:
             hook.remove()
-        if self._hooks and self._calls:
+        if self._inputs:
             self._print_flops(trainer, pl_module, batch)
-        self._hooks, self._calls = [], {}
+        self._hooks, self._inputs = [], {}
         self._note_norms(trainer, pl_module)
 
     def _print_flops(self, trainer: Trainer, module: LightningModule, batch: dict[str, Tensor]) -> None:
@@ -96,12 +86,14 @@ class Players(Callback):
         else:
             make = lambda: module.generate([0], ema=False)  # noqa: E731
         g = count_flops(parts_of(module.generator), make)
-        d = count_flops(list(self._calls), lambda: [part(*inputs) for part, inputs in self._calls.items()])
+        # One clip's share of the batch: frames of a clip may come as clips of their own.
+        one = lambda x: x[: max(1, len(x) // len(batch["slot"]))] if isinstance(x, Tensor) else x  # noqa: E731
+        d = count_flops(list(self._inputs), lambda: [part(*map(one, xs)) for part, xs in self._inputs.items()])
         trainer.print(f"players: G {amount(g)} and D {amount(d)} FLOP a clip, {ratio(g, d)}")
 
     def _note_norms(self, trainer: Trainer, module: LightningModule) -> None:
         norms = [module.terms.get(f"train/{p}_grad_norm") for p in "gd"]
-        if self._norms is None or trainer.global_step == self._step or None in norms:
+        if len(self._norms) == self.steps or trainer.global_step == self._step or None in norms:
             return
         self._step = trainer.global_step
         self._norms.append(tuple(norms))
@@ -109,4 +101,3 @@ class Players(Callback):
             g, d = torch.tensor(self._norms, dtype=torch.float64).mean(0).tolist()
             over = f"mean of {self.steps} steps"
             trainer.print(f"players: G {g:.3g} and D {d:.3g} gradient norm ({over}), {ratio(g, d)}")
-            self._norms = None

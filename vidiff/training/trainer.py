@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
 from typing import Any
 
 from lightning.pytorch import Callback, Trainer
@@ -20,6 +22,15 @@ OWN = {  # what replaces settings and callbacks of Lightning that assume one opt
     StochasticWeightAveraging: "the generator has a moving average: model.ema_decay or model.ema_half_life",
     WeightAveraging: "the generator has a moving average: model.ema_decay or model.ema_half_life",
 }
+# What Lightning says to everybody, and what does not apply here.
+WARNINGS = (
+    ".*does not have many workers.*",
+    ".*module.s. in eval mode at the start of training.*",  # the moving average, on purpose
+    ".*args parameter is intended to run from within Python.*",
+    ".*LeafSpec.*is deprecated.*",
+    ".*weights_only.*",
+)
+NOISE = ("Tip:", "available: False", "weights_only", "LOCAL_RANK", "Seed set to")
 
 
 def check_settings(settings: dict[str, Any]) -> list[Callback]:
@@ -65,3 +76,17 @@ def make_trainer(settings: dict[str, Any]) -> Trainer:
         raise UsageError(f"trainer.strategy {strategy} {TURNS}: use auto or ddp")
     check_precision(trainer)
     return trainer
+
+
+def quiet() -> None:
+    """Silence `WARNINGS` and `NOISE` for the rest of this process."""
+    for text in WARNINGS:
+        warnings.filterwarnings("ignore", text)
+    for name in ("lightning.pytorch", "lightning.fabric", "lightning"):
+        logger = logging.getLogger(name)
+        for place in (logger, *logger.handlers):
+            place.addFilter(_is_news)  # a second time changes nothing
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    return not any(text in record.getMessage() for text in NOISE)

@@ -52,9 +52,7 @@ class Spent(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._since = cpu_seconds()
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs, batch, batch_idx) -> None:
         self.clips += len(batch["slot"]) * world_size()
         if self.budget_cpu_s is not None:
             over = self.total() > self.budget_cpu_s
@@ -67,12 +65,7 @@ class Spent(Callback):
 class TrainingLog(Callback):
     """Logs `module.terms` every `trainer.log_every_n_steps` generator steps, and how fast training goes."""
 
-    def __init__(self) -> None:
-        self._logged = 0
-        self._clips = 0
-        self._wait = 0.0
-        self._warned = False
-        self._first_epoch = 0
+    _warned, _first_epoch = False, 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._logged = trainer.global_step
@@ -92,9 +85,7 @@ class TrainingLog(Callback):
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         self._wait += time.perf_counter() - self._batch_end
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs, batch, batch_idx) -> None:
         self._clips += len(batch["slot"]) * world_size()
         self._batch_end = time.perf_counter()
         step = trainer.global_step

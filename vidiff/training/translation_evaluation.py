@@ -14,6 +14,7 @@ from torch import Tensor
 
 from vidiff.errors import UsageError
 from vidiff.metrics.evaluator import Evaluator
+from vidiff.models.translation import Translator
 from vidiff.training.evaluation import REPORT_SEED, SELECTION_SEED, Evaluation
 from vidiff.training.probes import Probes, train_probes
 from vidiff.training.report import print_translation_report
@@ -41,57 +42,44 @@ class TranslationEvaluation(Evaluation):
                 f"{type(pl_module).__name__} translates between domains: use PairDataModule or DomainDataModule for "
                 f"--data, not {type(trainer.datamodule).__name__}"
             )
-        self._evaluators: dict[tuple[str, int], Evaluator] = {}
+        self._evaluators: dict[str, Evaluator] = {}  # of the evaluations during training, by direction
         self._shown: dict[str, tuple[Tensor, Tensor | None]] = {}
-
-    def score(self, values: dict[str, float]) -> float:
-        """The first metric, mean over the directions: how much moves is given by the source."""
-        return values.get(f"val/{self._training_metrics[0].name}", math.inf)
 
     @property
     def selection(self) -> str:
-        """`score` in words, for reports."""
         lead = self._training_metrics[0].name
         return f"lowest mean {lead} over the directions, translations of held-out clips against the training target"
 
     # ---- clips --------------------------------------------------------------------------------------------------
 
-    def _held_out(self, trainer: Trainer, wanted: str) -> str:
+    def _held_out(self, wanted: str) -> str:
         """The split that sources come from: the stage's own, else `wanted` or the nearest that holds every domain."""
         if self.split in ("val", "test") and self.options.reference == "train":
             wanted = self.split
-        data = trainer.datamodule
         for split in (wanted, "test", "val", "train"):
-            if {e.domain for e in data.videos[split]} >= set(data.domains):
+            if {e.domain for e in self.data.videos[split]} >= set(self.data.domains):
                 return split
-        raise UsageError(f"{data.root}: no split holds videos of every domain")
+        raise UsageError(f"{self.data.root}: no split holds videos of every domain")
 
-    def _pairs(self, trainer: Trainer, module: LightningModule) -> dict[str, list[tuple[int, int]]]:
+    def _pairs(self, module: Translator) -> dict[str, list[tuple[int, int]]]:
         """Name of each direction -> its (source, target) pairs of domains."""
-        if len(trainer.datamodule.domains) != module.num_domains:
-            raise UsageError(
-                f"the model knows {module.num_domains} domains, the data {len(trainer.datamodule.domains)}"
-            )
+        known, given = module.num_domains, len(self.data.domains)
+        if known != given:
+            raise UsageError(f"the model knows {known} domains, the data {given}")
         return module.directions
 
-    def _sources(
-        self, trainer: Trainer, module: LightningModule, direction: str, split: str, num_clips: int, seed: int
-    ) -> Iterator[Sources]:
+    def _sources(self, module: Translator, direction: str, split: str, num_clips: int, seed: int) -> Iterator[Sources]:
         """This process's share of a direction's clips: clip i comes from the i-th of its pairs of domains, in turn."""
-        pairs = self._pairs(trainer, module)[direction]
-        data = trainer.datamodule
-        shard = dict(batch_size=self.options.batch_size, rank=trainer.global_rank, world=trainer.world_size)
-        for j, (source, target) in enumerate(pairs):
+        pairs, names, size = self._pairs(module)[direction], self.data.domains, self.options.batch_size
+        for j, (source, target) in enumerate(pairs[:num_clips]):
             count = len(range(j, num_clips, len(pairs)))
-            if not count:
-                continue
-            domains = dict(domain=data.domains[source], target=data.domains[target])
-            for batch in data.eval_batches(split, count, seed, paired=True, **domains, **shard):
+            which = dict(paired=True, domain=names[source], target=names[target])
+            for batch in self.data.eval_batches(split, count, seed, size, **which, **self._share):
                 ids = batch["slot"] * len(pairs) + j
                 yield Sources(ids, batch["clip"], batch.get("truth"), batch.get("positions"), (source, target))
 
     def _translated(
-        self, module: LightningModule, sources: Iterator[Sources], table: list, probes: Probes | None = None
+        self, module: Translator, sources: Iterator[Sources], table: list, probes: Probes | None = None
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """(ids, translations); on the way the rows of each batch go to `table`, see `row_of`."""
         for batch in sources:
@@ -99,59 +87,50 @@ class TranslationEvaluation(Evaluation):
             table.append((batch.ids, row_of(module, batch, fake, probes)))
             yield batch.ids, fake
 
-    def _evaluator_of(self, trainer: Trainer, direction: str, target: int, metrics: list, seed: int) -> Evaluator:
-        if (direction, seed) not in self._evaluators:
-            domain = trainer.datamodule.domains[target]
-            self._evaluators[direction, seed] = self._make_evaluator(trainer, metrics, seed, domain=domain)
-        return self._evaluators[direction, seed]
-
     # ---- during training ----------------------------------------------------------------------------------------
 
-    def measure(self, trainer: Trainer, module: LightningModule) -> dict[str, float]:
+    def measure(self, module: Translator) -> dict[str, float]:
         """The metrics of every direction and their means, and the curves of the paired test clips."""
-        values = {}
-        directions = self._pairs(trainer, module)
+        values, directions = {}, self._pairs(module)
         for name, pairs in directions.items():
-            values |= self._distances(trainer, module, name, pairs[0][1]) | self._curves(trainer, module, name)
+            values |= self._distances(module, name, pairs[0][1]) | self._curves(module, name)
         for metric in self._training_metrics:
             each = [values[k] for d in directions if (k := f"val/{metric.name}_{d}") in values]
             if len(each) == len(directions):
                 values[f"val/{metric.name}"] = math.fsum(each) / len(each)
         return values
 
-    def _distances(self, trainer: Trainer, module: LightningModule, name: str, target: int) -> dict[str, float]:
+    def _distances(self, module: Translator, name: str, target: int) -> dict[str, float]:
         """The metrics of one direction, `val/<metric>_<direction>`."""
+        if name not in self._evaluators:
+            domain = self.data.domains[target]
+            self._evaluators[name] = self._make_evaluator(self._training_metrics, SELECTION_SEED, domain=domain)
         count = self.options.num_clips
-        split = self._held_out(trainer, "val")
-        evaluator = self._evaluator_of(trainer, name, target, self._training_metrics, SELECTION_SEED)
-        sources = self._sources(trainer, module, name, split, count, SELECTION_SEED)
-        results = evaluator.evaluate(self._translated(module, sources, []), count)
+        sources = self._sources(module, name, self._held_out("val"), count, SELECTION_SEED)
+        results = self._evaluators[name].evaluate(self._translated(module, sources, []), count)
         return {f"val/{m}_{name}": r["value"] for m, r in results.items() if r["value"] is not None}
 
-    def _curves(self, trainer: Trainer, module: LightningModule, name: str) -> dict[str, float]:
+    def _curves(self, module: Translator, name: str) -> dict[str, float]:
         """The measures of a few paired test clips of one direction, `test/<measure>_<direction>`."""
         count = min(self.options.num_clips, CURVE_CLIPS)
-        split = self._held_out(trainer, "test")
         table: list = []
-        sources = self._sources(trainer, module, name, split, count, SELECTION_SEED)
+        sources = self._sources(module, name, self._held_out("test"), count, SELECTION_SEED)
         for _ in self._translated(module, sources, table):
             pass  # only the table is wanted
         rows = means(table)
         return {f"test/{m}_{name}": rows[m] for m in CURVES if m in rows}
 
-    def write_samples(self, trainer: Trainer, module: LightningModule, stem: str) -> dict[str, Path]:
+    def write_samples(self, module: Translator, stem: str) -> dict[str, Path]:
         """A sheet with source, translation, way back and, where it is known, the truth of each direction."""
         groups, tiles = [], []
-        directions = self._pairs(trainer, module)
-        data = trainer.datamodule
+        directions, names = self._pairs(module), self.data.domains
         count = 4 if len(directions) == 2 else 1
         for source, target in [pair for pairs in directions.values() for pair in pairs]:
-            title = f"{data.domains[source]} to {data.domains[target]}"
+            title = f"{names[source]} to {names[target]}"
             if title not in self._shown:
-                which = dict(paired=True, domain=data.domains[source], target=data.domains[target])
-                split = self._held_out(trainer, "test")
-                _, clips, truth = next(data.eval_clips(split, count, SELECTION_SEED, batch_size=count, **which))
-                self._shown[title] = clips, truth
+                which = dict(paired=True, domain=names[source], target=names[target])
+                clips = self.data.eval_clips(self._held_out("test"), count, SELECTION_SEED, count, **which)
+                self._shown[title] = next(clips)[1:]
             clips, truth = self._shown[title]
             fake = module.translate(clips, source, target)
             cycle = module.translate(fake, target, source)
@@ -164,13 +143,13 @@ class TranslationEvaluation(Evaluation):
 
     # ---- the report ---------------------------------------------------------------------------------------------
 
-    def results(self, trainer: Trainer, module: LightningModule) -> dict[str, Any]:
+    def results(self, module: Translator) -> dict[str, Any]:
         """Every direction on clips never used for selection, its controls, and how good the probes are."""
-        data, count, split = trainer.datamodule, self.options.num_clips, self._held_out(trainer, "test")
-        probes = train_probes(data, split, count, module.device)
+        count, split = self.options.num_clips, self._held_out("test")
+        probes = train_probes(self.data, split, count, module.device)
         metrics, directions = {}, {}
-        for name, pairs in self._pairs(trainer, module).items():
-            found, directions[name] = self._direction(trainer, module, name, pairs, split, probes)
+        for name, pairs in self._pairs(module).items():
+            found, directions[name] = self._direction(module, name, pairs, split, probes)
             metrics |= {f"{metric}_{name}": result for metric, result in found.items()}
         about = {"trained_on": "real train clips of every domain", "split": split}
         position = None
@@ -185,19 +164,13 @@ class TranslationEvaluation(Evaluation):
         }
 
     def _direction(
-        self,
-        trainer: Trainer,
-        module: LightningModule,
-        name: str,
-        pairs: list[tuple[int, int]],
-        split: str,
-        probes: Probes,
+        self, module: Translator, name: str, pairs: list[tuple[int, int]], split: str, probes: Probes
     ) -> tuple[dict[str, dict], dict[str, Any]]:
         """The metrics of one direction, and its record in the report: the means of its rows and its controls."""
-        count = self.options.num_clips
-        domains = trainer.datamodule.domains
-        evaluator = self._evaluator_of(trainer, name, pairs[0][1], self._metrics, REPORT_SEED)
-        passes = functools.partial(self._sources, trainer, module, name, split, count, REPORT_SEED)
+        count, domains = self.options.num_clips, self.data.domains
+        target = domains[pairs[0][1]]
+        evaluator = self._make_evaluator(self._metrics, REPORT_SEED, domain=target)
+        passes = functools.partial(self._sources, module, name, split, count, REPORT_SEED)
         table: list = []
         results = evaluator.evaluate(self._translated(module, passes(), table, probes), count)
         rows = means(table)
@@ -207,6 +180,6 @@ class TranslationEvaluation(Evaluation):
             controls["oracle"] = evaluator.evaluate(true)
         return results, rows | {
             "sources": [domains[source] for source, _ in pairs],
-            "target": domains[pairs[0][1]],
+            "target": target,
             "controls": {c: {m: r["value"] for m, r in result.items()} for c, result in controls.items()},
         }

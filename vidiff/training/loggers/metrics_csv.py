@@ -14,8 +14,8 @@ from vidiff.errors import doing
 from vidiff.files import write_text
 from vidiff.training.run import Run
 
-# What depends on the machine and the hour, kept apart so that metrics.csv of two equal runs is equal.
-TIMING_PREFIX = "time/"
+# What depends on the machine and the hour is kept apart, so that metrics.csv of two equal runs is equal.
+TABLES = {"metrics.csv": ("train", "val", "test", "data"), "timing.csv": ("time",)}
 
 
 class _Table:
@@ -41,16 +41,12 @@ class _Table:
         appended = step not in self.rows and (not self.rows or step > max(self.rows))
         row = self.rows.setdefault(step, {"step": str(step)})
         row.update({k: repr(float(v)) for k, v in values.items()})
-        with doing(f"writing {self.path}"):
-            self._store(row, new, appended)
-
-    def _store(self, row: dict[str, str], new: list[str], appended: bool) -> None:
         if new:
             self.columns = ["step", *sorted([*self.columns[1:], *new], key=lambda c: (c.split("/")[0] != "train", c))]
         if new or not appended or not self.path.exists():
             self.write()
         else:
-            with self.path.open("a", newline="") as f:
+            with doing(f"writing {self.path}"), self.path.open("a", newline="") as f:
                 csv.DictWriter(f, self.columns, lineterminator="\n").writerow(row)
 
     def write(self) -> None:
@@ -98,19 +94,15 @@ class MetricsCSV(Logger):
     def resume_at(self, step: int) -> None:
         """Drop what an interrupted run wrote after its checkpoint at `step`."""
         self.last_step = step
-        for name in ("metrics.csv", "timing.csv"):
+        for name in TABLES:
             self._table(name)
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         """Add values to the row of a generator step, those under `time/` to `timing.csv`."""
-        metrics = {k: v for k, v in metrics.items() if k.split("/")[0] in ("train", "val", "test", "time", "data")}
-        timing = {k: v for k, v in metrics.items() if k.startswith(TIMING_PREFIX)}
-        rest = {k: v for k, v in metrics.items() if k not in timing}
-        if rest:
-            self._table("metrics.csv").add(int(step or 0), rest)
-        if timing:
-            self._table("timing.csv").add(int(step or 0), timing)
+        for name, kinds in TABLES.items():
+            if values := {k: v for k, v in metrics.items() if k.split("/")[0] in kinds}:
+                self._table(name).add(int(step or 0), values)
 
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
         pass  # config.yaml holds them

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from vidiff.errors import RunError, UsageError
-from vidiff.training.place import place_run
+from vidiff.training.run_folder import place_run
 
 
 def test_processes_that_lightning_starts_leave_the_folder_to_the_first(tmp_path, monkeypatch, capsys):
