@@ -53,19 +53,13 @@ def measure(
         width: base channels of the DCGAN of the step.
         seconds: least time for each measurement.
     """
+    sizes = dict(num_frames=num_frames, resolution=resolution, batch_size=batch_size, width=width)
     devices = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
     with torch.random.fork_rng():
-        return {
-            "num_frames": num_frames,
-            "resolution": resolution,
-            "batch_size": batch_size,
-            "width": width,
+        return sizes | {
             "threads": torch.get_num_threads(),
             "readers": readers(root or embedded(), num_frames, resolution, seconds),
-            "augment": {
-                device: augmentation(num_frames, resolution, batch_size, width, seconds, torch.device(device))
-                for device in devices
-            },
+            "augment": {d: augmentation(**sizes, seconds=seconds, device=torch.device(d)) for d in devices},
         }
 
 
@@ -176,11 +170,7 @@ def _ways(dataset: Callable[..., ClipDataset], folder: Path, with_decord: bool) 
     return ways
 
 
-def _resized_while_decoding(dataset: ClipDataset, slot: int, video: int) -> Tensor:
-    return dataset[(slot, video)]["clip"]
-
-
-def _read_all(dataset: ClipDataset, read: Callable[..., Tensor] = _resized_while_decoding) -> None:
+def _read_all(dataset: ClipDataset, read: Callable[..., Tensor] = lambda data, *key: data[key]["clip"]) -> None:
     """Read a clip of every video; the same at every call, so that a cache is warm after the first one."""
     for video in range(len(dataset)):
         read(dataset, video, video)

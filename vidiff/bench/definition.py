@@ -72,14 +72,13 @@ def load(path: Path) -> Benchmark:
     """
     try:
         benchmark = Benchmark(**read_yaml(path))
-        for name in benchmark.own:
-            if name not in benchmark.runs:
-                raise UsageError(f"{path}: own: {name} is not among its runs: {', '.join(benchmark.runs)}")
     except FileNotFoundError:
         raise UsageError(f"{path}: no such benchmark") from None
     except TypeError as error:
         why = " ".join(str(error).split())
         raise UsageError(f"{path} is no benchmark: {why}; accepted keys: runs, base, overlay, own, seeds") from None
+    if odd := [name for name in benchmark.own if name not in benchmark.runs]:
+        raise UsageError(f"{path}: own: {odd[0]} is not among its runs: {', '.join(benchmark.runs)}")
     return benchmark
 
 

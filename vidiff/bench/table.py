@@ -104,7 +104,6 @@ def _quality(groups: dict[str, list[dict[str, Any]]], reports: list[dict[str, An
 
 
 def _cost(groups: dict[str, list[dict[str, Any]]]) -> str:
-    """What the same runs took."""
     rows = []
     for name, group in groups.items():
         cells = [name, _spread([r["cpu_seconds"] for r in group])]

@@ -11,7 +11,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.strategies import DDPStrategy
 from torch import nn
 
-from vidiff.errors import UsageError
+from vidiff.errors import UsageError, at_least
 from vidiff.models.updates import parts_of
 from vidiff.nn.blocks import mixes_clips
 from vidiff.parallel import GameStrategy
@@ -29,9 +29,8 @@ def check_arguments(arguments: dict[str, Any]) -> None:
     for name, value in arguments.items():
         if bad := [x for x in _floats(value) if not math.isfinite(x)]:
             raise UsageError(f"model.{name} must be finite, got {bad[0]}")
-    for name in ("n_critic", "g_steps", "width", "num_frames", "latent_dim", "num_classes"):
-        if (value := arguments.get(name)) is not None and value < 1:
-            raise UsageError(f"model.{name} must be at least 1, got {value}")
+    counts = ("n_critic", "g_steps", "width", "num_frames", "latent_dim", "num_classes")
+    at_least(1, **{f"model.{name}": arguments.get(name) for name in counts})
     for name in ("ema_half_life", "clip_grad_norm"):
         if (value := arguments.get(name)) is not None and not value > 0:
             raise UsageError(f"model.{name} must be above 0 (null: none), got {value}")

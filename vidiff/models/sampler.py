@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from vidiff import keyed
 from vidiff.clip import signed_to_uint8
 from vidiff.ema import STATISTICS_SIZE, Forward, GeneratorEMA
-from vidiff.errors import UsageError
+from vidiff.errors import UsageError, at_least
 
 
 @dataclass
@@ -93,8 +93,7 @@ class Sampler:
         Raises:
             UsageError: `num_frames` differs from what this network makes, or a label is out of range.
         """
-        if num_frames is not None and num_frames < 1:
-            raise UsageError(f"num_frames must be at least 1, got {num_frames}")
+        at_least(1, num_frames=num_frames)
         label = self.labels(ids, seed, labels)
         with self.network(ema) as network:
             return signed_to_uint8(self.synthesize(network, ids, seed, label, num_frames)).cpu()

@@ -11,7 +11,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from vidiff.errors import RunError, UsageError, first_line
+from vidiff.errors import RunError, UsageError, at_least, first_line
 from vidiff.files import replacing
 from vidiff.inference.checkpoint_file import read_checkpoint
 from vidiff.training.run import Run
@@ -67,8 +67,7 @@ class Checkpoints(Checkpoint):
     """
 
     def __init__(self, run: Run, every_n_steps: int):
-        if every_n_steps < 1:
-            raise UsageError(f"checkpoints.every_n_steps must be at least 1, got {every_n_steps}")
+        at_least(1, **{"checkpoints.every_n_steps": every_n_steps})
         self.run, self.every_n_steps, self.best = run, every_n_steps, math.inf
 
     def state_dict(self) -> dict[str, Any]:

@@ -33,7 +33,7 @@ from vidiff.training.progress import GameProgress
 from vidiff.training.run import Run
 from vidiff.training.run_folder import RunFolder, place_run
 from vidiff.training.summary import Players
-from vidiff.training.trainer import check_settings, make_trainer, quiet
+from vidiff.training.trainer import check_settings, make_trainer, quiet, several
 from vidiff.training.training_log import Spent, TrainingLog
 from vidiff.training.translation_evaluation import TranslationEvaluation
 
@@ -205,7 +205,7 @@ class TrainingCLI(LightningCLI):
         settings = {**self._get(self.config_init, "trainer", default={}), **kwargs}
         settings["callbacks"] = [*self._callbacks(), *check_settings(settings)]
         settings["logger"] = [MetricsCSV(run), *dashboards(config.logger, run, yaml.safe_load(self.resolved))]
-        settings["plugins"] = [CheckpointFiles(run), *_several(settings.get("plugins"))]
+        settings["plugins"] = [CheckpointFiles(run), *several(settings.get("plugins"))]
         settings["use_distributed_sampler"] = False  # ClipLoader shards by itself
         settings["default_root_dir"] = str(run.dir)
         if self.verb == "fit":
@@ -244,11 +244,6 @@ class TrainingCLI(LightningCLI):
             step = f" after generator step {self.trainer.global_step}" if subcommand == "fit" else ""
             error.add_note(f"while running `vidiff {subcommand}`{step}")
             raise
-
-
-def _several(value: Any) -> list[Any]:
-    """One, several or none of something, as Lightning takes them."""
-    return list(value) if isinstance(value, list | tuple) else [] if value is None else [value]
 
 
 def resolved_config(arguments: Sequence[str]) -> str:

@@ -17,7 +17,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from vidiff import __version__
-from vidiff.errors import UsageError
+from vidiff.errors import UsageError, at_least
 from vidiff.files import write_json
 from vidiff.inference.checkpoint import load_like
 from vidiff.inference.checkpoint_file import read_checkpoint
@@ -61,8 +61,7 @@ class EvaluationOptions:
 
     def __post_init__(self):
         for name, least in (("every_n_steps", 1), ("num_clips", 2), ("batch_size", 1)):
-            if (value := getattr(self, name)) < least:
-                raise UsageError(f"evaluation.{name} must be at least {least}, got {value}")
+            at_least(least, **{f"evaluation.{name}": getattr(self, name)})
         if self.reference not in ("train", "val", "test"):
             raise UsageError(f"evaluation.reference must be train, val or test, got {self.reference!r}")
 
@@ -121,7 +120,13 @@ class Evaluation(Callback, ABC):
         in_training = resolve_metrics(options.metrics_in_training, **size)
         self._training_metrics = [m for m in in_training if m.extractor.min_frames <= spec.num_frames]
         for metric in (*self._metrics, *self._training_metrics):
-            _check_size(metric, spec.num_frames, spec.resolution)
+            frames, pixels = metric.extractor.min_frames, metric.extractor.min_size
+            if spec.num_frames < frames or spec.resolution < pixels:
+                raise UsageError(
+                    f"evaluation: {metric.name} needs clips of at least {frames} frames and {pixels} pixels, these "
+                    f"have {spec.num_frames} and {spec.resolution}: set data.num_frames and data.resolution, or leave "
+                    "it out of evaluation.metrics and evaluation.metrics_in_training"
+                )
         if not self._training_metrics or self._training_metrics[0].spec.score not in ("frechet", "kernel"):
             raise UsageError(
                 "evaluation.metrics_in_training: the first chooses best.ckpt and must be a distance between "
@@ -270,17 +275,6 @@ class Evaluation(Callback, ABC):
         write_gif(files["gif"], clip)
         write_mp4(files["mp4"], clip)
         return files
-
-
-def _check_size(metric: Any, num_frames: int, resolution: int) -> None:
-    """Refuse a metric whose network needs longer or larger clips."""
-    frames, pixels = metric.extractor.min_frames, metric.extractor.min_size
-    if num_frames < frames or resolution < pixels:
-        raise UsageError(
-            f"evaluation: {metric.name} needs clips of at least {frames} frames and {pixels} pixels, these have "
-            f"{num_frames} and {resolution}: set data.num_frames and data.resolution, or leave it "
-            "out of evaluation.metrics and evaluation.metrics_in_training"
-        )
 
 
 def _check_monitors(trainer: Trainer) -> None:

@@ -45,8 +45,8 @@ def _unknown_argument(section: str, class_path: str, key: str) -> str:
     name = key.split(".")[-1]
     if class_path.endswith(("LightningDataModule", "AdversarialModule")):  # abstract: nothing was named yet
         return f"{section}.{name} is given before {section}.class_path: put --config EXPERIMENT before its overlays"
-    accepted = _arguments_of(class_path)
-    accepted = [a for a in accepted if not (a == "domains" and "PairDataModule" in class_path)]  # set by domain_a, _b
+    hidden = "domains" if "PairDataModule" in class_path else None  # set by domain_a, _b
+    accepted = [a for a in _arguments_of(class_path) if a != hidden]
     return (
         f"{section}.{key}: {class_path.rpartition('.')[2]} has no such argument.{did_you_mean(name, accepted)} "
         f"Accepted: {', '.join(accepted)}."

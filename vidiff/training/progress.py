@@ -34,11 +34,8 @@ class GameProgress(ProgressBar):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._start = time.monotonic()
-        self._clips = 0
-        self._last = 0.0
-        if not self._enabled:
-            return
-        if sys.stderr.isatty():
+        self._clips, self._last = 0, 0.0
+        if self._enabled and sys.stderr.isatty():
             self._bar = Progress(
                 TextColumn("{task.description}"),
                 BarColumn(bar_width=24),
@@ -72,13 +69,10 @@ class GameProgress(ProgressBar):
     def print(self, *args: Any, **kwargs: Any) -> None:
         self._console.print(*args)
 
-    def _stop(self) -> None:
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._bar:
             self._bar.stop()
             self._bar = None
 
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._stop()
-
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        self._stop()
+        self.on_train_end(trainer, pl_module)

@@ -33,14 +33,18 @@ WARNINGS = (
 NOISE = ("Tip:", "available: False", "weights_only", "LOCAL_RANK", "Seed set to")
 
 
+def several(value: Any) -> list[Any]:
+    """One, several or none of something, as Lightning takes them."""
+    return list(value) if isinstance(value, list | tuple) else [] if value is None else [value]
+
+
 def check_settings(settings: dict[str, Any]) -> list[Callback]:
     """The user's callbacks, as a list.
 
     Raises:
         UsageError: a setting or callback that cannot work while two players take turns; what to use is named.
     """
-    given = settings.get("callbacks") or []
-    callbacks = [given] if isinstance(given, Callback) else list(given)
+    callbacks = several(settings.get("callbacks"))
     for name, without in (("accumulate_grad_batches", 1), ("gradient_clip_val", 0)):
         if (settings.get(name) or without) != without:
             raise UsageError(f"trainer.{name}={settings[name]} {TURNS}: {OWN[name]}")

@@ -35,9 +35,7 @@ class Spent(Callback):
         if budget_cpu_s is not None and not budget_cpu_s > 0:
             raise UsageError(f"budget_cpu_s must be above 0, got {budget_cpu_s}")
         self.budget_cpu_s = budget_cpu_s
-        self.cpu_s = 0.0
-        self.clips = 0
-        self._since = None
+        self.cpu_s, self.clips, self._since = 0.0, 0, None
 
     def state_dict(self) -> dict[str, Any]:
         return {"cpu_s": self.total(), "clips": self.clips}
@@ -76,11 +74,9 @@ class TrainingLog(Callback):
         self._restart_clock()
 
     def _restart_clock(self) -> None:
-        self._since = time.perf_counter()
+        self._since = self._batch_end = time.perf_counter()
         self._cpu = time.process_time()
-        self._clips = 0
-        self._wait = 0.0
-        self._batch_end = self._since
+        self._clips, self._wait = 0, 0.0
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         self._wait += time.perf_counter() - self._batch_end

@@ -50,8 +50,6 @@ class TranslationEvaluation(Evaluation):
         lead = self._training_metrics[0].name
         return f"lowest mean {lead} over the directions, translations of held-out clips against the training target"
 
-    # ---- clips --------------------------------------------------------------------------------------------------
-
     def _held_out(self, wanted: str) -> str:
         """The split that sources come from: the stage's own, else `wanted` or the nearest that holds every domain."""
         if self.split in ("val", "test") and self.options.reference == "train":
@@ -86,8 +84,6 @@ class TranslationEvaluation(Evaluation):
             fake = module.translate(batch.clips, *batch.pair)
             table.append((batch.ids, row_of(module, batch, fake, probes)))
             yield batch.ids, fake
-
-    # ---- during training ----------------------------------------------------------------------------------------
 
     def measure(self, module: Translator) -> dict[str, float]:
         """The metrics of every direction and their means, and the curves of the paired test clips."""
@@ -140,8 +136,6 @@ class TranslationEvaluation(Evaluation):
             pair = torch.cat([clips, fake], dim=-2)  # the source above its translation: (N, C, T, 2H, W)
             tiles.append(torch.cat(list(pair), dim=-1))  # clips side by side: (C, T, 2H, N*W)
         return self._write_files(stem, sheet(groups), torch.cat(tiles, dim=-1 if len(directions) == 2 else -2))
-
-    # ---- the report ---------------------------------------------------------------------------------------------
 
     def results(self, module: Translator) -> dict[str, Any]:
         """Every direction on clips never used for selection, its controls, and how good the probes are."""

@@ -71,13 +71,7 @@ class MetricsCSV(Logger):
         self.last_step: int | None = None  # set on resume: rows after it are dropped
 
     # Lightning joins folder, name and version to a place for what callbacks write: here that is the run folder.
-    @property
-    def name(self) -> str:
-        return ""
-
-    @property
-    def version(self) -> str:
-        return ""
+    name = version = ""
 
     @property
     def save_dir(self) -> str:
