@@ -149,7 +149,7 @@ def test_resume_is_exact(fit, experiment, workers, every):
 # Ends itself right after step 7 is written down: nobody has to watch for the moment.
 VICTIM = """
 import os, signal, sys
-from vidiff.training.loggers.metrics_csv import MetricsCSV
+from vidiff.training.loggers import MetricsCSV
 from vidiff.cli import main
 log = MetricsCSV.log_metrics
 def log_and_die(self, metrics, step=None):

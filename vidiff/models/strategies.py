@@ -143,8 +143,6 @@ class Strategies:
         self.balancer = Balancer(balance, self._start.get(balance.adapt, 1.0)) if balance is not None else None
         self._term_names: dict[Player, list[str]] = {}
 
-    # ---- what holds ---------------------------------------------------------------------------------------------
-
     def _balanced(self, name: str) -> float:
         balancer = self.balancer
         return balancer.value if balancer is not None and balancer.options.adapt == name else self._start[name]
@@ -212,8 +210,6 @@ class Strategies:
         if self.schedule.total_steps is None:
             self.schedule.total_steps = steps
         self.schedule.factor(0)
-
-    # ---- what it follows ----------------------------------------------------------------------------------------
 
     def after_evaluation(self, values: dict[str, float], device: torch.device | str = "cpu") -> None:
         """Take note of a regular evaluation (`val/<metric>`), alike on every process.

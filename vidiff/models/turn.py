@@ -63,8 +63,6 @@ class Turn:
         self._key = (model.seed, "look", model.batches_seen, player, move)
         self._augmentations = 0
 
-    # ---- the batch ----------------------------------------------------------------------------------------------
-
     @cached_property
     def slots(self) -> list[int]:
         """The batch's slots as numbers: reading them waits for the device, once."""
@@ -85,8 +83,6 @@ class Turn:
         """A classifier's target for the real clips: labels (B,), or shares (B, K) where clips were joined."""
         return self.batch.get("label_share", self.batch["label"])
 
-    # ---- what is drawn ------------------------------------------------------------------------------------------
-
     def latents(self, *parts: int | str) -> Tensor:
         """z (B, Z) of this turn; `parts` tell several apart."""
         return self.model.latents(self.slots, self.player, self.move, *parts)
@@ -100,8 +96,6 @@ class Turn:
         """As many generated clips as real ones, made anew by `model.fake_clips`; without a graph when D moves."""
         with torch.set_grad_enabled(self.player == "g"):
             return self.model.fake_clips(self)
-
-    # ---- the discriminator --------------------------------------------------------------------------------------
 
     def augment(self, clip: Tensor) -> Tensor:
         """Clips (B, C, T, H, W) as the discriminator gets them; every call of a turn has a key of its own."""
@@ -140,8 +134,6 @@ class Turn:
         self.model.check_penalty()
         with torch.compiler.set_stance("force_eager") if self.model.compile_networks else nullcontext():
             return function(*args)
-
-    # ---- what is left -------------------------------------------------------------------------------------------
 
     def note(self, **values: Tensor) -> None:
         """Values that are logged beside the terms, as `train/<player>_<name>`."""

@@ -26,8 +26,7 @@ from vidiff.paths import experiments_dir
 from vidiff.training.checkpoints import CheckpointFiles, Checkpoints
 from vidiff.training.evaluation import EvaluationOptions
 from vidiff.training.generator_evaluation import GeneratorEvaluation
-from vidiff.training.loggers.dashboards import dashboards
-from vidiff.training.loggers.metrics_csv import MetricsCSV
+from vidiff.training.loggers import MetricsCSV, dashboards
 from vidiff.training.messages import constructor_message, own_message, readable
 from vidiff.training.progress import GameProgress
 from vidiff.training.run import Run
@@ -107,8 +106,6 @@ class TrainingCLI(LightningCLI):
             },
         )
 
-    # ---- parsing ------------------------------------------------------------------------------------------------
-
     def subcommands(self) -> dict[str, set[str]]:
         skipped = {"model", "dataloaders", "train_dataloaders", "val_dataloaders", "datamodule", "verbose"}
         return {self.verb: skipped}  # the parsers of the other two would be built for nothing
@@ -182,8 +179,6 @@ class TrainingCLI(LightningCLI):
             if value != expected:
                 raise UsageError(f"{where}={value} contradicts {source}={expected}: set {source}, the model follows it")
 
-    # ---- building -----------------------------------------------------------------------------------------------
-
     def instantiate_classes(self) -> None:
         if not self.build:
             return
@@ -224,8 +219,6 @@ class TrainingCLI(LightningCLI):
         if config.trainer.get("enable_progress_bar") is not False:
             callbacks += [GameProgress(), Players()]
         return callbacks
-
-    # ---- running ------------------------------------------------------------------------------------------------
 
     def _run_subcommand(self, subcommand: str) -> None:
         if not self.build:

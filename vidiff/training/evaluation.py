@@ -86,8 +86,6 @@ class Evaluation(Callback, ABC):
         self.split = options.reference
         self._evaluated = -1
 
-    # ---- what: of a subclass ------------------------------------------------------------------------------------
-
     @abstractmethod
     def measure(self, module: LightningModule) -> dict[str, float]:
         """Values of the present state by the name they are logged under, such as `val/fvd_random`."""
@@ -108,8 +106,6 @@ class Evaluation(Callback, ABC):
     @abstractmethod
     def write_samples(self, module: LightningModule, stem: str) -> dict[str, Path]:
         """Write a contact sheet and a clip to `samples/`; kind of file -> path."""
-
-    # ---- when ---------------------------------------------------------------------------------------------------
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         options, spec = self.options, pl_module.spec
@@ -187,8 +183,6 @@ class Evaluation(Callback, ABC):
             pl_module.after_evaluation(values)
         self.checkpoints.offer(trainer, self.score(values))
 
-    # ---- what with ----------------------------------------------------------------------------------------------
-
     def _real_clips(self, seed: int, split: str, **which) -> Callable[[], Iterator]:
         """A callable that starts a fresh pass over this process's share of seeded real clips (of one domain)."""
         size = self.options.batch_size
@@ -221,8 +215,6 @@ class Evaluation(Callback, ABC):
             fingerprint=hashlib.sha256(record.encode()).hexdigest(),
             gather=gather_processes,
         )
-
-    # ---- where to -----------------------------------------------------------------------------------------------
 
     def evaluate(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, float]:
         """One evaluation of the EMA generators: `measure` to callbacks and loggers, samples to `samples/`."""

@@ -12,7 +12,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from vidiff.errors import UsageError
 from vidiff.parallel import mean_over_processes, world_size
-from vidiff.training.loggers.metrics_csv import MetricsCSV
+from vidiff.training.loggers import MetricsCSV
 
 MUCH_WAITING = 0.3  # share of the wall time
 LONG_ENOUGH = 5.0  # seconds that a share is taken over: the first batch of all always waits
