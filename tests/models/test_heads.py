@@ -9,7 +9,7 @@ import torch
 from helpers import TINY, Clips, fakes_of, quiet_trainer
 
 from vidiff.models.dcgan import DCGAN
-from vidiff.models.heads import head_losses
+from vidiff.models.logits import head_losses
 from vidiff.models.r3gan import R3GAN
 from vidiff.models.turn import Turn
 from vidiff.models.wgan_gp import WGANGP

@@ -23,8 +23,7 @@ from vidiff.ema import GeneratorEMA, decay_from_half_life
 from vidiff.errors import UsageError
 from vidiff.models.arguments import KeepsArguments
 from vidiff.models.checks import check_arguments, check_penalty, check_precision, check_strategy, compile_all
-from vidiff.models.heads import head_losses
-from vidiff.models.logits import follow_logits
+from vidiff.models.logits import follow_logits, head_losses
 from vidiff.models.record import check_end, check_restored, configure_again, make_record, record_of
 from vidiff.models.sampler import Sampler
 from vidiff.models.strategies import Balance, Player, Stage, Strategies

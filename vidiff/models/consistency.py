@@ -46,11 +46,9 @@ class Consistency:
     """The optional terms of a translation between domains `a` and `b`.
 
     Args:
-        flow_weight: of consistency along the source's optical flow.
-        flow: where that comes from: `dis` or `raft`, see `vidiff.flow.flow_method`.
-        recycle_weight: of prediction and recycling; needs the `predictors` beside the generators.
-        perceptual_weight: of the cycle in features.
-        perceptual: whose: `lite0`, `vgg16` or `vgg16_hed`, see `vidiff.nn.perceptual.feature_maps`.
+        flow_weight, recycle_weight, perceptual_weight: see above; the second needs the `predictors`.
+        flow: where it comes from: `dis` or `raft`, see `vidiff.flow.flow_method`.
+        perceptual: whose features: `lite0`, `vgg16` or `vgg16_hed`, see `vidiff.nn.perceptual.feature_maps`.
         cycle_loss: distance of clips, `l1` or `mse`.
     """
 

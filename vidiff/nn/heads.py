@@ -12,7 +12,7 @@ from vidiff.nn.discriminators import ConvDiscriminator
 
 
 class HeadedDiscriminator(ConvDiscriminator):
-    """`ConvDiscriminator` with linear heads on its last features, for auxiliary losses (`vidiff.models.heads`).
+    """`ConvDiscriminator` with linear heads on its last features, for auxiliary losses (`vidiff.models.logits`).
 
     The class head is that of Odena, Olah, Shlens 2017, 1610.09585: the label is to be predicted and therefore no input,
     so there is no projection term.
