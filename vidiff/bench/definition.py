@@ -86,10 +86,8 @@ def list_runs(benchmark: Benchmark, out: Path, settings: Path, extra: list[str])
     """Every run of a benchmark.
 
     Args:
-        benchmark: what to run.
-        out: folder of the runs.
+        benchmark, out, extra: see `run_missing`.
         settings: a folder for the files of `overlay` and `own`, which have to last until the runs have ended.
-        extra: further arguments of `fit`.
     """
     overlay = settings / "_overlay.yaml"
     overlay.write_text(yaml.safe_dump(benchmark.overlay))

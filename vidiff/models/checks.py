@@ -45,15 +45,7 @@ def _floats(value: Any) -> list[float]:
 
 
 def check_penalty(family: str, discriminator: nn.Module, through: Sequence[str]) -> None:
-    """Refuse a D that mixes the clips of a batch: a penalty is of each clip's own gradient.
-
-    Args:
-        family: its name.
-        through: what may mix clips all the same, see `AdversarialModule.penalty_through`.
-
-    Raises:
-        UsageError: naming what mixes them.
-    """
+    """See `AdversarialModule.check_penalty`; `through` is its `penalty_through`."""
     if mixing := [what for what in mixes_clips(discriminator) if what not in through]:
         raise UsageError(
             f"{family}: the gradient penalty is per clip and has no meaning through {mixing[0]}; give the "

@@ -49,9 +49,7 @@ def follow_logits(
 
     Args:
         turn: of D, after its losses.
-        augment: in front of the discriminator; only an `AdaptiveAugment` follows anything.
-        balancer: None: none.
-        above: see `adapt_augmentation`.
+        augment, above: see `adapt_augmentation`; another augmentation follows nothing.
 
     Raises:
         UsageError: there is something to follow, and the family has not judged both sides.
