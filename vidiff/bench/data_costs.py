@@ -117,9 +117,6 @@ def report(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-# ---- reading
-
-
 def readers(root: Path, num_frames: int, resolution: int, seconds: float) -> dict[str, Any]:
     """CPU milliseconds and clips per second for each way of getting a clip as uint8 (C, T, H, W)."""
     index = build_index(root, "auto")
@@ -196,9 +193,6 @@ def _full_size(dataset: ClipDataset, slot: int, video: int) -> Tensor:
     box = (left, top, left + side, top + side)
     pictures = [np.asarray(Image.fromarray(f).resize((size, size), Image.Resampling.BILINEAR, box=box)) for f in frames]
     return thwc_to_clip(np.stack(pictures))
-
-
-# ---- augmenting
 
 
 def augmentation(

@@ -179,8 +179,6 @@ class AdversarialModule(KeepsArguments, L.LightningModule):
         """
         check_penalty(type(self).__name__, self.discriminator, self.penalty_through)
 
-    # ---- the step -----------------------------------------------------------------------------------------------
-
     @property
     def players(self) -> dict[Player, nn.Module]:
         return {"g": self.generator, "d": self.discriminator}
@@ -292,8 +290,6 @@ class AdversarialModule(KeepsArguments, L.LightningModule):
         """Take note of the metrics of a regular evaluation (`val/<metric>`), alike on every process."""
         self.strategies.after_evaluation(values, self.device)
 
-    # ---- checkpoints --------------------------------------------------------------------------------------------
-
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         # The average's BatchNorm statistics are measured now: whoever samples from the file need not.
         self.sampler.averaged()
@@ -307,8 +303,6 @@ class AdversarialModule(KeepsArguments, L.LightningModule):
         self.batches_seen = record["batches_seen"]
         self.strategies.load_state_dict(record.get("strategies", {}))
         self.restored_data, self._restored_end = record["data"], record.get("total_steps")
-
-    # ---- sampling -----------------------------------------------------------------------------------------------
 
     @property
     def sampler(self) -> Sampler:
