@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import os
 import warnings
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule, Trainer
 
@@ -124,3 +126,30 @@ def joins(count: int, window: int, trim: int, fade: int) -> list[int]:
     for start in range(step, count - 2 * trim - fade, step):  # a window is begun when there are new frames for it
         out |= {start + trim, start + trim + fade}
     return sorted(t for t in out if 0 < t < count)
+
+
+def rng(seed: int) -> np.random.Generator:
+    """The same numbers on every machine."""
+    return np.random.Generator(np.random.PCG64(seed))
+
+
+def case_a() -> tuple[np.ndarray, np.ndarray]:
+    """Two sets of 512 features that differ a little."""
+    g = rng(1234)
+    return g.standard_normal((512, 64)), 1.1 * g.standard_normal((512, 64)) + 0.1
+
+
+def double(model):
+    """A model and the first batch in float64."""
+    model = model.double()
+    batch = Clips().batch(0)
+    return model, {**batch, "clip": batch["clip"].double()}
+
+
+def worker_arguments() -> argparse.Namespace:
+    """`OUT [--world N]` of a script that a test starts, one or several times."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("out")
+    parser.add_argument("--world", type=int, default=1)
+    torch.set_num_threads(1)
+    return parser.parse_args()

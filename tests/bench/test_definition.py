@@ -56,15 +56,20 @@ def test_a_base_lies_under_the_other_runs():
     assert Benchmark(["part"]).experiments("part") == ["experiments/part.yaml"]
 
 
-def test_definition_errors(tmp_path):
-    with pytest.raises(UsageError, match="no such benchmark"):
-        load(tmp_path / "no.yaml")
-    (tmp_path / "odd.yaml").write_text("rnus: [dcgan]\n")
-    with pytest.raises(UsageError, match="accepted keys"):
-        load(tmp_path / "odd.yaml")
-    (tmp_path / "own.yaml").write_text("runs: [dcgan]\nown:\n  wgan: {model: {init_args: {width: 8}}}\n")
-    with pytest.raises(UsageError, match="own: wgan is not among its runs: dcgan"):
-        load(tmp_path / "own.yaml")
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        (None, "no such benchmark"),
+        ("rnus: [dcgan]", "accepted keys"),
+        ("runs: [dcgan]\nown:\n  wgan: {model: {init_args: {width: 8}}}", "own: wgan is not among its runs: dcgan"),
+    ],
+)
+def test_definition_errors(tmp_path, text, match):
+    path = tmp_path / "definition.yaml"
+    if text:
+        path.write_text(text)
+    with pytest.raises(UsageError, match=match):
+        load(path)
 
 
 def test_a_failed_run_is_named_and_the_others_finish(tmp_path, monkeypatch):

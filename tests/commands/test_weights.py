@@ -21,8 +21,8 @@ def manifest(tmp_path, monkeypatch):
     source = tmp_path / "source.bin"
     source.write_bytes(b"x" * 5000)
     sha256 = hashlib.sha256(source.read_bytes()).hexdigest()
-    good = WeightsFile("good", "good.bin", source.as_uri(), sha256, 5000, "CC0", "nothing")
-    wrong = WeightsFile("wrong", "wrong.bin", source.as_uri(), "0" * 64, None, "CC0", "nothing")
+    good = WeightsFile("good", "good.bin", sha256, source.as_uri(), "CC0", "nothing", 5000)
+    wrong = WeightsFile("wrong", "wrong.bin", "0" * 64, source.as_uri(), "CC0", "nothing")
     monkeypatch.setattr(weights, "MANIFEST", {"good": good, "wrong": wrong})
 
 

@@ -6,7 +6,8 @@ import json
 
 import pytest
 import torch
-from lightning.pytorch import LightningModule, Trainer
+from helpers import quiet_trainer
+from lightning.pytorch import LightningModule
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import nn
 
@@ -42,17 +43,9 @@ class Recorder(LightningModule):
 def fit(data, folder, ckpt=None, save=None, **options):
     module = Recorder()
     saver = ModelCheckpoint(folder, "{step}", every_n_train_steps=save, save_top_k=-1) if save else None
-    trainer = Trainer(
-        accelerator="cpu",
-        devices=1,
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        enable_checkpointing=bool(save),
-        callbacks=[saver] if save else [],
-        default_root_dir=folder,
-        **options,
-    )
+    callbacks = [saver] if save else []
+    options |= {"enable_checkpointing": bool(save), "callbacks": callbacks, "default_root_dir": folder}
+    trainer = quiet_trainer(**options)
     trainer.fit(module, datamodule=data, ckpt_path=ckpt, weights_only=True)
     return module
 

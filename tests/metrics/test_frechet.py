@@ -7,18 +7,10 @@ import math
 import numpy as np
 import pytest
 import torch
+from helpers import case_a, rng
 
 from vidiff.metrics import Moments, block_jackknife, frechet_distance
 from vidiff.metrics.frechet import frechet_from_features, moments
-
-
-def rng(seed):
-    return np.random.Generator(np.random.PCG64(seed))
-
-
-def case_a():
-    g = rng(1234)
-    return g.standard_normal((512, 64)), 1.1 * g.standard_normal((512, 64)) + 0.1
 
 
 def case_b():

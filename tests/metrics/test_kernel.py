@@ -6,13 +6,10 @@ import math
 
 import numpy as np
 import pytest
+from helpers import rng
 
 from vidiff.metrics import kernel_distance
 from vidiff.metrics.kernel import nearest_distances
-
-
-def rng(seed):
-    return np.random.Generator(np.random.PCG64(seed))
 
 
 def case_b():

@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
+from helpers import case_a
 
 from vidiff.metrics.prdc import prdc
-
-
-def rng(seed):
-    return np.random.Generator(np.random.PCG64(seed))
-
-
-def case_a():
-    g = rng(1234)
-    return g.standard_normal((512, 64)), 1.1 * g.standard_normal((512, 64)) + 0.1
 
 
 def test_prdc_golden_and_limits():

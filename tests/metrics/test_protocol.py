@@ -29,12 +29,7 @@ def test_names_are_protocols(name, want):
 
 @pytest.mark.parametrize(
     ("name", "hint"),
-    [
-        ("fvd", "fvd2048_16f"),
-        ("fvd_randm", "fvd_random"),
-        ("fvd2048", "fvd2048_16f"),
-        ("fvd0_16f", "fvd2048"),
-    ],
+    [("fvd", "fvd2048_16f"), ("fvd_randm", "fvd_random"), ("fvd2048", "fvd2048_16f"), ("fvd0_16f", "fvd2048")],
 )
 def test_unknown_names_suggest(name, hint):
     with pytest.raises(UsageError, match=f"unknown metric '{name}'.*Did you mean '({hint})") as info:

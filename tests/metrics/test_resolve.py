@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-
 import pytest
-import torch
-from torch import Tensor, nn
+from stand_ins import known, put_i3d
 
 from vidiff.errors import UsageError
 from vidiff.metrics import WeightsMissing, resolve_metrics
@@ -19,35 +15,6 @@ from vidiff.pretrained.weights import MANIFEST
 def no_other_weights(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.delenv("VIDIFF_WEIGHTS_DIR", raising=False)
-
-
-class StandIn(nn.Module):
-    """Called like the I3D file; its features show the range and size that arrived."""
-
-    def __init__(self, dim: int = 400):
-        super().__init__()
-        self.dim = dim
-
-    def forward(self, x: Tensor, rescale: bool = False, resize: bool = False, return_features: bool = False) -> Tensor:
-        assert rescale and resize and return_features
-        x = x / 127.5 - 1.0
-        slots = torch.arange(self.dim, device=x.device, dtype=x.dtype) + 1.0
-        return torch.sin(x.mean([1, 2, 3, 4])[:, None] * slots) + 0.1 * x[:, 0, :, 0, 0].mean(1)[:, None] * slots.cos()
-
-
-def digest(path):
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def put_i3d(folder, module=None):
-    folder.mkdir(exist_ok=True)
-    path = folder / "i3d_torchscript.pt"
-    torch.jit.script(module or StandIn()).save(str(path))
-    return path
-
-
-def known(path, key="i3d", **changes):
-    return dataclasses.replace(MANIFEST[key], sha256=digest(path), **changes)
 
 
 @pytest.mark.parametrize("name", ["fvd2048_16f", "fvd256_16f@sgv", "kvd2048_16f", "fid", "fid_legacy"])

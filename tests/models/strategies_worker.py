@@ -5,7 +5,6 @@ Run by test_strategies.py as a program, because Lightning starts the second proc
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import torch
 from lightning.pytorch import Callback
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from helpers import TINY, Clips, quiet_trainer
+from helpers import TINY, Clips, quiet_trainer, worker_arguments
 
 from vidiff.models.dcgan import DCGAN
 from vidiff.models.strategies import Balance
@@ -31,11 +30,7 @@ class Evaluated(Callback):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("out")
-    parser.add_argument("--world", type=int, default=1)
-    args = parser.parse_args()
-    torch.set_num_threads(1)
+    args = worker_arguments()
     sgd = lambda p: torch.optim.SGD(p, lr=0.05)  # noqa: E731
     model = DCGAN(
         generator=lambda spec: GeneratorEnsemble(spec, count=2),

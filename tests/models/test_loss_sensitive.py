@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from helpers import TINY, Clips, fakes_of, losses_of, numbers
+from helpers import TINY, double, fakes_of, losses_of, numbers
 
 from vidiff.errors import UsageError
 from vidiff.losses import loss_sensitive_d
 from vidiff.models.loss_sensitive import LossSensitiveGAN, spread
 from vidiff.nn.discriminators import ConvDiscriminator
-
-
-def double(model):
-    model = model.double()
-    batch = Clips().batch(0)
-    return model, {**batch, "clip": batch["clip"].double()}
 
 
 def test_loss_sensitive_terms():

