@@ -21,7 +21,7 @@ install: $(VENV)/.installed ## create .venv and install everything, exact versio
 demo: install ## train a small DCGAN on the embedded videos, report, samples (about 10 minutes on 2 cores)
 	$(BIN)/python -m vidiff fit --config experiments/dcgan.yaml --config experiments/_demo.yaml
 
-test: install ## the fast test suite, one process a core (about 5 minutes on 2 cores)
+test: install ## the fast test suite, one process a core (about 8 minutes on 2 cores)
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
 test-slow: install ## the tests that take minutes
