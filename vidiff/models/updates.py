@@ -1,4 +1,4 @@
-"""Parts of an update of one player: optimizers, what is frozen, what Lightning counts, what stops a run."""
+"""Parts of an update of one player: its optimizer, what Lightning counts as a step, what stops a run."""
 
 from __future__ import annotations
 
