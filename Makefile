@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 # Two threads that fight over two cores made some linear algebra 10-100x slower: one thread a process.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help install lint format test test-slow demo bench clean
+.PHONY: help install lint format test test-slow demo bench docs clean
 .DEFAULT_GOAL := help
 
 help: ## list the commands
@@ -13,7 +13,7 @@ help: ## list the commands
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[offline,fid,flow,tensorboard,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[offline,fid,flow,tensorboard,dev,docs]'
 	touch $@
 
 install: $(VENV)/.installed ## create .venv and install everything, exact versions
@@ -28,16 +28,19 @@ test-slow: install ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow
 
 lint: install ## check style
-	$(BIN)/ruff check vidiff tests
-	$(BIN)/ruff format --check vidiff tests
+	$(BIN)/ruff check vidiff tests docs
+	$(BIN)/ruff format --check vidiff tests docs
 
 format: install ## fix style
-	$(BIN)/ruff check --fix vidiff tests
-	$(BIN)/ruff format vidiff tests
+	$(BIN)/ruff check --fix vidiff tests docs
+	$(BIN)/ruff format vidiff tests docs
 
 bench: install ## rebuild the README's table on the embedded videos (about an hour on 2 cores)
 	$(BIN)/python -m vidiff bench run experiments/benchmarks/families.yaml
 
+docs: install ## build the documentation as a site in site/ (`python -m http.server -d site` shows it)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
 clean: ## remove caches and build products; runs and data stay
-	rm -rf build dist .pytest_cache .ruff_cache *.egg-info
+	rm -rf build dist site .pytest_cache .ruff_cache *.egg-info
 	find vidiff tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -167,7 +167,7 @@ def test_files_and_functions_are_short(path):
 def test_nothing_is_handed_over_in_private():
     """What a family needs of an update is in its `Turn`: no test or page sets the position of a model."""
     here = Path(__file__).resolve()
-    pages = [here.parents[1] / "README.md", *(here.parents[1] / "docs").glob("*.md")]
+    pages = [here.parents[1] / "README.md", *(here.parents[1] / "docs").rglob("*.md")]
     for path in [*(p for p in TESTS if p != here), *pages]:
         assert not re.search(r"\b_mov(e|ing)\b|\b_looks\b", path.read_text(encoding="utf-8")), path
 
