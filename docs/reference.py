@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 
+import vidiff
 from vidiff import catalog
 from vidiff.cli import TRAINING_VERBS
 from vidiff.command_line import functions_of, parser_of
@@ -33,8 +34,9 @@ PARTS = {  # page -> title, what it says first, the classes whose settings it li
     ),
 }
 ROOMS = {  # page of the API -> its title and the modules on it
-    "vidiff": ("vidiff", ["inference.checkpoint", "inference.sample", "inference.translate", "inference.compare"]),
-    "use": ("inference", ["inference.fuse", "inference.windows", "inference.tiles", "errors"]),
+    "vidiff": ("vidiff", []),
+    "inference": ("inference", ["inference.checkpoint", "inference.translate", "inference.fuse", "inference.windows"]),
+    "errors": ("errors", ["errors"]),
     "models": ("models", ["models.base", "models.turn", "models.translation", "models.strategies"]),
     "losses": ("losses, rates, averages", ["losses", "penalties", "consistency", "optim", "ema"]),
     "nn": ("nn", []),
@@ -98,6 +100,7 @@ def _family(name: str) -> str:
     """Its paper and formulas, the files that train it, its settings."""
     path = _file_of(name)
     about = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+    about = re.sub(r"\n(?=(Paper -> code|(Other d|D)eviations|Names in code)\b)", "\n\n", about)
     files = [row for row in catalog.experiments() if f"class_path: {name}\n" in _experiment(row[0])]
     own, *shared = [d for d in catalog.described(name) if d.name != "AdversarialModule"]
     return "\n".join([
@@ -130,16 +133,13 @@ def _settings(d: catalog.Described) -> str:
 
 def _commands() -> str:
     """Every verb, and every action of a verb, as its own parser knows it."""
-    out = [
-        "# Commands\n\n`vidiff VERB --help` prints the same. Exit codes: 0 done, 1 failed, 2 the request cannot work.\n"
-    ]
+    out = ["# Commands\n\n`vidiff VERB --help` prints them. Exit codes: 0 done, 1 failed, 2 the request cannot work.\n"]
     for verb in TRAINING_VERBS:
         about, ckpt = ABOUT[verb]
-        text = HELP.format(verb=verb, about=about, ckpt=ckpt) if verb == "fit" else ""
-        out.append(f"## vidiff {verb}\n\n{about}\n")
-        out.append(
-            f"```text\n{text}\n```\n" if text else f"Its options are those of `fit`; `--ckpt_path FILE`: {ckpt}.\n"
-        )
+        listed = re.findall(r"^  (\S.*?) {2,}(.*)$", HELP.format(verb=verb, about=about, ckpt=ckpt), re.MULTILINE)
+        rows = [(f"`{name}`", _sentence(text)) for name, text in listed if verb == "fit" or name.startswith("--ckpt_")]
+        more = "" if verb == "fit" else "\nIts further options are those of `fit`.\n"
+        out.append(f"## vidiff {verb}\n\n{about}\n\n{_table(('argument', 'meaning'), rows)}{more}")
     for path in sorted((PACKAGE / "commands").glob("[a-z]*.py")):
         if path.stem == "fit":
             continue
@@ -181,6 +181,8 @@ def _shipped() -> str:
 
 def _room(page: str) -> str:
     title, modules = ROOMS[page]
+    if page == "vidiff":  # what `import vidiff` offers by itself
+        modules = [f"{home.removeprefix('vidiff.')}.{name}" for name, home in vidiff._HOME.items()]
     files = sorted((PACKAGE / page).glob("[a-z]*.py")) if not modules or page == "models" else []
     if page == "models":
         families = {_file_of(name).stem for name, _ in catalog.families()}
