@@ -201,6 +201,8 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 
 
 def _cell(text: str) -> str:
-    """Without what would end the cell; `<` outside of code, where it would begin a tag."""
-    parts = text.replace("|", "\\|").split("`")
-    return " ".join("`".join(p if i % 2 else p.replace("<", "&lt;") for i, p in enumerate(parts)).split())
+    """A cell in one line; outside of code without what would end it or begin a tag."""
+    parts = text.split("`")
+    return " ".join(
+        "`".join(p if i % 2 else p.replace("|", "\\|").replace("<", "&lt;") for i, p in enumerate(parts)).split()
+    )

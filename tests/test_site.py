@@ -139,6 +139,15 @@ def test_every_verb_is_in_the_reference_with_its_options(capsys):
     assert options and all(f"`{option}" in section for option in options)
 
 
+def test_pictures_are_small_and_each_is_drawn_and_shown():
+    drawn = re.findall(r'^    "(.*?)": \w+,$', (DOCS / "make_pictures.py").read_text(encoding="utf-8"), re.MULTILINE)
+    there = list((DOCS / "pictures").iterdir())
+    assert len(drawn) > 4 and {p.name for p in there if p.suffix != ".svg"} == set(drawn)
+    assert all(p.stat().st_size <= 200_000 for p in there) and sum(p.stat().st_size for p in there) <= 2_500_000
+    shown = {Path(lead).name for page in WRITTEN for lead in read(page.read_text(encoding="utf-8"))[1]}
+    assert {p.name for p in there} <= shown
+
+
 @pytest.mark.slow
 def test_the_site_is_built_without_a_warning_and_fetches_nothing(tmp_path):
     """`--strict` ends with 1 where there is a warning."""

@@ -1,0 +1,148 @@
+"""Draws the pictures of these pages from the embedded scenes: `python docs/make_pictures.py` writes docs/pictures/."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import kornia.augmentation as K
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor, nn
+
+from vidiff.augment import (
+    Augment,
+    DiffAugment,
+    FastMotion,
+    ResizedCrop,
+    Reversal,
+    ShuffleSegments,
+    SlowMotion,
+    SpeedCurve,
+    Splice,
+)
+from vidiff.clip import signed_to_uint8, uint8_to_unit, unit_to_signed
+from vidiff.data.shapes.scene import CLASSES, STYLES, render_scene
+from vidiff.files import replacing
+from vidiff.metrics.controls import CONTROLS, controls
+from vidiff.video.sheet import sheet
+from vidiff.video.write import to_frames
+
+FOLDER = Path(__file__).parent / "pictures"
+PAPER, INK, FONT = (250, 250, 248), (32, 32, 36), ImageFont.load_default(size=13)
+GAP, HEAD = 6, 20  # pixels between tiles, and of the line above each
+SEED = 0
+
+
+def side_by_side(tiles: Sequence[tuple[str, np.ndarray]], columns: int, scale: int = 1) -> np.ndarray:
+    """Clips (T, H, W, 3) that play beside and below each other, each under its title: (T, height, width, 3)."""
+    count, height, width, _ = tiles[0][1].shape
+    height, width = height * scale, width * scale
+    rows = -(-len(tiles) // columns)
+    page = Image.new("RGB", (columns * (width + GAP) + GAP, rows * (height + HEAD + GAP)), PAPER)
+    places = [(GAP + i % columns * (width + GAP), i // columns * (height + HEAD + GAP)) for i in range(len(tiles))]
+    for (title, _), (x, y) in zip(tiles, places):
+        ImageDraw.Draw(page).text((x, y + 2), title, fill=INK, font=FONT)
+    film = np.repeat(np.asarray(page)[None], count, 0)
+    for (_, clip), (x, y) in zip(tiles, places):
+        film[:, y + HEAD : y + HEAD + height, x : x + width] = clip.repeat(scale, 1).repeat(scale, 2)
+    return film
+
+
+def clips(scenes: Sequence[int], frames: int = 16, resolution: int = 64) -> Tensor:
+    """Scenes in the plain style, every second frame: uint8 (N, 3, T, H, W)."""
+    films = [render_scene(SEED, scene, frames=2 * frames, resolution=resolution)[::2] for scene in scenes]
+    return torch.from_numpy(np.stack(films)).permute(0, 4, 1, 2, 3).contiguous()
+
+
+def styles() -> np.ndarray:
+    """One scene painted four times."""
+    return side_by_side([(s, render_scene(SEED, 1, s, frames=24, resolution=96)[::2]) for s in STYLES], 4)
+
+
+def motions() -> np.ndarray:
+    """One scene of each class."""
+    return side_by_side([(name, to_frames(clip)) for name, clip in zip(CLASSES, clips(range(4), 12, 88))], 4)
+
+
+def control_clips() -> np.ndarray:
+    """A real clip, and what each control makes of it."""
+    real = clips(range(8, 24), 7)
+    made = controls(real)
+    labels = {c.name: c.label for c in CONTROLS}
+    tiles = [("real", to_frames(real[2])), *((labels[name], to_frames(of[2])) for name, of in made.items())]
+    return side_by_side(tiles, 3, scale=2)
+
+
+def augmented(ops: Sequence[tuple[str, nn.Module]], scenes: Sequence[int] = (1, 2)) -> np.ndarray:
+    """A clip as it is, and after each operator at probability 1; the second scene is there to be spliced in."""
+    real = clips(scenes, 8)
+    rows = [("as it is", real[:1])]
+    for title, op in ops:
+        rows.append((title, (Augment([op])(real / 255.0, key=(SEED, 3))[:1] * 255).round().to(torch.uint8)))
+    return sheet(rows)
+
+
+def augment_time() -> np.ndarray:
+    """Operators that change when a frame is shown."""
+    return augmented([
+        ("SpeedCurve", SpeedCurve((1.5, 1.5), p=1.0)),
+        ("SlowMotion", SlowMotion((0.4, 0.4), p=1.0)),
+        ("FastMotion", FastMotion((2.0, 2.0), p=1.0)),
+        ("Reversal", Reversal(p=1.0)),
+        ("ShuffleSegments", ShuffleSegments((3, 3), p=1.0)),
+        ("Splice: a segment of another clip", Splice((0.4, 0.5), p=1.0)),
+    ])  # fmt: skip
+
+
+def augment_picture() -> np.ndarray:
+    """Operators that change the frames, all of a clip alike."""
+    return augmented([
+        ("RandomHorizontalFlip", K.RandomHorizontalFlip(p=1.0)),
+        ("ColorJitter", K.ColorJitter(0.3, 0.3, 0.4, 0.15, p=1.0)),
+        ("ResizedCrop", ResizedCrop((0.5, 0.6), p=1.0)),
+        ("RandomAffine", K.RandomAffine(15.0, (0.1, 0.1), p=1.0)),
+        ("RandomGaussianNoise", K.RandomGaussianNoise(std=0.06, p=1.0)),
+    ])  # fmt: skip
+
+
+def augment_discriminator() -> np.ndarray:
+    """What D sees of real clips behind DiffAugment; of generated ones it sees the same."""
+    real = clips((1, 2, 4), 8)
+    seen = DiffAugment()(unit_to_signed(uint8_to_unit(real)), (SEED, "real")).clamp(-1, 1)
+    return sheet([("clips", real), ("what D sees of them", signed_to_uint8(seen))])
+
+
+PICTURES: dict[str, Callable[[], np.ndarray]] = {
+    "styles.gif": styles,
+    "motions.gif": motions,
+    "controls.gif": control_clips,
+    "augment_time.png": augment_time,
+    "augment_picture.png": augment_picture,
+    "augment_discriminator.png": augment_discriminator,
+}
+
+
+def write(path: Path, picture: np.ndarray, colors: int = 96) -> None:
+    """A picture (H, W, 3) as PNG or a film (T, H, W, 3) as GIF, of few colors and without dithering: small files."""
+    frames = picture if picture.ndim == 4 else picture[None]
+    together = Image.fromarray(frames.reshape(-1, *frames.shape[2:]))
+    palette = together.quantize(colors, Image.Quantize.MEDIANCUT)
+    first, *more = (Image.fromarray(f).quantize(palette=palette, dither=Image.Dither.NONE) for f in frames)
+    film = {"save_all": True, "append_images": more, "duration": 120, "loop": 0} if more else {"optimize": True}
+    with replacing(path) as temporary:
+        first.save(temporary, format=path.suffix[1:].upper(), **film)
+
+
+def main(names: Sequence[str]) -> None:
+    """Draw the pictures of these names, or all."""
+    FOLDER.mkdir(exist_ok=True)
+    for name in names or PICTURES:
+        write(FOLDER / name, PICTURES[name]())
+        print(f"{name}: {(FOLDER / name).stat().st_size // 1000} KB")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
