@@ -243,6 +243,11 @@ class ClipDataModule(LightningDataModule):
     def _truth(self) -> Truth | None:
         return truth_of(self.index.root, self.resolution)
 
+    @property
+    def style(self) -> str | None:
+        """The one style of an embedded set; None of several, and of other videos."""
+        return self._truth.style if self._truth is not None else None
+
     @cached_property
     def frame_cache(self) -> FrameCache | None:
         """Where decoded frames are kept."""

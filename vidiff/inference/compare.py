@@ -86,7 +86,8 @@ def compare_folders(
         extractors = {m.name: m.extractor.to(device) for m in resolved}
         results = frame_distances(extractors, both.stills(), both.fake_clips(), device)
         return Comparison({name: {**r, "clips": both.num_clips} for name, r in results.items()}, both.left_out)
-    resolved = resolve_metrics(metrics, num_clips=both.num_clips, num_frames=num_frames, weights=weights)
+    more = {"frame_stride": frame_stride, "weights": weights}
+    resolved = resolve_metrics(metrics, num_clips=both.num_clips, num_frames=num_frames, **more)
     if "auto" in expand(metrics):
         say(auto_note(resolved))
     results = {}

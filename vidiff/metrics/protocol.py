@@ -27,6 +27,7 @@ _FIXED = {
     "motion": ("motion", "frame_difference", None),
     "diversity": ("diversity", "pixels", None),
     "nearest": ("nearest", "pixels", None),
+    "recognizable": ("share", "recognizer", None),
     "acd_shapes": ("mean", "shape_colours", None),
     **{f"{p}_random": (p, "rand3d", None) for p in PRDC},
 }

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vidiff.metrics import acd, features, official
+from vidiff.metrics import acd, features, official, recognizable
 from vidiff.metrics import pixels as temporal
 from vidiff.metrics.features import Extractor
 from vidiff.metrics.protocol import Name, expand, parse_name
@@ -40,6 +40,7 @@ def resolve_metrics(
     *,
     num_clips: int = 256,
     num_frames: int = 16,
+    frame_stride: int = 1,
     weights: str | Path | None = None,
     manifest: Mapping[str, WeightsFile] = MANIFEST,
 ) -> list[Metric]:
@@ -51,6 +52,7 @@ def resolve_metrics(
     Args:
         names: "auto", one comma-separated string, or a sequence (which may hold "auto" beside others).
         num_clips, num_frames: N and T of the names that `auto` builds.
+        frame_stride: of the clips, for `recognizable`.
         weights: file or folder searched before VIDIFF_WEIGHTS_DIR and ~/.cache/vidiff/weights.
         manifest: known weights files; another one only in tests.
 
@@ -70,6 +72,7 @@ def resolve_metrics(
         "frame_difference": temporal.FrameDifference,
         "pixels": temporal.Thumbnail,
         "shape_colours": acd.ShapeColors,
+        "recognizer": lambda: recognizable.Recognition(frame_stride),
     }
     made: dict[str, Extractor] = {}
     for spec in specs:

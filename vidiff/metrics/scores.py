@@ -39,6 +39,8 @@ def score(metric: Metric, real: Features, fake: Features, shared: dict | None = 
         return {"value": shared["prdc", name][kind]}
     if kind == "nearest":
         return {"value": float(nearest_distances(b, a).mean())}
+    if kind == "share":
+        return {"value": float(b[:, 0].double().mean()), "parts": metric.extractor.parts(b)}
     if kind == "diversity":
         if min(len(a), len(b)) < 2:
             raise RunError(f"diversity needs at least 2 clips a side, got {len(a)} and {len(b)}")

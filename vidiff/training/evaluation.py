@@ -111,7 +111,7 @@ class Evaluation(Callback, ABC):
         options, spec = self.options, pl_module.spec
         self.data, self._device = trainer.datamodule, trainer.strategy.root_device
         self._share = dict(rank=trainer.global_rank, world=trainer.world_size)
-        size = dict(num_clips=options.num_clips, num_frames=spec.num_frames)
+        size = dict(num_clips=options.num_clips, num_frames=spec.num_frames, frame_stride=self.data.frame_stride)
         self._metrics = resolve_metrics(options.metrics, **size)  # what is missing is reported before training
         in_training = resolve_metrics(options.metrics_in_training, **size)
         self._training_metrics = [m for m in in_training if m.extractor.min_frames <= spec.num_frames]

@@ -10,14 +10,17 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
+from vidiff.clip import ClipSpec
 from vidiff.metrics.controls import LEAD, controls
 from vidiff.metrics.evaluator import Evaluator
 from vidiff.metrics.resolve import resolve_metrics
+from vidiff.metrics.sprites import SIDE
 from vidiff.training.evaluation import REPORT_SEED, SELECTION_SEED, Evaluation
 from vidiff.training.report import print_report
 from vidiff.video.sheet import sheet
 
 SHEET_REAL, SHEET_FAKE = 4, 8  # clips
+NAMED = "recognizable"
 STILL = 0.01  # the least motion that differs from none when a checkpoint is chosen
 
 
@@ -29,10 +32,19 @@ class GeneratorEvaluation(Evaluation):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         super().setup(trainer, pl_module, stage)
         names = [LEAD, *(["motion"] if pl_module.spec.num_frames > 1 else []), "diversity", "nearest"]
+        if self._can_be_named(pl_module.spec):
+            named = resolve_metrics(NAMED, frame_stride=self.data.frame_stride)
+            for metrics in (self._metrics, self._training_metrics):
+                metrics += [m for m in named if m.name not in [known.name for known in metrics]]
+            names.append(NAMED)
         size = dict(num_clips=self.options.num_clips, num_frames=pl_module.spec.num_frames)
-        self._control_metrics = resolve_metrics(names, **size)
+        self._control_metrics = resolve_metrics(names, frame_stride=self.data.frame_stride, **size)
         self._evaluator: Evaluator | None = None
         self._real: Tensor | None = None
+
+    def _can_be_named(self, spec: ClipSpec) -> bool:
+        """Whether the clips are of the embedded set in the style that `recognizable` knows."""
+        return self.data.style == "plain" and spec.channels == 3 and spec.num_frames > 1 and spec.resolution >= SIDE
 
     def score(self, values: dict[str, float]) -> float:
         """The first metric x max(m, 1/m), where m is the motion as a ratio to real clips.

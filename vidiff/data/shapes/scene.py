@@ -267,10 +267,12 @@ class Truth:
     Args:
         seed: of the set.
         resolution: height and width of the clips in pixels, whatever the files'.
+        style: that all of it is painted in; None: there are several.
     """
 
     seed: int
     resolution: int
+    style: str | None = None
 
     def positions(self, video: str, frames: Sequence[int]) -> np.ndarray:
         """Where the sprites are.
@@ -309,4 +311,7 @@ def truth_of(root: Path, resolution: int) -> Truth | None:
     except (OSError, ValueError):
         return None
     made = isinstance(record, dict) and (record.get("dataset"), record.get("version")) == ("shapes", VERSION)
-    return Truth(record["seed"], resolution) if made else None
+    if not made:
+        return None
+    styles = record.get("styles") or ()
+    return Truth(record["seed"], resolution, styles[0] if len(styles) == 1 else None)
