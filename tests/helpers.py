@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import csv
+import json
 import os
+import struct
 import warnings
 from contextlib import contextmanager
 from pathlib import Path
@@ -153,3 +155,27 @@ def worker_arguments() -> argparse.Namespace:
     parser.add_argument("--world", type=int, default=1)
     torch.set_num_threads(1)
     return parser.parse_args()
+
+
+def wandb_history(folder: Path) -> list[dict]:
+    """The rows of an offline run of W&B: flat keys, nested ones joined by slashes.
+
+    Its file is a LevelDB log: behind 7 bytes come blocks of 32 KiB with records in chunks (checksum, length, kind).
+    """
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    (path,) = folder.glob("*.wandb")
+    data, at, part, out = path.read_bytes(), 7, b"", []
+    while at + 7 <= len(data):
+        if 32768 - at % 32768 < 7:  # no chunk begins in the last bytes of a block
+            at += 32768 - at % 32768
+            continue
+        length, kind = struct.unpack("<HB", data[at + 4 : at + 7])
+        part += data[at + 7 : at + 7 + length]
+        at += 7 + length
+        if kind in (1, 4):  # whole, or the last chunk of a record
+            record, part = Record.FromString(part), b""
+            if record.HasField("history"):
+                items = record.history.item
+                out.append({i.key or "/".join(i.nested_key): json.loads(i.value_json) for i in items})
+    return out

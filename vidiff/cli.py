@@ -99,7 +99,7 @@ def main(argv: list[str] | None = None) -> int:
     """
     argv = [_expanded(a) for a in (sys.argv[1:] if argv is None else argv)]
     if hasattr(sys.stdout, "reconfigure"):  # names that this terminal cannot show are spelled out, as on stderr
-        sys.stdout.reconfigure(errors="backslashreplace")
+        sys.stdout.reconfigure(errors="backslashreplace", line_buffering=True)  # one order in `2>&1 | tee log`
     try:
         with _ending_on_sigterm():
             return _dispatch(argv)

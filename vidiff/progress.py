@@ -12,7 +12,46 @@ from typing import TypeVar
 T = TypeVar("T")
 R = TypeVar("R")
 BAR_AFTER_S = 1.0  # what is done sooner needs no bar
-LINE_EVERY_S = 30.0  # a log file is no terminal: it gets few lines
+# A log file is no terminal: it gets a line every ten seconds, in what takes long one a percent.
+LINE_EVERY_S, LINE_EVERY_SHARE, LINE_AT_MOST_S = 10.0, 0.01, 300.0
+
+
+def on_terminal() -> bool:
+    """Whether stderr is a terminal that can move its cursor: a bar may be drawn."""
+    return sys.stderr.isatty() and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
+
+
+def duration(seconds: float) -> str:
+    """Time left, no finer than it can be known: `40 s`, `12 min`, `2 h 5 min`, `3 d 4 h`."""
+    if seconds < 99.5:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    if minutes < 24 * 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    hours = round(minutes / 60)
+    return f"{hours // 24} d {hours % 24} h"
+
+
+class Lines:
+    """When something that takes long is due for its next line in a log."""
+
+    def __init__(self):
+        self.start = self._last = time.monotonic()
+
+    def due(self, left_s: float | None) -> bool:
+        """Whether to write a line now; if so, the time until the next one begins.
+
+        Args:
+            left_s: seconds that are left, None where nobody knows.
+        """
+        now = time.monotonic()
+        whole = now - self.start + (left_s or 0.0)
+        if now - self._last < min(max(LINE_EVERY_S, LINE_EVERY_SHARE * whole), LINE_AT_MOST_S):
+            return False
+        self._last = now
+        return True
 
 
 def say(text: str) -> None:
@@ -30,7 +69,7 @@ def track(items: Iterable[T], title: str, total: int | None = None) -> Iterator[
     """
     if total is None and hasattr(items, "__len__"):
         total = len(items)
-    return (_bar if sys.stderr.isatty() else _lines)(items, title, total)
+    return (_bar if on_terminal() else _lines)(items, title, total)
 
 
 def in_threads(task: Callable[[T], R], items: Sequence[T], title: str) -> list[R]:
@@ -65,15 +104,15 @@ def _rich_bar():
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    return Progress(*columns, console=Console(stderr=True), transient=True)
+    # What is printed meanwhile goes above the bar, but not what goes into a file or a pipe.
+    piped = dict(redirect_stdout=sys.stdout.isatty())
+    return Progress(*columns, console=Console(stderr=True), transient=True, **piped)
 
 
 def _lines(items: Iterable[T], title: str, total: int | None) -> Iterator[T]:
-    start = last = time.monotonic()
+    lines = Lines()
     for done, item in enumerate(items, 1):
         yield item
-        now = time.monotonic()
-        if now - last > LINE_EVERY_S:
-            left = f" of {total}, {(now - start) / done * (total - done):.0f} s left" if total else ""
-            say(f"{title}: {done}{left}")
-            last = now
+        left = (time.monotonic() - lines.start) / done * (total - done) if total else None
+        if lines.due(left):
+            say(f"{title}: {done}" + (f" of {total}, {done / total:.0%}, {duration(left)} left" if total else ""))

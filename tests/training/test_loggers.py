@@ -1,17 +1,21 @@
-"""W&B offline without an account, TensorBoard, and life without either."""
+"""Trainings with W&B (offline, without an account), with TensorBoard, and without either."""
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
-from helpers import child_environment
+from helpers import child_environment, wandb_history
 
 from vidiff.data.shapes.render import render_dataset
 
 FIT = ["-m", "vidiff", "fit", "--config", "experiments/dcgan.yaml", "--config", "experiments/_tiny.yaml"]
 QUICK = ["--data.root", "shapes", "--run_dir", "r", "--trainer.max_steps", "2", "--evaluation.metrics", "fvd_random"]
+SAID = (
+    r"Restor.*|step \d+/\d+  \d+ %  .*|measuring .*|`Trainer.fit` stopped: .*|vidiff: (W&B: offline in|continuing) .*"
+)
 
 
 def run(folder: Path, *arguments: str, code: str | None = None) -> subprocess.CompletedProcess:
@@ -24,16 +28,34 @@ def run(folder: Path, *arguments: str, code: str | None = None) -> subprocess.Co
     )
 
 
-def test_wandb_offline_holds_metrics_and_videos(tmp_path):
-    done = run(tmp_path, "--logger", "wandb")
+def test_wandb_without_an_account_stays_one_run_over_two_sittings(tmp_path):
+    assert run(tmp_path, "--logger", "wandb").returncode == 0
+    done = run(tmp_path, "--logger", "wandb", "--ckpt_path", "last", "--trainer.max_steps", "3")
     assert done.returncode == 0, done.stderr[-3000:]
-    (folder,) = (tmp_path / "r/wandb").glob("offline-run-*")
-    data = (next(folder.glob("*.wandb"))).read_bytes()
-    for name in (b"train/g_adv", b"train/d_grad_norm", b"val/fvd_random", b"trainer/global_step", b"optimizer_g"):
-        assert name in data, name
-    videos = list((folder / "files/media/videos/samples").glob("*.mp4"))
+    for line in done.stderr.splitlines():  # no warning on the way
+        assert re.fullmatch(SAID, line), line
+    assert "wandb sync r/wandb/offline-run-*" in done.stderr
+    folders = sorted((tmp_path / "r/wandb").glob("offline-run-*"))
+    assert len(folders) == 2 and {f.name.rpartition("-")[2] for f in folders} == {
+        (tmp_path / "r/wandb/run-id.txt").read_text()
+    }
+    rows = [row for folder in folders for row in wandb_history(folder)]
+    assert [row["generator_step"] for row in rows] == [0, 1, 2, 3] == [row["_step"] for row in rows]
+    for key in (
+        "loss_g/total",
+        "loss_d/total",
+        "logits/real",
+        "logits/fake",
+        "gradient_norm/g",
+        "speed/data_wait_frac",
+    ):
+        assert [key in row for row in rows] == [False, True, True, True], key
+    for key in ("metric/fvd_random", "metric/fvd_random_floor", "samples/clips/path", "samples/sheet/path"):
+        assert [key in row for row in rows] == [True, False, True, True], key
+    floors = {row["metric/fvd_random_floor"] for row in rows if "metric/fvd_random_floor" in row}
+    assert len(floors) == 1 and all(row["metric/fvd_random"] > floors.copy().pop() for row in (rows[0], rows[-1]))
+    videos = list(folders[0].glob("files/media/videos/samples/*.mp4"))
     assert len(videos) == 2 and all(v.stat().st_size > 500 for v in videos)
-    assert (tmp_path / "r/metrics.csv").exists()
 
 
 def test_tensorboard_holds_curves_and_animations(tmp_path):
@@ -42,7 +64,12 @@ def test_tensorboard_holds_curves_and_animations(tmp_path):
     done = run(tmp_path, "--logger", "tensorboard")
     assert done.returncode == 0, done.stderr[-3000:]
     events = EventAccumulator(str(tmp_path / "r/tensorboard")).Reload()
-    assert [e.step for e in events.Scalars("train/g_adv")] == [1, 2]
+    steps = {key: [e.step for e in events.Scalars(key)] for key in events.Tags()["scalars"]}
+    assert steps["loss_g/adv"] == steps["logits/fake"] == steps["speed/clips_per_s"] == [1, 2]
+    assert steps["metric/fvd_random"] == steps["metric/fvd_random_floor"] == [0, 2]
+    sections = {"loss_g", "loss_d", "logits", "gradient_norm", "rate", "metric", "speed"}
+    assert {key.partition("/")[0] for key in steps} == sections
+    assert [e.step for e in events.Images("samples/clips")] == [0, 2]
     assert events.Images("samples/clips")[0].encoded_image_string[:3] == b"GIF"
 
 

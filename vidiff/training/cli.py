@@ -24,9 +24,10 @@ from vidiff.models.base import AdversarialModule
 from vidiff.models.translation import Translator
 from vidiff.paths import experiments_dir
 from vidiff.training.checkpoints import CheckpointFiles, Checkpoints
+from vidiff.training.dashboards import dashboards
 from vidiff.training.evaluation import EvaluationOptions
 from vidiff.training.generator_evaluation import GeneratorEvaluation
-from vidiff.training.loggers import MetricsCSV, dashboards
+from vidiff.training.loggers import MetricsCSV
 from vidiff.training.messages import constructor_message, own_message, readable
 from vidiff.training.progress import GameProgress
 from vidiff.training.run import Run
@@ -217,7 +218,7 @@ class TrainingCLI(LightningCLI):
         evaluation = kind(run, EvaluationOptions(**config.evaluation.as_dict()), checkpoints, spent)
         callbacks = [RunFolder(run), TrainingLog(), spent, evaluation, checkpoints]
         if config.trainer.get("enable_progress_bar") is not False:
-            callbacks += [GameProgress(), Players()]
+            callbacks += [GameProgress(config.evaluation.every_n_steps, spent), Players()]
         return callbacks
 
     def _run_subcommand(self, subcommand: str) -> None:

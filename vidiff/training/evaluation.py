@@ -27,6 +27,8 @@ from vidiff.metrics.resolve import auto_note, resolve_metrics
 from vidiff.nn.blocks import count_parameters
 from vidiff.paths import cache_dir
 from vidiff.training.checkpoints import Checkpoints
+from vidiff.training.dashboards import Dashboard
+from vidiff.training.progress import measuring
 from vidiff.training.run import Run, config_hash
 from vidiff.training.training_log import Spent
 from vidiff.video.write import write_gif, write_mp4, write_png
@@ -85,10 +87,14 @@ class Evaluation(Callback, ABC):
         self.run, self.options, self.checkpoints, self.spent = run, options, checkpoints, spent
         self.split = options.reference
         self._evaluated = -1
+        self.floors: dict[str, float] = {}
 
     @abstractmethod
     def measure(self, module: LightningModule) -> dict[str, float]:
-        """Values of the present state by the name they are logged under, such as `val/fvd_random`."""
+        """Values of the present state by the name they are logged under, such as `val/fvd_random`.
+
+        `self.floors` gets what real clips have in their place, where that is known.
+        """
 
     def score(self, values: dict[str, float]) -> float:
         """What `best.ckpt` minimizes, of the values that `measure` returns: the first metric."""
@@ -218,21 +224,36 @@ class Evaluation(Callback, ABC):
 
     def evaluate(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, float]:
         """One evaluation of the EMA generators: `measure` to callbacks and loggers, samples to `samples/`."""
-        values = self.measure(pl_module)
+        step = trainer.global_step
+        with measuring(trainer, f"step {step}"):
+            values = self.measure(pl_module)
         trainer.callback_metrics.update({name: torch.tensor(value) for name, value in values.items()})
         _check_monitors(trainer)
         if trainer.is_global_zero:
-            files = self.write_samples(pl_module, f"step-{trainer.global_step:07d}")
+            if trainer.progress_bar_callback:
+                trainer.print(f"step {step}: {self.headline(values)}")
+            files = self.write_samples(pl_module, f"step-{step:07d}")
             for logger in trainer.loggers:
-                logger.log_metrics(values, step=trainer.global_step)
-                if hasattr(logger, "log_clips"):
-                    logger.log_clips(files, trainer.global_step)
+                logger.log_metrics(values, step=step)
+                if isinstance(logger, Dashboard):
+                    logger.log_floors(self.floors, step)
+                    logger.log_clips(files, step)
         trainer.strategy.barrier()
         return values
 
+    def headline(self, values: dict[str, float]) -> str:
+        """The metrics of an evaluation in a line, beside what real clips have."""
+        parts = []
+        for name in (f"val/{m.name}" for m in self._training_metrics):
+            if name in values:
+                floor = f" (floor {self.floors[name]:.3g})" if name in self.floors else ""
+                parts.append(f"{name[4:]} {values[name]:.3g}{floor}")
+        return ", ".join(parts)
+
     def report(self, trainer: Trainer, module: LightningModule, checkpoint: str, step: int) -> dict[str, Any]:
         """Measure the checkpoint of `step` on clips never used for selection; one process writes and prints it."""
-        results = self.results(module)
+        with measuring(trainer, f"{Path(checkpoint).name} of step {step} for the report"):
+            results = self.results(module)
         report = self._head(trainer, module, checkpoint, step) | results
         if trainer.is_global_zero:
             name = "report.json" if trainer.state.fn == "fit" else f"report-{trainer.state.fn.value}.json"

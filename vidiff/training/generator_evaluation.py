@@ -68,6 +68,7 @@ class GeneratorEvaluation(Evaluation):
         if self._evaluator is None:
             self._evaluator = self._make_evaluator(self._training_metrics, SELECTION_SEED)
         results = self._evaluator.evaluate(self._fakes(module, SELECTION_SEED), self.options.num_clips)
+        self.floors = {f"val/{name}": r["floor"] for name, r in results.items() if r["floor"] is not None}
         return {f"val/{name}": r["value"] for name, r in results.items() if r["value"] is not None}
 
     def results(self, module: LightningModule) -> dict[str, Any]:

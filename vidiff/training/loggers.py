@@ -1,23 +1,16 @@
-"""`metrics.csv`, one row a generator step, the source of truth for tables and for resumed curves; and dashboards.
-
-Weights & Biases and TensorBoard are behind one switch; both are optional, neither ever asks for an account.
-"""
+"""`metrics.csv`, one row a generator step, the source of truth for tables and for resumed curves."""
 
 from __future__ import annotations
 
 import csv
-import hashlib
-import importlib.util
 import io
-import os
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from vidiff.errors import UsageError, doing
+from vidiff.errors import doing
 from vidiff.files import write_text
 from vidiff.training.run import Run
 
@@ -32,6 +25,7 @@ class _Table:
         self.path = path
         self.columns = ["step"]
         self.rows = {}
+        self.was_at = 0  # the last step of the file that was taken up
 
     def load(self, last_step: int) -> None:
         """Take up an existing file, without rows after `last_step`: a killed run wrote those past its checkpoint."""
@@ -39,7 +33,9 @@ class _Table:
             with self.path.open(newline="") as f:
                 reader = csv.DictReader(f)
                 self.columns = list(reader.fieldnames or ["step"])
-                kept = [row for row in reader if row["step"] and int(row["step"]) <= last_step]
+                steps = [row for row in reader if row["step"]]
+            self.was_at = max((int(row["step"]) for row in steps), default=0)
+            kept = [row for row in steps if int(row["step"]) <= last_step]
             self.rows = {int(row["step"]): {k: v for k, v in row.items() if v} for row in kept}
             self.write()
 
@@ -92,11 +88,10 @@ class MetricsCSV(Logger):
         return self._tables[name]
 
     @rank_zero_only
-    def resume_at(self, step: int) -> None:
-        """Drop what an interrupted run wrote after its checkpoint at `step`."""
+    def resume_at(self, step: int) -> int:
+        """Drop what an interrupted run wrote after its checkpoint at `step`; the last step that it had come to."""
         self.last_step = step
-        for name in TABLES:
-            self._table(name)
+        return max(self._table(name).was_at for name in TABLES)
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
@@ -107,70 +102,3 @@ class MetricsCSV(Logger):
 
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
         pass  # config.yaml holds them
-
-
-class WandbClips(WandbLogger):
-    """W&B with generator steps as x-axis and samples as videos; offline when there is no key.
-
-    The run's id is a function of its folder, so a resumed run continues where it stood. Videos are encoded before
-    they are handed over, because encoding inside wandb needs a package that pins half the world.
-
-    Args:
-        run: the run folder; wandb's own files go into `<run>/wandb`.
-        config: the nested configuration, logged once.
-    """
-
-    def __init__(self, run: Run, config: dict[str, Any]):
-        if rank_zero_only.rank == 0:  # only there the folder has its name already
-            run.dir.mkdir(parents=True, exist_ok=True)
-        online = os.environ.get("WANDB_MODE", "") == "online" or bool(os.environ.get("WANDB_API_KEY"))
-        super().__init__(
-            name=f"{run.dir.parent.name}/{run.dir.name}",
-            id=hashlib.sha256(str(run.dir.resolve()).encode()).hexdigest()[:12],
-            save_dir=run.dir,
-            project=os.environ.get("WANDB_PROJECT", "vidiff"),
-            offline=not online or os.environ.get("WANDB_MODE") == "offline",
-            resume="allow",
-            config=config,
-        )
-
-    @rank_zero_only
-    def log_clips(self, files: dict[str, Path], step: int) -> None:
-        """Samples of one evaluation: `files` maps mp4 and png to paths."""
-        import wandb
-
-        media = {"samples/clips": wandb.Video(str(files["mp4"])), "samples/sheet": wandb.Image(str(files["png"]))}
-        self.experiment.log({**media, "trainer/global_step": step})
-
-
-class TensorBoardClips(TensorBoardLogger):
-    """TensorBoard with samples as animated images (its own `add_video` writes nothing without a further package)."""
-
-    def __init__(self, run: Run):
-        super().__init__(save_dir=run.dir, name="", version="tensorboard")
-
-    @rank_zero_only
-    def log_clips(self, files: dict[str, Path], step: int) -> None:
-        """Samples of one evaluation: `files` maps gif and png to paths."""
-        from PIL import Image
-        from tensorboard.compat.proto.summary_pb2 import Summary
-
-        for tag, path in (("samples/clips", files["gif"]), ("samples/sheet", files["png"])):
-            with Image.open(path) as picture:
-                width, height = picture.size
-            image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=path.read_bytes())
-            summary = Summary(value=[Summary.Value(tag=tag, image=image)])
-            self.experiment._get_file_writer().add_summary(summary, step)
-
-
-def dashboards(kind: str, run: Run, config: dict[str, Any]) -> list:
-    """The loggers beside `metrics.csv`: none for `csv`, one for `wandb` or `tensorboard`.
-
-    Raises:
-        UsageError: the package is not installed.
-    """
-    if kind == "csv":
-        return []
-    if importlib.util.find_spec(kind) is None:
-        raise UsageError(f"--logger {kind} needs the package {kind}: pip install {kind} (metrics.csv works without)")
-    return [WandbClips(run, config) if kind == "wandb" else TensorBoardClips(run)]

@@ -70,7 +70,7 @@ class Run:
 
     def clear(self) -> None:
         """Put what a run left that was killed before its first checkpoint into a folder of its own."""
-        left = [self.dir / name for name in EARLY[:6] if (self.dir / name).exists()]
+        left = [self.dir / name for name in EARLY if (self.dir / name).exists()]
         if left:
             aside = self.dir / f"unfinished-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
             aside.mkdir()

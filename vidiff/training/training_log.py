@@ -12,6 +12,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from vidiff.errors import UsageError
 from vidiff.parallel import mean_over_processes, world_size
+from vidiff.training.dashboards import Dashboard
 from vidiff.training.loggers import MetricsCSV
 
 MUCH_WAITING = 0.3  # share of the wall time
@@ -68,9 +69,12 @@ class TrainingLog(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._logged = trainer.global_step
         self._first_epoch = trainer.current_epoch
-        for logger in trainer.loggers:
-            if isinstance(logger, MetricsCSV) and trainer.global_step:
-                logger.resume_at(trainer.global_step)
+        step, shown = trainer.global_step, 0
+        for logger in trainer.loggers if step else []:  # metrics.csv is the first
+            if isinstance(logger, MetricsCSV):
+                shown = logger.resume_at(step)
+            elif isinstance(logger, Dashboard):
+                logger.resume_at(step, shown or 0)
         self._restart_clock()
 
     def _restart_clock(self) -> None:

@@ -91,9 +91,10 @@ class TranslationEvaluation(Evaluation):
         for name, pairs in directions.items():
             values |= self._distances(module, name, pairs[0][1]) | self._curves(module, name)
         for metric in self._training_metrics:
-            each = [values[k] for d in directions if (k := f"val/{metric.name}_{d}") in values]
-            if len(each) == len(directions):
-                values[f"val/{metric.name}"] = math.fsum(each) / len(each)
+            for found in (values, self.floors):
+                each = [found[k] for d in directions if (k := f"val/{metric.name}_{d}") in found]
+                if len(each) == len(directions):
+                    found[f"val/{metric.name}"] = math.fsum(each) / len(each)
         return values
 
     def _distances(self, module: Translator, name: str, target: int) -> dict[str, float]:
@@ -104,6 +105,7 @@ class TranslationEvaluation(Evaluation):
         count = self.options.num_clips
         sources = self._sources(module, name, self._held_out("val"), count, SELECTION_SEED)
         results = self._evaluators[name].evaluate(self._translated(module, sources, []), count)
+        self.floors |= {f"val/{m}_{name}": r["floor"] for m, r in results.items() if r["floor"] is not None}
         return {f"val/{m}_{name}": r["value"] for m, r in results.items() if r["value"] is not None}
 
     def _curves(self, module: Translator, name: str) -> dict[str, float]:
@@ -115,6 +117,11 @@ class TranslationEvaluation(Evaluation):
             pass  # only the table is wanted
         rows = means(table)
         return {f"test/{m}_{name}": rows[m] for m in CURVES if m in rows}
+
+    def headline(self, values: dict[str, float]) -> str:
+        """With the gain over the untranslated clip, where the true counterparts are known."""
+        gains = [f"{k[15:]} {v:+.1f} dB" for k, v in values.items() if k.startswith("test/psnr_gain_")]
+        return super().headline(values) + (f", PSNR gained: {', '.join(gains)}" if gains else "")
 
     def write_samples(self, module: Translator, stem: str) -> dict[str, Path]:
         """A sheet with source, translation, way back and, where it is known, the truth of each direction."""
