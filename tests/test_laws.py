@@ -17,7 +17,7 @@ from vidiff.models import families
 PACKAGE = Path(vidiff.__file__).parent
 FLOORS = [
     "errors clip keyed files paths progress renamed warp __init__",
-    "video pretrained watch catalog configs",
+    "video pretrained zoo watch catalog configs",
     "parallel flow command_line",
     "losses consistency penalties optim ema nn augment metrics",
     "models data",
@@ -187,7 +187,7 @@ def imported_by(code: str) -> set[str]:
 
 
 LIGHT = "--help|--version|list|list wgan_gp|list --help|fit --help|sample --help|translate --help|evaluate --help"
-LIGHT += "|data --help|data check --help|bench run --help|weights list|weights fetch --help"
+LIGHT += "|data --help|data check --help|bench run --help|zoo|zoo --help|weights list|weights fetch --help"
 
 
 @pytest.mark.parametrize("arguments", [words.split() for words in LIGHT.split("|")], ids=" ".join)

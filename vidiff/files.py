@@ -23,11 +23,13 @@ OURS = f".vidiff-{platform.node()[:64]}-"  # then the process's number: what a k
 TEMPORARY = re.compile(r"\.vidiff-.*")  # names that files have only until they are whole
 
 
-def given_path(text: str) -> Path:
+def given_path(text: str) -> Path | str:
     """A path from the command line, `~` written out; an empty one (an unset variable) is no path.
 
     For `argparse`: otherwise Path("") is the current folder and all that lies below it.
     """
+    if text is argparse.SUPPRESS:  # argparse asks for its own mark of a positional that was not given
+        return text
     if not text.strip():
         raise argparse.ArgumentTypeError("the path is empty (an unset variable?)")
     return Path(text).expanduser()

@@ -11,7 +11,7 @@ def fuse(
     """Average checkpoints of one architecture into a new one, for sampling and measuring.
 
     Args:
-        ckpts: two or more checkpoints.
+        ckpts: two or more checkpoints, or zoo:NAME.
         output, weights: see `vidiff.inference.fuse.fuse_checkpoints`.
         trust: see `vidiff.inference.checkpoint.load_model`.
     """

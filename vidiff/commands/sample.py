@@ -26,8 +26,8 @@ def sample(
     """Make clips with a trained generator: clip i is a function of its weights, the seed and i.
 
     Args:
-        ckpt: a checkpoint of a run, e.g. runs/.../checkpoints/best.ckpt.
-        output: folder; None: samples-seed<seed> beside the checkpoint.
+        ckpt: a checkpoint of a run, e.g. runs/.../checkpoints/best.ckpt, or a model of `vidiff zoo`: zoo:NAME.
+        output: folder; None: samples-seed<seed> beside the checkpoint, or here.
         num_clips, num_frames, seed, labels, formats, fps: see `vidiff.inference.sample.sample_to`.
         batch_size, ema, stage, parts: see `vidiff.inference.sample.sample_to`.
         device, trust: see `vidiff.inference.checkpoint.load_model`.

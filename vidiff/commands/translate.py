@@ -26,7 +26,7 @@ def translate(
     """Translate videos of any length and size with a trained model; times, sizes and sound stay.
 
     Args:
-        ckpt: a checkpoint of a translation, runs/.../checkpoints/best.ckpt.
+        ckpt: a checkpoint of a translation, runs/.../checkpoints/best.ckpt, or a model of `vidiff zoo`: zoo:NAME.
         input, output, direction, target, resolution: see `vidiff.inference.translate.translate_video`.
         window, tile, compare, ema: see `vidiff.inference.translate.translate_video`.
         device, trust: see `vidiff.inference.checkpoint.load_model`.

@@ -16,7 +16,7 @@ from vidiff.inference.tiles import on_grid
 from vidiff.inference.trust import Budget, build, check_names, look_up, named
 from vidiff.models.arguments import is_plain
 from vidiff.models.base import AdversarialModule
-from vidiff.models.record import unlike
+from vidiff.models.record import AVERAGE, part_of, unlike
 from vidiff.models.translation import translator
 
 
@@ -28,7 +28,8 @@ def load_model(
     A checkpoint is data: what it may name is a closed set, see `vidiff.inference.trust`.
 
     Args:
-        path: a `.ckpt` of a run.
+        path: a `.ckpt` of a run, or `zoo:NAME`: a trained model of the package (`vidiff zoo` lists them), which has no
+            discriminator and whose raw weights are the averaged ones.
         device: where to put it; None: an accelerator where there is one, else the CPU.
         trust: modules of your own whose classes the checkpoint may name.
         overrides: constructor arguments that the file could not store (network factories made in Python).
@@ -73,10 +74,13 @@ def _built(content: dict[str, Any], trust: Sequence[str], overrides: dict[str, A
         raise UsageError(f"it was trained with {', '.join(missing)} given in Python: pass the same to load_model")
     with Budget(4 * sum(v.numel() for v in state.values()) + 2**26, 50 * len(state) + 5_000):
         model = build(cls, {**record["init_args"], **overrides}, trust)
-    if name := unlike(model.state_dict(), state):
-        want, have = (tuple(s[name].shape) if name in s else "missing" for s in (model.state_dict(), state))
+    expected = part_of(record, model.state_dict())
+    if name := unlike(expected, state):
+        want, have = (tuple(s[name].shape) if name in s else "missing" for s in (expected, state))
         raise RunError(f"its weights are not those of its record: {name} is {have}, {want} is expected")
-    model.load_state_dict(state)
+    model.load_state_dict(state, strict=len(expected) == len(model.state_dict()))
+    if record.get("holds") == AVERAGE:
+        del model.discriminator  # untrained: nobody is to ask it
     model.data_record = record["data"]
     if not all(isinstance(name, str) for name in getattr(model, "domains", [])):
         raise RunError("its record is damaged: its domains have no names")

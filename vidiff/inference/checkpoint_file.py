@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 
 from vidiff.errors import RunError, UsageError, first_line
+from vidiff.inference.weights_file import SUFFIX, load_weights
 from vidiff.models.record import checksum, record_of
+from vidiff.zoo import is_zoo, path_of
 
 LARGEST = 1_000_000  # values in a checkpoint, however they are nested
 WEIGHTS = ("state_dict", "optimizer_states")  # where every number has to be finite
@@ -25,16 +27,19 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     Read with `weights_only=True`. The file's own checksums find flipped bits of any part of it, the record's those of
     a network that was changed after training (older files have none).
 
+    Args:
+        path: a `.ckpt` of a run; `zoo:NAME`, or another `.safetensors` like those, see `vidiff.inference.weights_file`.
+
     Raises:
         UsageError: no such file. RunError: not a checkpoint of vidiff, of a newer version, or a damaged one.
     """
-    path = Path(path)
+    path = path_of(path) if is_zoo(path) else Path(path)
     if path.is_dir():
         raise UsageError(f"checkpoint {path} is a folder: {_inside(path)}")
     if not path.exists():
         raise UsageError(f"checkpoint {path} does not exist")
     try:
-        content = _load(path)
+        content = load_weights(path) if path.suffix == SUFFIX else _load(path)
     except Exception as error:
         reason = "it holds more than plain values" if "weights_only" in str(error) else first_line(error)
         reason = str(error) if isinstance(error, RunError) else reason

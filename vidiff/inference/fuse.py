@@ -18,7 +18,7 @@ from vidiff.files import check_writable, replacing
 from vidiff.inference.checkpoint import build_model
 from vidiff.inference.checkpoint_file import read_checkpoint
 from vidiff.models.base import AdversarialModule
-from vidiff.models.record import checksum, unlike
+from vidiff.models.record import AVERAGE, checksum, unlike
 from vidiff.models.translation import Translator
 
 
@@ -57,14 +57,14 @@ def fuse_checkpoints(
     if moved & parameters and not isinstance(model, Translator):  # translators have no statistics to measure
         # BatchNorm's of the raw generator belong to none of the inputs' weights any more. The moving average's are
         # measured whenever a checkpoint is loaded, and the discriminator's, an average, are used by no sample.
-        model.load_state_dict(state)
+        model.load_state_dict(state, strict=first["vidiff"].get("holds") != AVERAGE)
         if standing_statistics(model.generator, model.statistics_batch):
             state.update({f"generator.{k}": v for k, v in model.generator.state_dict().items()})
     record = first["vidiff"] | {"strategies": {}, "fused": [[str(p), w] for p, w in zip(paths, shares)]}
     record["checksum"] = checksum(state)
     if moved:
         record.pop("statistics", None)  # the moving average's are measured when the file is loaded
-    kept = {name: first[name] for name in ("pytorch-lightning_version", "epoch", "global_step")}
+    kept = {name: first[name] for name in ("pytorch-lightning_version", "epoch", "global_step") if name in first}
     with replacing(output) as temporary, doing(f"writing {output}"):
         torch.save({"state_dict": state, "vidiff": record} | kept, temporary)
     return output
@@ -86,7 +86,8 @@ def _shares(given: Sequence[float] | None, count: int) -> list[float]:
 def _average(model: AdversarialModule, paths: list[Path], shares: list[float], first: dict[str, Any]) -> set[str]:
     """Move the first checkpoint's weights to the mean; the names of those that are others now."""
     state = first["state_dict"]
-    sums = {name: torch.zeros_like(state[name], dtype=torch.float64) for name in _averaged_names(model)}
+    names = [name for name in _averaged_names(model) if name in state]
+    sums = {name: torch.zeros_like(state[name], dtype=torch.float64) for name in names}
     moved: set[str] = set()
     for path, share in zip(paths[1:], shares[1:]):
         other = read_checkpoint(path)
@@ -118,6 +119,9 @@ def _check_same(first_path: Path, first: dict[str, Any], path: Path, other: dict
     if a["class_path"] != b["class_path"]:
         kinds = [r["class_path"].rpartition(".")[2] for r in (a, b)]
         raise UsageError(f"{first_path} holds a {kinds[0]}, {path} a {kinds[1]}: only one architecture can be averaged")
+    if a.get("holds") != b.get("holds"):
+        alone, whole = (first_path, path) if a.get("holds") == AVERAGE else (path, first_path)
+        raise UsageError(f"{alone} holds the averaged generator alone, {whole} a training: average files of one kind")
     if name := unlike(first["state_dict"], other["state_dict"]):
         pairs = [(k, v, b["init_args"].get(k)) for k, v in a["init_args"].items()]
         why = ", ".join(f"{k} {mine!r} and {others!r}" for k, mine, others in pairs if mine != others) or name

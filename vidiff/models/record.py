@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from vidiff.models.base import AdversarialModule
 
 CHECKPOINT_SCHEMA = 1
+AVERAGE = "average"  # `holds` of a record: nothing but the averaged generator, as in a model of the zoo
 FIELDS = {
     "schema": int, "version": str, "class_path": str, "init_args": dict, "not_stored": list, "batches_seen": int,
     "data": dict,
@@ -63,6 +64,12 @@ def checksum(state: dict[str, Tensor]) -> str:
 def unlike(a: dict[str, Tensor], b: dict[str, Tensor]) -> str | None:
     """The first weight that only one of two networks has, or that has another shape; None: they are alike."""
     return next((k for k in [*a, *b] if k not in a or k not in b or a[k].shape != b[k].shape), None)
+
+
+def part_of(record: dict[str, Any], state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """What a file with this record has to hold of the state of its model: all of it, or the generators."""
+    whole = record.get("holds") != AVERAGE
+    return {k: v for k, v in state.items() if whole or k.startswith(("generator.", "generator_ema."))}
 
 
 def name_of(family: type) -> str:

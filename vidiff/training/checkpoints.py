@@ -14,6 +14,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from vidiff.errors import RunError, UsageError, at_least, first_line
 from vidiff.files import replacing
 from vidiff.inference.checkpoint_file import read_checkpoint
+from vidiff.models.record import AVERAGE
 from vidiff.training.run import Run
 
 
@@ -48,7 +49,7 @@ def read_to_continue(path: Path) -> dict[str, Any]:
         UsageError, RunError: see `read_checkpoint`.
     """
     try:
-        return read_checkpoint(path)
+        content = read_checkpoint(path)
     except RunError as error:
         other = path.with_name("best.ckpt" if path.name == "last.ckpt" else "last.ckpt")
         try:
@@ -56,6 +57,9 @@ def read_to_continue(path: Path) -> dict[str, Any]:
         except (UsageError, RunError):
             raise error from None
         raise RunError(f"{error}. {other}, of step {step}, is whole: continue with --ckpt_path {other}") from error
+    if content["vidiff"].get("holds") == AVERAGE:
+        raise UsageError(f"--ckpt_path {path}: it holds an averaged generator alone, and no training to continue")
+    return content
 
 
 class Checkpoints(Checkpoint):

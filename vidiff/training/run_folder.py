@@ -13,6 +13,7 @@ from vidiff.files import check_writable, write_text
 from vidiff.progress import say
 from vidiff.training.checkpoints import read_to_continue
 from vidiff.training.run import Run, last_checkpoint, new_run_dir, newest_run
+from vidiff.zoo import is_zoo
 
 RUNS = Path("runs")
 
@@ -36,6 +37,11 @@ def place_run(verb: str, experiment: str, run_dir: str | None, ckpt_path: str | 
         ckpt_path = str(last_checkpoint(folder))
         if first:
             say(f"continuing {folder}")
+    elif ckpt_path is not None and is_zoo(ckpt_path):
+        raise UsageError(
+            f"--ckpt_path {ckpt_path}: a model of the zoo holds its averaged generator alone, and no training to "
+            "continue; `vidiff sample`, `translate` and `fuse` take it"
+        )
     elif ckpt_path is not None and not Path(ckpt_path).exists():
         raise UsageError(f"--ckpt_path {ckpt_path}: no such file (or use `last`)")
     else:

@@ -198,13 +198,14 @@ def write_cutout(path: str | Path, frames: np.ndarray, fps: float = 8.0) -> None
         container.mux(stream.encode())
 
 
-def write_gif(path: str | Path, clip: Tensor | np.ndarray, fps: float = 8) -> None:
+def write_gif(path: str | Path, clip: Tensor | np.ndarray, fps: float = 8, scale: int = 1) -> None:
     """Write one clip as an endlessly looping GIF with one palette for all frames, so that colours do not flicker.
 
     Args:
         path: ends in .gif.
         clip: uint8 tensor (C, T, H, W) or array (T, H, W, C).
         fps: frames per second; GIF counts hundredths of a second, so single frames differ and the whole keeps time.
+        scale: times that each pixel is repeated, each way.
     """
     check_suffix(path, ".gif")
     frames = to_frames(clip)
@@ -212,6 +213,7 @@ def write_gif(path: str | Path, clip: Tensor | np.ndarray, fps: float = 8) -> No
     # Frames stacked below each other share one image, hence one median-cut palette.
     palette = Image.fromarray(frames.reshape(count * height, width, 3)).quantize(256, Image.Quantize.MEDIANCUT)
     images = [Image.fromarray(f).quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG) for f in frames]
+    images = [i.resize((scale * width, scale * height), Image.Resampling.NEAREST) for i in images]
     ticks = [round(100 * i / fps) for i in range(count + 1)]
     durations = [10 * max(2, b - a) for a, b in zip(ticks, ticks[1:])]  # ms; browsers slow anything under 20 down
     with replacing(Path(path)) as temporary:
