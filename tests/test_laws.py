@@ -21,7 +21,7 @@ FLOORS = [
     "parallel flow command_line",
     "losses consistency penalties optim ema nn augment metrics",
     "models data",
-    "inference",
+    "inference doctor",
     "training",
     "bench",
     "commands",

@@ -1,4 +1,4 @@
-"""Plain pixel measures beside every Fréchet distance: motion, diversity, distance to the nearest training clip."""
+"""Plain pixel measures beside every Fréchet distance: motion, flicker, grid, diversity, the nearest training clip."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from vidiff.metrics.features import Extractor
 from vidiff.metrics.frechet import Array, as_float64
+from vidiff.metrics.paired import flicker, grid_peak
 
 
 class FrameDifference(Extractor):
@@ -31,6 +32,34 @@ class FrameDifference(Extractor):
         for t in range(1, clips.shape[2]):  # one pair at a time: no float copy of the clip
             total += (clips[:, :, t].short() - clips[:, :, t - 1].short()).abs().float().mean((1, 2, 3)).double().cpu()
         return (total / (clips.shape[2] - 1)).float()[:, None]
+
+
+class SecondDifference(Extractor):
+    """Flicker of a clip, see `vidiff.metrics.paired.flicker` (D = 1), reported as the ratio of the means.
+
+    Even movement has little of it, and what changes at random from frame to frame almost as much as of motion: beside a
+    motion that is right, a ratio far above 1 says that the frames do not belong together.
+    """
+
+    name = "second_difference"
+    dim = 1
+    min_frames = 3
+    sha256 = hashlib.sha256(b"mean |x_(t-1) - 2 x_t + x_(t+1)| / 2, 0..1").hexdigest()
+
+    def features(self, clips: Tensor) -> Tensor:
+        return flicker(clips)[:, None]
+
+
+class GridPeak(Extractor):
+    """The grid of a clip, see `vidiff.metrics.paired.grid_peak` (D = 1), reported as the ratio of the means."""
+
+    name = "grid_peak"
+    dim = 1
+    min_size = 16
+    sha256 = hashlib.sha256(b"energy at periods 2 and 4 over that of the frequencies beside them").hexdigest()
+
+    def features(self, clips: Tensor) -> Tensor:
+        return grid_peak(clips)[:, None]
 
 
 class Thumbnail(Extractor):

@@ -25,6 +25,8 @@ _FIXED = {
     "kvd_random": ("kernel", "rand3d", None),
     "kd_lite0": ("kernel", "lite0", None),
     "motion": ("motion", "frame_difference", None),
+    "flicker": ("flicker", "second_difference", None),
+    "grid": ("grid", "grid_peak", None),
     "diversity": ("diversity", "pixels", None),
     "nearest": ("nearest", "pixels", None),
     "recognizable": ("share", "recognizer", None),

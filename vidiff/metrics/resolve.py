@@ -70,6 +70,8 @@ def resolve_metrics(
         "rand3d": features.RandomConv3d,
         "lite0": features.Lite0,
         "frame_difference": temporal.FrameDifference,
+        "second_difference": temporal.SecondDifference,
+        "grid_peak": temporal.GridPeak,
         "pixels": temporal.Thumbnail,
         "shape_colours": acd.ShapeColors,
         "recognizer": lambda: recognizable.Recognition(frame_stride),

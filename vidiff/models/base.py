@@ -272,7 +272,7 @@ class AdversarialModule(KeepsArguments, L.LightningModule):
         player = next(p for p, o in zip(PLAYERS, self.optimizers(use_pl_optimizer=False)) if o is optimizer)
         parameters = [p for p in self.players[player].parameters() if p.grad is not None]
         norm, weights = norms(parameters)
-        self.terms[f"train/{player}_grad_norm"] = norm
+        self.terms |= {f"train/{player}_grad_norm": norm, f"train/{player}_weight_norm": weights}
         scaler = getattr(self.trainer.precision_plugin, "scaler", None)  # skips a step with infinite gradients itself
         if scaler is None and not torch.isfinite(norm + weights):
             raise diverged(self.trainer, self.batches_seen, player, {"grad_norm": norm, "weight_norm": weights})

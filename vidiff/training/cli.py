@@ -25,6 +25,7 @@ from vidiff.models.translation import Translator
 from vidiff.paths import experiments_dir
 from vidiff.training.checkpoints import CheckpointFiles, Checkpoints
 from vidiff.training.dashboards import dashboards
+from vidiff.training.doctor import Doctor
 from vidiff.training.evaluation import EvaluationOptions
 from vidiff.training.generator_evaluation import GeneratorEvaluation
 from vidiff.training.loggers import MetricsCSV
@@ -216,7 +217,7 @@ class TrainingCLI(LightningCLI):
         checkpoints, spent = Checkpoints(run, config.checkpoints.every_n_steps), Spent(config.budget_cpu_s)
         kind = TranslationEvaluation if isinstance(self.model, Translator) else GeneratorEvaluation
         evaluation = kind(run, EvaluationOptions(**config.evaluation.as_dict()), checkpoints, spent)
-        callbacks = [RunFolder(run), TrainingLog(), spent, evaluation, checkpoints]
+        callbacks = [RunFolder(run), TrainingLog(), spent, evaluation, Doctor(run), checkpoints]
         if config.trainer.get("enable_progress_bar") is not False:
             callbacks += [GameProgress(config.evaluation.every_n_steps, spent), Players()]
         return callbacks

@@ -16,6 +16,7 @@ from vidiff.metrics.evaluator import Evaluator
 from vidiff.metrics.resolve import resolve_metrics
 from vidiff.metrics.sprites import SIDE
 from vidiff.training.evaluation import REPORT_SEED, SELECTION_SEED, Evaluation
+from vidiff.training.memory import Memory
 from vidiff.training.report import print_report
 from vidiff.video.sheet import sheet
 
@@ -39,7 +40,13 @@ class GeneratorEvaluation(Evaluation):
             names.append(NAMED)
         size = dict(num_clips=self.options.num_clips, num_frames=pl_module.spec.num_frames)
         self._control_metrics = resolve_metrics(names, frame_stride=self.data.frame_stride, **size)
+        # What `vidiff doctor` goes by, beside the metrics that were asked for.
+        asked = {m.name for m in self._training_metrics}
+        watched = [m for m in resolve_metrics(["flicker", "grid"], **size) if m.name not in asked]
+        frames, pixels = pl_module.spec.num_frames, pl_module.spec.resolution
+        self._watched = [m for m in watched if m.extractor.min_frames <= frames and m.extractor.min_size <= pixels]
         self._evaluator: Evaluator | None = None
+        self._memory: Memory | None = None
         self._real: Tensor | None = None
 
     def _can_be_named(self, spec: ClipSpec) -> bool:
@@ -64,12 +71,15 @@ class GeneratorEvaluation(Evaluation):
         return f"lowest {names[0]}" + (" x max(motion, 1/motion)" if "motion" in names else "")
 
     def measure(self, module: LightningModule) -> dict[str, float]:
-        """The metrics of `metrics_in_training`."""
+        """The metrics of `metrics_in_training`, flicker and grid, and how well D remembers its training clips."""
         if self._evaluator is None:
-            self._evaluator = self._make_evaluator(self._training_metrics, SELECTION_SEED)
+            self._evaluator = self._make_evaluator([*self._training_metrics, *self._watched], SELECTION_SEED)
+            if self.split == "train" and self.data.videos["val"]:
+                self._memory = Memory(self.data, SELECTION_SEED)
         results = self._evaluator.evaluate(self._fakes(module, SELECTION_SEED), self.options.num_clips)
         self.floors = {f"val/{name}": r["floor"] for name, r in results.items() if r["floor"] is not None}
-        return {f"val/{name}": r["value"] for name, r in results.items() if r["value"] is not None}
+        values = {f"val/{name}": r["value"] for name, r in results.items() if r["value"] is not None}
+        return values | ({} if self._memory is None else self._memory.of(module))
 
     def results(self, module: LightningModule) -> dict[str, Any]:
         """The metrics of `metrics` on latents never used for selection, and the controls."""

@@ -15,7 +15,8 @@ from vidiff.paths import cache_dir
 from vidiff.progress import say
 
 # What a run writes before its first checkpoint.
-EARLY = ("config.yaml", "metrics.csv", "timing.csv", "bad_files.csv", "samples", "checkpoints", "wandb", "tensorboard")
+EARLY = ("config.yaml", "metrics.csv", "timing.csv", "bad_files.csv", "stopped.json", "samples", "checkpoints")
+EARLY += ("wandb", "tensorboard")
 ABANDONED_S = 3600.0  # an older temporary file in a cache that all runs share is abandoned
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from vidiff.errors import UsageError
 from vidiff.metrics.evaluator import Evaluator
+from vidiff.metrics.paired import l1
 from vidiff.models.translation import Translator
 from vidiff.training.evaluation import REPORT_SEED, SELECTION_SEED, Evaluation
 from vidiff.training.probes import Probes, train_probes
@@ -22,7 +23,7 @@ from vidiff.training.translation_rows import PROTOCOL, Sources, means, reencode,
 from vidiff.video.sheet import sheet
 
 CURVE_CLIPS = 16  # paired test clips of the PSNR curve during training, never used for selection
-CURVES = ("psnr", "ssim", "psnr_gain", "ssim_gain", "nyquist_ratio")
+CURVES = ("psnr", "ssim", "psnr_gain", "ssim_gain", "nyquist_ratio", "flicker_ratio", "grid_ratio")
 
 
 class TranslationEvaluation(Evaluation):
@@ -44,6 +45,7 @@ class TranslationEvaluation(Evaluation):
             )
         self._evaluators: dict[str, Evaluator] = {}  # of the evaluations during training, by direction
         self._shown: dict[str, tuple[Tensor, Tensor | None]] = {}
+        self._apart: dict[str, float] = {}  # by direction: how far a source is from what it should become
 
     @property
     def selection(self) -> str:
@@ -116,7 +118,19 @@ class TranslationEvaluation(Evaluation):
         for _ in self._translated(module, sources, table):
             pass  # only the table is wanted
         rows = means(table)
-        return {f"test/{m}_{name}": rows[m] for m in CURVES if m in rows}
+        values = {f"test/{m}_{name}": rows[m] for m in CURVES if m in rows}
+        if name not in self._apart:
+            self._apart[name] = max(rows.get("true_change") or self._distance(module, name), 1e-6)
+        return values | {f"test/change_{name}": rows["change"] / self._apart[name]}
+
+    def _distance(self, module: Translator, name: str) -> float:
+        """Mean |a - b| in [0, 1] of real clips a of a direction's first source and b of its target: what a translation
+        is apart from its source at most, where its true counterpart is not known."""
+        pair = [self.data.domains[k] for k in self._pairs(module)[name][0]]
+        split, count = self._held_out("test"), min(self.options.num_clips, CURVE_CLIPS)
+        sides = [self.data.eval_clips(split, count, SELECTION_SEED, count, domain=domain) for domain in pair]
+        a, b = (next(clips)[1] for clips in sides)
+        return float(l1(a, b).mean())
 
     def headline(self, values: dict[str, float]) -> str:
         """With the gain over the untranslated clip, where the true counterparts are known."""

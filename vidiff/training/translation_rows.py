@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vidiff.clip import thwc_to_clip
 from vidiff.metrics.gather import gather_processes
-from vidiff.metrics.paired import flicker, l1, nyquist_energy, psnr, ssim
+from vidiff.metrics.paired import flicker, grid_peak, l1, nyquist_energy, psnr, ssim
 from vidiff.metrics.position import position_error
 from vidiff.models.translation import Translator
 from vidiff.training.probes import Probes
@@ -22,6 +22,7 @@ from vidiff.video.write import write_mp4
 ROWS = (
     *("psnr", "ssim", "identity_psnr", "identity_ssim", "oracle_psnr", "oracle_ssim"),
     *("cycle_l1", "cycle_psnr", "cycle_ssim", "flicker", "flicker_source", "nyquist", "true_nyquist"),
+    *("change", "true_change", "grid", "source_grid"),
     *("target_accuracy", "position_error", "identity_position_error", "oracle_position_error"),
 )
 PROTOCOL = {
@@ -65,13 +66,14 @@ def row_of(model: Translator, batch: Sources, fake: Tensor, probes: Probes | Non
     """
     clips, truth = batch.clips, batch.truth
     row = {"flicker": flicker(fake), "flicker_source": flicker(clips)}
+    row |= {"change": l1(fake, clips), "grid": grid_peak(fake), "source_grid": grid_peak(clips)}
     compared = {"": fake, "identity_": clips}
     if truth is not None:
         if probes is not None:
             compared["oracle_"] = reencode(truth)
         row |= {f"{name}psnr": psnr(clip, truth) for name, clip in compared.items()}
         row |= {f"{name}ssim": ssim(clip, truth) for name, clip in compared.items()}
-        row |= {"nyquist": nyquist_energy(fake), "true_nyquist": nyquist_energy(truth)}
+        row |= {"nyquist": nyquist_energy(fake), "true_nyquist": nyquist_energy(truth), "true_change": l1(clips, truth)}
     if probes is not None:
         source, target = batch.pair
         cycle = model.translate(fake, target, source)
@@ -96,6 +98,9 @@ def means(table: list[tuple[Tensor, Tensor]]) -> dict[str, float]:
     out = {name: value for name, value in values.items() if not math.isnan(value)}
     if "flicker" in out:
         out["flicker_difference"] = out["flicker"] - out["flicker_source"]
+        out["flicker_ratio"] = out["flicker"] / max(out["flicker_source"], 1e-6)
+    if "grid" in out:
+        out["grid_ratio"] = out["grid"] / max(out["source_grid"], 1e-6)
     if "nyquist" in out:
         out["nyquist_ratio"] = out["nyquist"] / max(out["true_nyquist"], 1e-12)
     for name in ("psnr", "ssim"):

@@ -1,0 +1,184 @@
+"""Runs that fail in a known way, and healthy ones: what `vidiff doctor` has to tell apart.
+
+    python tests/broken_runs.py OUT [--only NAME ...]   trains what is missing below OUT and prints the table
+
+A row of the table is how a run was made, and its columns are what the doctor says first and what else it says.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import shutil
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from vidiff.cli import main
+from vidiff.clip import ClipSpec
+from vidiff.data.datamodule import ClipDataModule
+from vidiff.nn.generators import ConvGenerator
+
+REAL = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+class Deaf(ConvGenerator):
+    """A generator that does not hear its latent vector: all its clips are one."""
+
+    def forward(self, z, label=None):
+        return super().forward(torch.ones_like(z), label)
+
+
+class Noisy(ConvGenerator):
+    """A generator that lays fresh noise over every frame."""
+
+    def forward(self, z, label=None):
+        clip = super().forward(z, label)
+        noise = torch.randn(clip.shape, generator=torch.Generator().manual_seed(int(z[0, 0] * 1e6) % 2**31))
+        return (clip + 0.4 * noise.to(clip)).clamp(-1, 1)
+
+
+class Grid(ConvGenerator):
+    """Transposed convolutions of kernel 3 and stride 2, whose output pixels get one, two or four products."""
+
+    def __init__(self, spec: ClipSpec, norm="batch"):
+        super().__init__(spec, norm)
+        for i, layer in enumerate(self.layers):
+            if isinstance(layer, nn.ConvTranspose3d) and layer.stride[1] == 2:
+                k, s = layer.kernel_size[0], layer.stride[0]
+                new = nn.ConvTranspose3d(
+                    layer.in_channels,
+                    layer.out_channels,
+                    (k, 3, 3),
+                    (s, 2, 2),
+                    1,
+                    (0, 1, 1),
+                    bias=layer.bias is not None,
+                )
+                nn.init.normal_(new.weight, 0.0, 0.02)
+                self.layers[i] = new
+
+
+class SlowClips(ClipDataModule):
+    """A disk that takes 0.15 seconds a batch."""
+
+    def on_before_batch_transfer(self, batch, dataloader_idx):
+        if self.trainer.training:
+            time.sleep(0.15)
+        return super().on_before_batch_transfer(batch, dataloader_idx)
+
+
+class Case(NamedTuple):
+    """A run: what the doctor has to say of it, the experiment, and more words of `fit`."""
+
+    kind: str
+    experiment: str
+    words: str = ""
+    data: str = "shapes"
+
+
+RATES = "--model.optimizer_g vidiff.optim.Adam --model.optimizer_g.lr {g} --model.optimizer_g.beta1 0.5 "
+RATES += "--model.optimizer_d vidiff.optim.Adam --model.optimizer_d.lr {d} --model.optimizer_d.beta1 0.5"
+NETWORK = "--model.generator broken_runs.{} --model.generator.norm {}"
+SHORT = "--trainer.max_steps 100 --evaluation.every_n_steps 25"
+TRANSLATION = "--trainer.max_steps 160 --evaluation.every_n_steps 40 --model.lr_schedule.total_steps 160"
+CASES = {
+    "deaf generator": Case("collapsed", "dcgan", NETWORK.format("Deaf", "layer") + " " + RATES.format(g=1e-3, d=1e-3)),
+    "d 200 times faster": Case("d_won", "dcgan", RATES.format(g=1e-5, d=2e-3)),
+    "g without a rate": Case("still", "dcgan", RATES.format(g=0.0, d=2e-4)),
+    "cycle weight 3000": Case("copy", "cyclegan", f"--model.cycle_weight 3000 {TRANSLATION}", "domains"),
+    "rates of 30": Case("diverged", "dcgan", "--model.generator.norm none --model.discriminator.norm none "
+                        + RATES.format(g=30.0, d=30.0)),
+    "noise in every frame": Case("flicker", "dcgan", NETWORK.format("Noisy", "batch")),
+    "kernel 3, stride 2": Case("grid", "dcgan", NETWORK.format("Grid", "batch")),
+    "0.15 s a batch": Case("starved", "dcgan", f"--data broken_runs.SlowClips {SHORT}"),
+    "three videos": Case("memorizing", "dcgan", f"--data.augment none {RATES.format(g=2e-4, d=1e-3)}", "three"),
+    "16 clips": Case("few_clips", "dcgan", "--evaluation.num_clips 16"),
+    "stopped at 100": Case("improving", "dcgan", SHORT + " " + RATES.format(g=5e-4, d=5e-4)),
+    "healthy dcgan 0": Case("healthy", "dcgan"),
+    "healthy dcgan 1": Case("healthy", "dcgan", "--seed_everything 1"),
+    "healthy r3gan": Case("healthy", "r3gan"),
+    "healthy wgan_gp": Case("healthy", "wgan_gp", "--model.n_critic 2"),
+    "healthy lsgan": Case("healthy", "lsgan", "--seed_everything 2"),
+    "healthy videogan": Case("healthy", "videogan"),
+    "healthy mocogan": Case("healthy", "mocogan"),
+    "healthy cyclegan": Case("healthy", "cyclegan", TRANSLATION, "domains"),
+    "healthy weizmann": Case("healthy", "dcgan", "--seed_everything 3", "weizmann_actions"),
+    "healthy dyntex": Case("healthy", "r3gan", "--seed_everything 4", "dyntex"),
+}  # fmt: skip
+COMMON = (
+    "--trainer.log_every_n_steps 5 --trainer.enable_progress_bar false --evaluation.num_clips 128 --model.width 8 "
+    "--evaluation.metrics fvd_random,motion,diversity,nearest --checkpoints.every_n_steps 100000 "
+    "--trainer.max_steps 320 --evaluation.every_n_steps 40 --data.batch_size 8 --data.clips_per_epoch 100000"
+)
+
+
+def make_data(out: Path) -> None:
+    """The embedded videos in the sizes that the cases use; three of them with all others held out."""
+    from vidiff.data.shapes.render import render_dataset
+
+    render_dataset(out / "shapes", videos=64, seed=0, frames=20, resolution=32)
+    render_dataset(out / "domains", videos=24, seed=0, frames=12, resolution=32, styles=("plain", "night"))
+    if not (out / "three").exists():
+        videos = sorted((out / "shapes").glob("*/*.mp4"))
+        for k, video in enumerate(videos):
+            target = out / "three" / ("train" if k % 22 == 0 else "val") / f"{k:03d}.mp4"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(video, target)
+
+
+def run(case: Case, data: Path, folder: Path) -> int:
+    """Train a case into a folder; the exit code of `fit`."""
+    root = data / case.data if (data / case.data).exists() else REAL / case.data
+    files = f"--config experiments/{case.experiment}.yaml --config experiments/_tiny.yaml"
+    words = f"fit {files} {COMMON} --data.root {root} --run_dir {folder} {case.words}".split()
+    with contextlib.redirect_stdout(io.StringIO()):
+        return main(words)
+
+
+def train_missing(out: Path, names: list[str]) -> None:
+    """Train the cases whose folder does not exist yet; CPU seconds of each on the way."""
+    make_data(out / "data")
+    for name in names:
+        folder = out / name.replace(" ", "-").replace(",", "")
+        if not folder.exists():
+            start = time.process_time()
+            code = run(CASES[name], out / "data", folder)
+            print(f"{name}: exit {code}, {time.process_time() - start:.0f} CPU s", flush=True)
+
+
+def table(out: Path, names: list[str]) -> tuple[str, int, int]:
+    """The confusion table as Markdown, failing runs that were named rightly, and healthy ones with an alarm."""
+    from vidiff.doctor import examine
+
+    lines = ["| how it was made | expected | said first | also said |", "|---|---|---|---|"]
+    right = alarms = 0
+    for name in names:
+        found = examine(out / name.replace(" ", "-").replace(",", ""))
+        kinds = [f"{f.kind} ({f.level})" if f.level == "note" else f.kind for f in found]
+        healthy = CASES[name].kind == "healthy"
+        alarms += healthy and any(f.level == "bad" for f in found)
+        right += not healthy and found[0].kind == CASES[name].kind
+        lines.append(f"| {name} | {CASES[name].kind} | {kinds[0]} | {', '.join(kinds[1:])} |")
+    return "\n".join(lines), right, alarms
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--only", nargs="*", choices=list(CASES), default=list(CASES))
+    parser.add_argument("--train-only", action="store_true")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    train_missing(given.out, given.only)
+    if not given.train_only:
+        text, right, alarms = table(given.out, given.only)
+        failing = sum(CASES[n].kind != "healthy" for n in given.only)
+        print(
+            text,
+            f"\n{right} of {failing} failing runs named, {alarms} alarms in {len(given.only) - failing} healthy ones",
+        )
