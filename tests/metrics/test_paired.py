@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vidiff.metrics.paired import flicker, l1, nyquist_energy, psnr, ssim
+from vidiff.metrics.paired import flicker, grid_peak, l1, nyquist_energy, psnr, ssim
 
 
 def test_pixel_measures():
@@ -36,3 +36,18 @@ def test_nyquist_energy_is_that_of_alternating_pixels():
     pairs = torch.tensor([a, a, b, b] * (w // 4), dtype=torch.uint8).expand(1, 3, 2, h, w)
     assert nyquist_energy(pairs).item() == pytest.approx(0.0, abs=1e-6)
     assert nyquist_energy(pairs[..., 1:]).isnan().all()
+
+
+def test_a_grid_stands_out_of_its_surroundings():
+    """Every other pixel, or every fourth, brighter by a tenth: many times the energy beside it; noise and edges: 1."""
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randint(0, 256, (2, 3, 8, 32, 32), generator=generator, dtype=torch.uint8)
+    smooth = torch.nn.functional.avg_pool3d(noise.float(), (1, 5, 5), 1, (0, 2, 2))
+    plain = grid_peak(smooth.to(torch.uint8))
+    assert (0.5 < grid_peak(noise)).all() and (grid_peak(noise) < 2).all() and (plain < 3).all()
+    assert torch.equal(grid_peak(torch.full((2, 3, 4, 32, 32), 99, dtype=torch.uint8)), torch.ones(2))
+    for period in (2, 4):
+        gridded = smooth.clone()
+        gridded[..., ::period] += 25
+        assert (grid_peak(gridded.clamp(0, 255).to(torch.uint8)) > 5 * plain).all()
+    assert grid_peak(smooth[..., :30, :27].to(torch.uint8)).shape == (2,)

@@ -24,8 +24,8 @@ NO_DIVERSITY = 0.1  # of real clips'; one clip repeated is 0, healthy runs of a 
 
 # ---- D has won -----------------------------------------------------------------------------------------------------
 ALWAYS_RIGHT = 0.98  # d_separation, mean of the second half: 1/2 is chance, games that learn are at 0.6 to 0.95
-GAP_GROWS = 1.3  # difference of mean logits, last quarter over second quarter: it levels off where G follows
-NOT_BETTER = 0.97  # the best value of the second half over that of the first: above, G has stopped improving
+GAP_GROWS = 1.1  # difference of mean logits, last quarter over second quarter: it levels off where G follows
+NOT_BETTER = 0.95  # the best value of the second half over that of the first: above, G has stopped improving
 
 # ---- a translation that stayed a copy ------------------------------------------------------------------------------
 COPY_GAIN_DB = 1.0  # |PSNR gain| over the untouched source: translations that learn gain 3 to 17 dB (docs/results.md)

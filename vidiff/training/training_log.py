@@ -107,6 +107,12 @@ class TrainingLog(Callback):
         self._warn_of_waiting(trainer, self._wait / wall, wall)
         self._restart_clock()
 
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """An evaluation between two batches is no time that the model has waited for data."""
+        if trainer.state.fn == "fit":
+            pause = time.perf_counter() - self._batch_end
+            self._since, self._batch_end = self._since + pause, self._batch_end + pause
+
     def _warn_of_waiting(self, trainer: Trainer, share: float, wall: float) -> None:
         """Warn once of a data path that starves the model, and name what helps.
 
