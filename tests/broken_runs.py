@@ -94,7 +94,7 @@ CASES = {
     "d 200 times faster": Case("d_won", "dcgan", f"{RATES.format(g=1e-5, d=2e-3)} {LONGER}"),
     "g without a rate": Case("still", "dcgan", f"{RATES.format(g=0.0, d=2e-4)} {LONGER}"),
     "rates of 30": Case("diverged", "dcgan", "--model.generator.norm none --model.discriminator.norm none "
-                        + RATES.format(g=30.0, d=30.0)),
+                        + RATES.format(g=30.0, d=30.0) + " " + LONGER),
     "noise in every frame": Case("flicker", "dcgan", NETWORK.format("Noisy", "batch")),
     "kernel 3, stride 2": Case("grid", "dcgan", NETWORK.format("Grid", "batch")),
     "0.15 s a batch": Case("starved", "dcgan", f"--data broken_runs.SlowClips {SHORT}"),
@@ -151,6 +151,8 @@ def train_missing(out: Path, names: list[str]) -> None:
         if not folder.exists():
             start = time.process_time()
             code = run(CASES[name], out / "data", folder)
+            if code > 2:  # stopped from outside
+                raise SystemExit(code)
             print(f"{name}: exit {code}, {time.process_time() - start:.0f} CPU s", flush=True)
 
 

@@ -81,6 +81,7 @@ def test_a_healthy_run_is_fine():
 THRESHOLDS = [  # kind, what tips it over, what is just on this side
     ("diverged", dict(train__d_total=curve(*[1.0] * 30, math.nan)), dict(train__d_total=curve(*[1.0] * 31))),
     ("diverged", dict(train__g_grad_norm=curve(*[3] * 20, *[4e3] * 20)), dict(train__g_grad_norm=line(3, 900))),
+    ("diverged", dict(train__g_total=line(-8e10, -8e10)), dict(train__g_total=line(-8e4, -8e4))),
     ("diverged", dict(train__d_weight_norm=line(5, 200)), dict(train__d_weight_norm=line(5, 100))),
     ("still", dict(train__lr_g=line(0, 0)), dict(train__lr_g=line(2e-4, 0))),
     ("still", dict(train__g_grad_norm=line(1e-9, 1e-10)), dict(train__g_grad_norm=line(1e-3, 1e-4))),

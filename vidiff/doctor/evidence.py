@@ -43,9 +43,13 @@ class Curve:
     def mean(self) -> float:
         return math.fsum(self.values) / len(self.values)
 
+    def quantile(self, share: float) -> float:
+        """The value that this share of the values is below."""
+        return sorted(self.values)[min(int(share * len(self.values)), len(self.values) - 1)]
+
     @property
     def median(self) -> float:
-        return sorted(self.values)[len(self.values) // 2]
+        return self.quantile(0.5)
 
 
 @dataclass(frozen=True)
@@ -113,16 +117,16 @@ class Evidence:
             raise CannotJudge(f"{name} has {len(part)} rows from {start:.0%} of the run on, {LEAST_ROWS} are needed")
         return part
 
-    def evaluated(self, name: str) -> Curve:
-        """A curve of evaluations behind step 0.
+    def evaluated(self, name: str, least: int = LEAST_EVALUATIONS) -> Curve:
+        """A curve of evaluations behind step 0, at least so many.
 
         Raises:
             CannotJudge: it is not recorded, or there are too few.
         """
         self.long_enough()
         part = self.curve(name).between(0)
-        if len(part) < LEAST_EVALUATIONS:
-            raise CannotJudge(f"{name} was evaluated {len(part)} times behind step 0, {LEAST_EVALUATIONS} are needed")
+        if len(part) < least:
+            raise CannotJudge(f"{name} was evaluated {len(part)} times behind step 0, {least} are needed")
         return part
 
     def long_enough(self) -> None:

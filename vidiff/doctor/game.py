@@ -48,6 +48,8 @@ def _exploded(e: Evidence, player: str) -> str:
             continue
         size = Curve(curve.steps, tuple(abs(v) for v in curve.values))
         first, last = size.between(0, 0.25), size.between(0.75)
+        if len(last) and name.endswith("total") and last.median > t.ENORMOUS:
+            return f"{what} is {number(last.median)} (median of the last quarter)"
         if len(first) and len(last) and last.median > max(t.LARGE, t.EXPLODED * first.median):
             return f"{what} went from {number(first.median)} (first quarter) to {number(last.median)} (last quarter)"
     return ""
@@ -94,7 +96,7 @@ def _spread(curve: Curve) -> float:
 
 def collapsed(e: Evidence) -> Finding | None:
     """The generated clips are all alike."""
-    curve = e.evaluated("val/diversity")
+    curve = e.evaluated("val/diversity", least=2)
     late = Curve(curve.steps[-2:], curve.values[-2:])
     if late.mean >= t.NO_DIVERSITY:
         return None

@@ -62,7 +62,7 @@ def _is_copy(gain: float | None, change: float | None, taken: float | None) -> b
 
 def _latest(e: Evidence, name: str) -> tuple[float, int]:
     """The mean of the last two evaluations of a measure, and the last one's step."""
-    curve = e.evaluated(name)
+    curve = e.evaluated(name, least=2)
     return sum(curve.values[-2:]) / 2, curve.steps[-1]
 
 

@@ -17,11 +17,11 @@ def starved(e: Evidence) -> Finding | None:
     late = curve.between(0.5)
     if len(late) < 4:
         raise CannotJudge(f"the speed was logged {len(late)} times in the second half of the run, 4 are needed")
-    share = late.median
+    share = late.quantile(0.25)  # rows with an evaluation in them count it as waiting in older runs
     if share < t.SOME_WAITING:
         return None
     speed = e.curves.get("time/clips_per_s", Curve((), ())).between(0.5)
-    words = f"{share:.0%} of the time goes into waiting for data (median of the second half of the run"
+    words = f"{share:.0%} of the time and more goes into waiting for data (in the second half of the run"
     words += f", at {number(speed.median)} clips/s)." if len(speed) else ")."
     advice = {"none": "keep decoded frames: --data.cache disk or ram", "disk": "keep decoded frames: --data.cache ram"}
     parts = [advice[cache]] if (cache := e.setting("data", "cache")) in advice else []

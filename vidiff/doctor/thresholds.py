@@ -3,7 +3,7 @@
 # ---- how long a run has to be --------------------------------------------------------------------------------------
 LEAST_STEPS = 100  # generator steps: in fewer, players have not met yet; Adam's averages (0.999) take 1,000 to settle
 LEAST_ROWS = 8  # logged rows of the second half: fewer are single batches, not a course
-LEAST_EVALUATIONS = 3  # after step 0; two make a line whatever happens
+LEAST_EVALUATIONS = 3  # after step 0, for a course: two make a line whatever happens
 
 # ---- warnings during training --------------------------------------------------------------------------------------
 LIVE_FROM_STEPS = 200  # generator steps without a warning at the start, where everything looks wrong
@@ -12,6 +12,7 @@ LIVE_FROM_SHARE = 0.1  # of a training of known length, where that is more
 # ---- diverged ------------------------------------------------------------------------------------------------------
 EXPLODED = 1e3  # a loss or gradient norm of the last quarter over the median of the first: no healthy run exceeded 30
 LARGE = 1e3  # and the value itself: what grows from 1e-4 to 0.1 has not exploded
+ENORMOUS = 1e6  # a loss, in size: of what exploded in the first steps, and has no course any more
 WEIGHTS_GREW = 30.0  # norm of a player's weights over its first logged one: healthy runs stayed below 3
 
 # ---- G stands still ------------------------------------------------------------------------------------------------
@@ -42,7 +43,7 @@ MUCH_GRID = 5.0  # energy at periods 2 and 4 over its surroundings, of real clip
 MUCH_NYQUIST = 5.0  # nyquist_ratio of a translation: 0.3 to 1.6 without a grid, 10 to 20 with one (docs/results.md)
 
 # ---- starved -------------------------------------------------------------------------------------------------------
-MOSTLY_WAITING = 0.5  # share of the time spent on waiting for data, median of the second half
+MOSTLY_WAITING = 0.5  # share of the time spent on waiting for data that three quarters of the second half's rows exceed
 SOME_WAITING = 0.3  # the same; what a training warns of
 
 # ---- memorizing ----------------------------------------------------------------------------------------------------
