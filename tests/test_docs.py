@@ -61,6 +61,12 @@ def command(verb: str):
     return importlib.import_module(f"vidiff.commands.{verb}")
 
 
+@functools.cache
+def parse(*words: str) -> None:
+    """The words of a training verb as the program parses them; README says some in two languages."""
+    resolved_config(words)
+
+
 def check_command(words: list[str], experiment: str = "dcgan") -> None:
     """Parse one command line as the program would, and go no further.
 
@@ -77,7 +83,7 @@ def check_command(words: list[str], experiment: str = "dcgan") -> None:
         for i, word in enumerate(rest):
             if rest[i - 1] == "--config" and not word.startswith("experiments/"):  # a file of the reader's
                 rest[i] = f"experiments/{experiment}.yaml"
-        resolved_config([verb, *rest])
+        parse(verb, *rest)
         return
     given = {}
 

@@ -75,7 +75,10 @@ def number(text: str) -> float:
     return float(text.replace(",", ""))
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: "-".join(row[:4]))
+SOME = [pytest.param(row, id="-".join(row[:4]), marks=[pytest.mark.slow] if int(row[2]) > 64 else []) for row in ROWS]
+
+
+@pytest.mark.parametrize("row", SOME)
 def test_a_row_of_the_table(row, monkeypatch):
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # knows no meta device
     monkeypatch.setattr(History, "exchange", lambda self, clips, slots, *key: clips.detach())  # keeps numbers
