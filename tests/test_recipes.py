@@ -1,4 +1,4 @@
-"""The computed table of docs/recipes.md: operations, memory and parameters of a step, counted again without computing it."""
+"""The computed table of docs/recipes.md: operations, memory and parameters of a step, counted again."""
 
 from __future__ import annotations
 
