@@ -4,12 +4,14 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 # Two threads that fight over two cores made some linear algebra 10-100x slower: one thread a process.
 export OMP_NUM_THREADS ?= 1
+ZOO    := dcgan-shapes
+RUN    := runs/demo/$(shell date +%Y%m%d-%H%M%S)
 
 .PHONY: help install lint format test test-slow demo bench docs clean
 .DEFAULT_GOAL := help
 
 help: ## list the commands
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -18,8 +20,19 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 install: $(VENV)/.installed ## create .venv and install everything, exact versions
 
-demo: install ## train a small DCGAN on the embedded videos, report, samples (about 10 minutes on 2 cores)
-	$(BIN)/python -m vidiff fit --config experiments/dcgan.yaml --config experiments/_demo.yaml
+# Every demo is a run in a folder of its own: it may be started again.
+demo: install ## train a translation, day to night, translate a video it has never seen, one page (10 minutes on 2 cores)
+	$(BIN)/vidiff fit --config experiments/cyclegan.yaml --config experiments/_demo.yaml --run_dir $(RUN)
+	$(BIN)/vidiff data make --output data/unseen --num_videos 1 --seed 1 --num_frames 48
+	$(BIN)/vidiff translate --ckpt $(RUN)/checkpoints/best.ckpt --input data/unseen/bounce/00000.mp4 \
+	  --output $(RUN)/day-and-night.mp4 --compare
+	$(if $(wildcard vidiff/zoo/$(ZOO).safetensors),$(BIN)/vidiff sample --ckpt zoo:$(ZOO) --output $(RUN)/$(ZOO) \
+	  --formats gif --formats png,@echo "vidiff/zoo holds no $(ZOO): no samples of a trained generator")
+	$(BIN)/vidiff report $(RUN)
+
+demo-generate: install ## train a generator of the embedded videos, one page (10 minutes on 2 cores)
+	$(BIN)/vidiff fit --config experiments/dcgan.yaml --config experiments/_demo_generate.yaml --run_dir $(RUN)
+	$(BIN)/vidiff report $(RUN)
 
 test: install ## the fast test suite, one process a core (about 8 minutes on 2 cores)
 	$(BIN)/python -m pytest -n auto --dist worksteal
