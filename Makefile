@@ -7,7 +7,7 @@ export OMP_NUM_THREADS ?= 1
 ZOO    := dcgan-shapes
 RUN    := runs/demo/$(shell date +%Y%m%d-%H%M%S)
 
-.PHONY: help install lint format test test-slow demo bench docs clean
+.PHONY: help install lint format test test-slow demo demo-generate bench docs clean
 .DEFAULT_GOAL := help
 
 help: ## list the commands
