@@ -27,7 +27,7 @@ def at_once(monkeypatch):
 
 def test_a_terminal_gets_a_bar_and_a_log_gets_lines(monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
-    for stream, expected in ((Terminal(), "2/3"), (io.StringIO(), "vidiff: frames: 2 of 3, 67%, ")):
+    for stream, expected in ((Terminal(), "2/3"), (io.StringIO(), "vidiff: frames: 2 of 3, 67 %, ")):
         monkeypatch.setattr(sys, "stderr", stream)
         assert list(track(iter("abc"), "frames", 3)) == list("abc")
         assert "frames" in stream.getvalue() and (expected in stream.getvalue() or stream.isatty())
@@ -38,7 +38,7 @@ def test_a_terminal_that_cannot_move_its_cursor_gets_lines(monkeypatch):
     monkeypatch.setenv("TERM", "dumb")
     monkeypatch.setattr(sys, "stderr", Terminal())
     assert list(track("abc", "frames")) == list("abc")
-    assert sys.stderr.getvalue().splitlines()[-1] == "vidiff: frames: 3 of 3, 100%, 0 s left"
+    assert sys.stderr.getvalue().splitlines()[-1] == "vidiff: frames: 3 of 3, 100 %, 0 s left"
 
 
 @pytest.mark.parametrize("out", [io.StringIO, Terminal])
@@ -52,6 +52,12 @@ def test_what_is_printed_under_a_bar_goes_where_it_should(monkeypatch, out):
     piped = out is io.StringIO
     assert (stdout.getvalue() == "result a\nresult b\nresult c\n") == piped
     assert ("result c" in sys.stderr.getvalue()) != piped
+
+
+def test_a_total_that_was_an_estimate_is_not_insisted_on(capsys):
+    assert list(track("abc", "frames", 2)) == list("abc")
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[1].startswith("vidiff: frames: 2 of 2, 100 %") and lines[2] == "vidiff: frames: 3"
 
 
 def clock(monkeypatch, module=progress):

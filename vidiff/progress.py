@@ -113,6 +113,10 @@ def _lines(items: Iterable[T], title: str, total: int | None) -> Iterator[T]:
     lines = Lines()
     for done, item in enumerate(items, 1):
         yield item
-        left = (time.monotonic() - lines.start) / done * (total - done) if total else None
+        known = total and done <= total  # of a video it may be an estimate
+        left = (time.monotonic() - lines.start) / done * (total - done) if known else None
         if lines.due(left):
-            say(f"{title}: {done}" + (f" of {total}, {done / total:.0%}, {duration(left)} left" if total else ""))
+            say(
+                f"{title}: {done}"
+                + (f" of {total}, {100 * done / total:.0f} %, {duration(left)} left" if known else "")
+            )
