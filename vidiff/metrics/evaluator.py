@@ -101,9 +101,9 @@ class Evaluator:
 
         Returns:
             {metric name: {"value": float | None, "floor": float | None, "protocol": dict, "hash": str,
-            "official": bool, "low_n": bool}}; ratios (motion, diversity) also "fake" and "real", with `blocks` also
-            "se". `value` is None only for a ratio to a real side of exactly 0. `low_n`: fewer samples than features,
-            so that bias dominates a Fréchet distance.
+            "official": bool, "low_n": bool}}; ratios (motion, diversity) also "fake" and "real", `recognizable` also
+            "parts", with `blocks` also "se". `value` is None only for a ratio to a real side of exactly 0. `low_n`:
+            fewer samples than features, so that bias dominates a Fréchet distance.
 
         Raises:
             UsageError: real and generated clips differ in frames or size, or a name promises another N or T.

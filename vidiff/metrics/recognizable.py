@@ -17,6 +17,7 @@ from vidiff.metrics.features import Extractor
 from vidiff.metrics.sprites import MOTIONS, SIDE, MotionNamer, SpriteFinder, Tracks, candidates, track
 
 WEIGHTS = Path(__file__).with_name("recognizable.safetensors")
+SIZES = (2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 7.5)  # pixels of radius of a frame of 32: limits between classes of size
 PARTS = ("shape", "steady", "path", "motion")
 
 
@@ -47,6 +48,8 @@ class Recognizer(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.finder, self.namer = SpriteFinder(), MotionNamer()
+        # Of real frames, by the radius in pixels, logits and margins that nearly all have: a small sprite says less.
+        self.register_buffer("usual", torch.zeros(len(SIZES) + 1, 2))
         self.register_buffer("least", torch.full((len(MOTIONS), len(PARTS)), -1e9))  # that passes, of each motion
 
     @torch.no_grad()
@@ -60,7 +63,11 @@ class Recognizer(nn.Module):
         others = logits.scatter(1, motion[:, None], -torch.inf).logsumexp(1)
         certainty = logits.gather(1, motion[:, None])[:, 0] - others
         step = tracks.where[..., :2].diff(dim=1).norm(dim=-1).amax(1) / frame_stride
-        numbers = torch.stack([tracks.named.amin(1), tracks.margin.amin(1), -step, certainty], 1)
+        usual = self.usual[
+            torch.bucketize(tracks.where[..., 2].contiguous(), self.usual.new_tensor(SIZES))
+        ]  # (N, T, 2)
+        named, margin = (tracks.named - usual[..., 0]).amin(1), (tracks.margin - usual[..., 1]).amin(1)
+        numbers = torch.stack([named, margin, -step, certainty], 1)
         return tracks, motion, numbers
 
     def _heads(self, clips: Tensor) -> Tensor:
