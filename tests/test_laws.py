@@ -22,6 +22,7 @@ FLOORS = [
     "losses consistency penalties optim ema nn augment metrics",
     "models data",
     "inference doctor",
+    "pages",
     "training",
     "bench",
     "commands",

@@ -66,9 +66,13 @@ def test_a_run_leaves_everything_in_its_folder(fit, tmp_path, capsys):
     assert chosen == scored[min(scored)] == report["checkpoint_step"] and report["steps"] == 4
     assert torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 4
     assert report["selection"] == "lowest fvd_random x max(motion, 1/motion)"
-    assert {p.suffix for p in (run / "samples").iterdir()} == {".png", ".gif", ".mp4"}
+    assert {p.suffix for p in (run / "samples").iterdir()} == {".png", ".gif", ".mp4", ".json"}
     printed = capsys.readouterr().out
-    assert "r/report.json" in printed and "r/samples/final.png" in printed
+    assert "r/report.json" in printed and "r/samples/final.png" in printed and "page     r/report.html" in printed
+    about = json.loads((run / "run.json").read_text())
+    assert len(about["sessions"]) == 1 and about["sessions"][0]["seconds"] > 0 and about["model"] == report["model"]
+    walls = json.loads((run / "samples" / "walls.json").read_text())["walls"]
+    assert [(w["title"], w["clips"], w["step"]) for w in walls] == [("Real", 16, chosen), ("Generated", 16, chosen)]
 
     clips = vidiff.load_model(run / "checkpoints" / "best.ckpt").sample(3)
     assert clips.shape == (3, 3, 8, 16, 16) and clips.dtype == torch.uint8

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vidiff.errors import RunError, UsageError
-from vidiff.metrics.controls import LEAD, standing
+from vidiff.metrics.controls import LEAD, compared, controls_of, standing
 from vidiff.metrics.protocol import check_comparable
 
 
@@ -95,7 +95,7 @@ def _quality(groups: dict[str, list[dict[str, Any]]], reports: list[dict[str, An
         rows.append([*cells, *_standing(group)])
     floor = [_spread([r["metrics"][m]["floor"] for r in reports]) for m in metrics]
     rows.append(["*real against real*", "", *floor])
-    everyone = [_controls(r) for r in reports]
+    everyone = [controls_of(r) for r in reports]
     for name, measured in everyone[0].items():
         if name not in own:
             cells = [_spread([c.get(name, {}).get(m) for c in everyone]) if m in measured else "" for m in metrics]
@@ -122,12 +122,7 @@ def _table(head: list[str], rows: list[list[str]]) -> str:
 
 def _standing(group: list[dict[str, Any]]) -> list[str]:
     """How many controls all runs are ahead of, and by name those that any is behind."""
-    pairs = []
-    for report in group:
-        controls = _controls(report)
-        for name, result in report["metrics"].items():
-            if name == LEAD or name.startswith(f"{LEAD}_"):  # a translation has one a direction
-                pairs.append((result["value"], {c: values.get(name) for c, values in controls.items()}))
+    pairs = [pair for report in group for pair in compared(report)]
     ahead, behind = standing(pairs)
     if not ahead and not behind:
         return ["n/a", "n/a"]
@@ -139,14 +134,3 @@ def _gains(report: dict[str, Any]) -> dict[str, float]:
     """PSNR and SSIM over the untouched source, where the true counterparts are known: `psnr_gain_a2b` and so on."""
     found = {f"{g}_{name}": d.get(g) for name, d in report["directions"].items() for g in ("psnr_gain", "ssim_gain")}
     return {name: value for name, value in found.items() if value is not None}
-
-
-def _controls(report: dict[str, Any]) -> dict[str, dict[str, float]]:
-    """Control -> metric -> value; a translation's by direction."""
-    if "directions" not in report:
-        return report["controls"]
-    out: dict[str, dict[str, float]] = {}
-    for direction, found in report["directions"].items():
-        for control, values in found["controls"].items():
-            out.setdefault(control, {}).update({f"{m}_{direction}": v for m, v in values.items()})
-    return out

@@ -6,7 +6,7 @@ Reports and tables read one list of them: how each is made and what it has to sh
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -121,3 +121,23 @@ def standing(compared: Iterable[tuple[float | None, dict[str, float | None]]]) -
         return all(value is not None and other is not None and value < other for value, other in both)
 
     return [c for c in measured if ahead(c)], [c for c in measured if not ahead(c)]
+
+
+def controls_of(report: dict[str, Any]) -> dict[str, dict[str, float | None]]:
+    """Control -> metric -> value of a run's report; a translation's metrics carry the name of their direction."""
+    if "directions" not in report:
+        return report.get("controls") or {}
+    out: dict[str, dict[str, float | None]] = {}
+    for direction, found in report["directions"].items():
+        for control, values in (found.get("controls") or {}).items():
+            out.setdefault(control, {}).update({f"{m}_{direction}": v for m, v in values.items()})
+    return out
+
+
+def compared(report: dict[str, Any]) -> list[tuple[float | None, dict[str, float | None]]]:
+    """What `standing` compares of a run's report: its `fvd_random` and the controls', of each direction."""
+    controls, pairs = controls_of(report), []
+    for name, result in report["metrics"].items():
+        if name == LEAD or name.startswith(f"{LEAD}_"):  # a translation has one a direction
+            pairs.append((result.get("value"), {c: values.get(name) for c, values in controls.items()}))
+    return pairs

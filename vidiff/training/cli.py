@@ -30,6 +30,7 @@ from vidiff.training.evaluation import EvaluationOptions
 from vidiff.training.generator_evaluation import GeneratorEvaluation
 from vidiff.training.loggers import MetricsCSV
 from vidiff.training.messages import constructor_message, own_message, readable
+from vidiff.training.page import Page
 from vidiff.training.progress import GameProgress
 from vidiff.training.run import Run
 from vidiff.training.run_folder import RunFolder, place_run
@@ -217,7 +218,7 @@ class TrainingCLI(LightningCLI):
         checkpoints, spent = Checkpoints(run, config.checkpoints.every_n_steps), Spent(config.budget_cpu_s)
         kind = TranslationEvaluation if isinstance(self.model, Translator) else GeneratorEvaluation
         evaluation = kind(run, EvaluationOptions(**config.evaluation.as_dict()), checkpoints, spent)
-        callbacks = [RunFolder(run), TrainingLog(), spent, evaluation, Doctor(run), checkpoints]
+        callbacks = [RunFolder(run), TrainingLog(), spent, evaluation, Doctor(run), checkpoints, Page(run)]
         if config.trainer.get("enable_progress_bar") is not False:
             callbacks += [GameProgress(config.evaluation.every_n_steps, spent), Players()]
         return callbacks

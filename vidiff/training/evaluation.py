@@ -28,6 +28,7 @@ from vidiff.nn.blocks import count_parameters
 from vidiff.paths import cache_dir
 from vidiff.training.checkpoints import Checkpoints
 from vidiff.training.dashboards import Dashboard
+from vidiff.training.page import Wall, trying, write_walls
 from vidiff.training.progress import measuring
 from vidiff.training.run import Run, config_hash
 from vidiff.training.training_log import Spent
@@ -71,7 +72,7 @@ class EvaluationOptions:
 class Evaluation(Callback, ABC):
     """Evaluates with EMA weights; leaves training's random numbers, modes and weights as they were.
 
-    A subclass defines what is measured: `measure`, `score`, `selection`, `results`, `show` and `write_samples`.
+    A subclass defines what is measured and shown: the abstract methods, and `show`.
 
     Args:
         run: the run folder.
@@ -112,6 +113,10 @@ class Evaluation(Callback, ABC):
     @abstractmethod
     def write_samples(self, module: LightningModule, stem: str) -> dict[str, Path]:
         """Write a contact sheet and a clip to `samples/`; kind of file -> path."""
+
+    @abstractmethod
+    def walls(self, module: LightningModule) -> list[Wall]:
+        """Clips for the page of a run, of the report's seed, that nobody has chosen."""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         options, spec = self.options, pl_module.spec
@@ -258,6 +263,9 @@ class Evaluation(Callback, ABC):
         if trainer.is_global_zero:
             name = "report.json" if trainer.state.fn == "fit" else f"report-{trainer.state.fn.value}.json"
             write_json(self.run.dir / name, report)
+            if trainer.state.fn == "fit":
+                with trying("the walls of clips for the page"):
+                    write_walls(self.run.dir / "samples", self.walls(module), step)
             self.show(report, self.run.dir / name, self.write_samples(module, "final"))
         trainer.strategy.barrier()
         return report

@@ -15,8 +15,10 @@ from vidiff.metrics.controls import LEAD, controls
 from vidiff.metrics.evaluator import Evaluator
 from vidiff.metrics.resolve import resolve_metrics
 from vidiff.metrics.sprites import SIDE
+from vidiff.pages.clips import columns_of
 from vidiff.training.evaluation import REPORT_SEED, SELECTION_SEED, Evaluation
 from vidiff.training.memory import Memory
+from vidiff.training.page import Wall
 from vidiff.training.report import print_report
 from vidiff.video.sheet import sheet
 
@@ -96,6 +98,13 @@ class GeneratorEvaluation(Evaluation):
         fakes = module.sample(SHEET_FAKE, seed=SELECTION_SEED)
         tiled = torch.cat(list(fakes), dim=-1)  # clips side by side: (C, T, H, 8*W)
         return self._write_files(stem, sheet([("real", self._real), ("generated", fakes)]), tiled)
+
+    def walls(self, module: LightningModule) -> list[Wall]:
+        """Real clips, and as many generated ones."""
+        across = columns_of(module.spec.resolution)
+        _, real, *_ = next(self.data.eval_clips(self.split, across**2, REPORT_SEED, batch_size=across**2))
+        fakes = module.sample(across**2, seed=REPORT_SEED)
+        return [Wall("Real", real, across), Wall("Generated", fakes, across)]
 
     def _fakes(self, module: LightningModule, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
         """This process's share of the generated clips, with their ids."""

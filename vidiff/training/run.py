@@ -16,6 +16,7 @@ from vidiff.progress import say
 
 # What a run writes before its first checkpoint.
 EARLY = ("config.yaml", "metrics.csv", "timing.csv", "bad_files.csv", "stopped.json", "samples", "checkpoints")
+EARLY += ("run.json", "report.html")
 EARLY += ("wandb", "tensorboard")
 ABANDONED_S = 3600.0  # an older temporary file in a cache that all runs share is abandoned
 
@@ -30,7 +31,8 @@ class Run:
     """A run folder and whether it is continued.
 
     Args:
-        dir: the folder; `config.yaml`, `metrics.csv`, `timing.csv`, `checkpoints/`, `samples/`, `report.json`.
+        dir: the folder; `config.yaml`, `metrics.csv`, `timing.csv`, `run.json`, `checkpoints/`, `samples/`,
+            `report.json`, `report.html`.
         resumed: True when training continues in a folder that already holds a run.
         config: the fully resolved configuration as YAML text.
         restoring: the checkpoint whose states are being restored just now.

@@ -16,7 +16,9 @@ from vidiff.errors import UsageError
 from vidiff.metrics.evaluator import Evaluator
 from vidiff.metrics.paired import l1
 from vidiff.models.translation import Translator
+from vidiff.pages.clips import columns_of
 from vidiff.training.evaluation import REPORT_SEED, SELECTION_SEED, Evaluation
+from vidiff.training.page import Wall
 from vidiff.training.probes import Probes, train_probes
 from vidiff.training.report import print_translation_report
 from vidiff.training.translation_rows import PROTOCOL, Sources, means, reencode, row_of
@@ -24,6 +26,7 @@ from vidiff.video.sheet import sheet
 
 CURVE_CLIPS = 16  # paired test clips of the PSNR curve during training, never used for selection
 CURVES = ("psnr", "ssim", "psnr_gain", "ssim_gain", "nyquist_ratio", "flicker_ratio", "grid_ratio")
+WALL_ROWS = {4: 6, 3: 4, 2: 3, 1: 2}  # of a page, by how many clips of that size have room side by side
 
 
 class TranslationEvaluation(Evaluation):
@@ -157,6 +160,24 @@ class TranslationEvaluation(Evaluation):
             pair = torch.cat([clips, fake], dim=-2)  # the source above its translation: (N, C, T, 2H, W)
             tiles.append(torch.cat(list(pair), dim=-1))  # clips side by side: (C, T, 2H, N*W)
         return self._write_files(stem, sheet(groups), torch.cat(tiles, dim=-1 if len(directions) == 2 else -2))
+
+    def walls(self, module: Translator) -> list[Wall]:
+        """Of each direction, rows of a source, its translation and, where it is known, the true counterpart."""
+        out, names, split = [], self.data.domains, self._held_out("test")
+        count = WALL_ROWS[columns_of(module.spec.resolution)]
+        for pairs in self._pairs(module).values():
+            rows: list[tuple[Tensor, Tensor, Tensor | None]] = []
+            for j, (source, target) in enumerate(pairs[:count]):
+                wanted = len(range(j, count, len(pairs)))
+                which = dict(paired=True, domain=names[source], target=names[target])
+                _, clips, truth = next(self.data.eval_clips(split, wanted, REPORT_SEED, wanted, **which))
+                rows += zip(clips, module.translate(clips, source, target), [None] * wanted if truth is None else truth)
+            columns = ("source", "translation", "true counterpart")
+            columns = columns[: 2 if any(truth is None for *_, truth in rows) else 3]
+            tiles = [clip for row in rows for clip in row[: len(columns)]]
+            title = f"{', '.join(names[source] for source, _ in pairs)} to {names[pairs[0][1]]}"
+            out.append(Wall(title, tiles, len(columns), columns))
+        return out
 
     def results(self, module: Translator) -> dict[str, Any]:
         """Every direction on clips never used for selection, its controls, and how good the probes are."""

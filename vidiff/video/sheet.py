@@ -50,24 +50,36 @@ def sheet(groups: Sequence[tuple[str, Tensor | np.ndarray]]) -> np.ndarray:
     return np.asarray(page).copy()
 
 
-def grid_mp4(path: str | Path, clips: Tensor | np.ndarray | Sequence, columns: int, fps: float = 8) -> None:
-    """Write an mp4 of clips of one size that play side by side, row by row.
+def grid(clips: Tensor | np.ndarray | Sequence, columns: int, side: int = MIN_SIDE, paper=PAPER) -> np.ndarray:
+    """Clips of one size side by side, row by row, as one clip (T, H, W, 3).
 
     Args:
-        path: ends in .mp4.
-        clips: uint8 (N, C, T, H, W); arrays are (N, T, H, W, C). Small clips are enlarged to at least 64 pixels.
+        clips: uint8 (N, C, T, H, W); arrays are (N, T, H, W, C).
         columns: clips in a row.
-        fps: frames per second.
+        side: pixels that a clip has at least; the pixels of smaller ones are repeated.
+        paper: color between them.
     """
-    frames = [_enlarge(clip) for clip in _clips(clips)]
+    frames = [_enlarge(clip, side) for clip in _clips(clips)]
     count, height, width, _ = frames[0].shape
     rows = math.ceil(len(frames) / columns)
     page = np.empty((count, rows * (height + GAP) + GAP, columns * (width + GAP) + GAP, 3), np.uint8)
-    page[:] = PAPER
+    page[:] = paper
     for i, clip in enumerate(frames):
         y, x = GAP + (i // columns) * (height + GAP), GAP + (i % columns) * (width + GAP)
         page[:, y : y + height, x : x + width] = clip
-    write_mp4(path, page, fps)
+    return page
+
+
+def grid_mp4(path: str | Path, clips: Tensor | np.ndarray | Sequence, columns: int, fps: float = 8) -> None:
+    """Write an mp4 of clips of one size that play side by side, see `grid`.
+
+    Args:
+        path: ends in .mp4.
+        clips: uint8 (N, C, T, H, W); arrays are (N, T, H, W, C).
+        columns: clips in a row.
+        fps: frames per second.
+    """
+    write_mp4(path, grid(clips, columns), fps)
 
 
 def _clips(clips: Tensor | np.ndarray | Sequence) -> list[np.ndarray]:
@@ -78,9 +90,9 @@ def _clips(clips: Tensor | np.ndarray | Sequence) -> list[np.ndarray]:
     return frames
 
 
-def _enlarge(frames: np.ndarray) -> np.ndarray:
-    """Frames (T, H, W, 3) with every pixel repeated until they have MIN_SIDE pixels each way."""
-    scale = math.ceil(MIN_SIDE / min(frames.shape[1:3]))
+def _enlarge(frames: np.ndarray, side: int = MIN_SIDE) -> np.ndarray:
+    """Frames (T, H, W, 3) with every pixel repeated until they have `side` pixels each way."""
+    scale = math.ceil(side / min(frames.shape[1:3]))
     return frames.repeat(scale, axis=1).repeat(scale, axis=2)
 
 
