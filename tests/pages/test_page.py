@@ -81,7 +81,16 @@ def test_a_page_holds_the_run(runs, kind):
     walls = [(130 * across + 2, 130 * 2 + 2, 8)] * 2
     assert page.videos() == [*walls, (98 * columns + 2, 98 * rows + 2, 8)]
     headings = page.text("h2")
-    for part in ("Clips", "Measures", "Over the training", "Curves", "Go on", "The run", "Configuration"):
+    for part in (
+        "Clips",
+        "Measures",
+        "What the doctor says",
+        "Over the training",
+        "Curves",
+        "Go on",
+        "The run",
+        "Configuration",
+    ):
         assert part in headings
     said = page.text()
     assert "Left out" not in said and "1,000 (G) and 900 (D)" in said and "20 generator steps" in said

@@ -11,6 +11,7 @@ from pathlib import Path
 import yaml
 
 from vidiff import __version__
+from vidiff.doctor import examine
 from vidiff.errors import RunError
 from vidiff.files import write_text
 from vidiff.pages import curves, tables
@@ -22,6 +23,7 @@ from vidiff.pages.words import count, data_set, family, lead, verdict
 
 PAGE = "report.html"
 HERE = Path(__file__).parent
+LEVELS = {"bad": ("bad", "Wrong"), "note": ("open", "Note"), "good": ("good", "Good")}  # of the doctor's findings
 UNREADABLE = (
     RunError,
     KeyError,
@@ -109,6 +111,7 @@ def _one(runs: list[Recorded], title: str) -> Markup:
     shelf = Shelf(len(run.walls) + 1)
     parts.add("Clips", lambda: _walls(run, shelf, parts), _about_walls(run))
     parts.add("Measures", lambda: tables.measures(run) if run.metrics else None)
+    parts.add("What the doctor says", lambda: _findings(run))
     parts.add("Over the training", lambda: _over_time(run, shelf))
     parts.add("Curves", lambda: _curves(runs))
     parts.add("Go on", lambda: _commands(run))
@@ -123,6 +126,7 @@ def _several(runs: list[Recorded], title: str) -> Markup:
     shelf = Shelf(sum(max(1, len(run.walls)) for run in runs))
     parts.add("Clips", lambda: _columns(runs, shelf, parts))
     parts.add("Measures", lambda: tables.compared_measures(runs) if any(run.metrics for run in runs) else None)
+    parts.add("What the doctor says", lambda: join([[tag("h3", run.name), _findings(run)] for run in runs]))
     parts.add("Curves", lambda: _curves(runs))
     parts.add("The runs", lambda: tables.compared_facts(runs))
     parts.add("Differences of the configurations", lambda: tables.differences(runs))
@@ -195,6 +199,16 @@ def _over_time(run: Recorded, shelf: Shelf) -> Markup | None:
 
 
 # ---- the rest
+
+
+def _findings(run: Recorded) -> Markup:
+    items = []
+    for finding in examine(run.dir):
+        kind, word = LEVELS[finding.level]
+        head = tag("p", tag("span", word, class_="chip"), " ", tag("b", finding.title))
+        advice = [tag("p", text) for text in (finding.evidence, finding.advice) if text]
+        items.append(tag("li", head, *advice, class_=kind))
+    return tag("ul", *items, class_="findings")
 
 
 def _curves(runs: list[Recorded]) -> Markup | None:

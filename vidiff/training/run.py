@@ -16,8 +16,7 @@ from vidiff.progress import say
 
 # What a run writes before its first checkpoint.
 EARLY = ("config.yaml", "metrics.csv", "timing.csv", "bad_files.csv", "stopped.json", "samples", "checkpoints")
-EARLY += ("run.json", "report.html")
-EARLY += ("wandb", "tensorboard")
+EARLY += ("run.json", "report.html", "wandb", "tensorboard")
 ABANDONED_S = 3600.0  # an older temporary file in a cache that all runs share is abandoned
 
 
