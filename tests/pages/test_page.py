@@ -20,6 +20,7 @@ from vidiff.errors import UsageError
 from vidiff.pages import clips, write_page
 from vidiff.pages.folder import read_run
 from vidiff.pages.further import commands
+from vidiff.pages.words import verdict
 from vidiff.training.cli import resolved_config
 
 VOID = ("br", "img", "meta", "input")
@@ -144,6 +145,9 @@ def test_several_runs_stand_side_by_side(tmp_path):
     second = write_run(tmp_path / "second", steps=30, seed_everything=5)
     page = Parsed(write_page([first, second], tmp_path / "both.html"))
     assert len(page.videos()) == 4 and page.size < 8e6
+    for name in ("walls.json", "wall-0.mp4", "wall-1.mp4"):
+        (second / "samples" / name).unlink()
+    assert len(Parsed(write_page([first, second], tmp_path / "both.html")).videos()) == 3  # the newest samples
     for svg in page.all("svg"):
         if "d_total" in svg["aria-label"] or "discriminator" in svg["aria-label"]:
             assert "first from" in svg["aria-label"] and "second from" in svg["aria-label"]
@@ -204,6 +208,26 @@ def test_videos_share_a_budget(runs, monkeypatch):
     monkeypatch.setattr(clips.Shelf.__init__, "__defaults__", (300,))
     page = Parsed(write_page([runs["generator"]]))
     assert not page.all("video") and "wall-0.mp4 (damaged or too large)" in page.text("p")
+
+
+def test_the_verdict_is_that_of_the_controls(tmp_path):
+    def said(folder: str, translates: bool, **changes) -> tuple[str, str]:
+        run = read_run(write_run(tmp_path / folder, translates=translates))
+        for direction in run.directions.values():
+            direction.update(changes)
+        for metric in run.metrics.values():
+            metric.update(changes)
+        return verdict(run)[1:]
+
+    word, sentence = said("a", False)
+    assert word == "Learned" and "(0.5) ahead of untrained, grey noise, mean frame frozen" in sentence
+    assert "Behind frames frozen and real held out." in sentence
+    word, sentence = said("b", False, value=2.5)
+    assert word == "Not learned yet" and "not ahead of mean frame frozen, which" in sentence
+    assert said("c", True, target_accuracy=0.9)[0] == "Learned"
+    word, sentence = said("d", True, target_accuracy=0.1)
+    assert word == "Partly learned" and "Taken for the target: a2b 10%, b2a 10%." in sentence
+    assert said("e", True, value=9.5)[0] == "Not learned yet"
 
 
 @pytest.mark.parametrize("kind", ["generator", "translator"])

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
@@ -181,7 +182,7 @@ def _columns(runs: list[Recorded], shelf: Shelf, parts: Parts) -> Markup:
     out = []
     for i, run in enumerate(runs):
         walls = sorted(run.walls, key=lambda entry: entry.get("title") == "Real")  # generated clips side by side
-        shown = Recorded(run.dir, run.name, walls=walls)
+        shown = replace(run, walls=walls)
         head = tag("h3", tag("i", class_=f"key c{i}"), run.name)
         out.append(tag("div", head, _verdict(run), _walls(shown, shelf, parts), class_="column"))
     return tag("div", *out, class_="columns")
@@ -206,7 +207,7 @@ def _findings(run: Recorded) -> Markup:
     for finding in examine(run.dir):
         kind, word = LEVELS[finding.level]
         head = tag("p", tag("span", word, class_="chip"), " ", tag("b", finding.title))
-        advice = [tag("p", text) for text in (finding.evidence, finding.advice) if text]
+        advice = [tag("p", _with_code(text)) for text in (finding.evidence, finding.advice) if text]
         items.append(tag("li", head, *advice, class_=kind))
     return tag("ul", *items, class_="findings")
 
@@ -217,6 +218,11 @@ def _curves(runs: list[Recorded]) -> Markup | None:
         return None
     summary = tag("summary", f"{len(more)} more: terms of the losses, learning rates, waiting")
     return join(curves.gallery(main), tag("details", summary, curves.gallery(more)) if more else None)
+
+
+def _with_code(text: str) -> Markup:
+    """Text whose words between backticks are code."""
+    return join(*[tag("code", part) if i % 2 else part for i, part in enumerate(text.split("`"))])
 
 
 def _commands(run: Recorded) -> Markup | None:

@@ -153,7 +153,7 @@ def compared_measures(runs: Sequence[Recorded]) -> Markup:
             check_comparable([r["protocol"] for r in results if "protocol" in r])
         except UsageError:
             differ.append(name)
-    rows.append(["", *[verdict(run)[1] for run in runs]])
+    rows.append(["verdict", *[verdict(run)[1] for run in runs]])
     warning = f"Measured differently, so not to be compared: {', '.join(differ)}." if differ else ""
     body = table(["measure", *_heads(runs)], rows, "Measures of the runs, with the floor of real clips in brackets")
     return join(tag("p", warning, class_="warn") if warning else None, body, tag("p", NOTE, class_="small"))

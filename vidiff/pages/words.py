@@ -113,7 +113,8 @@ def verdict(run: Recorded) -> tuple[str, str, str]:
     where = "in every direction " if len(pairs) > 1 else ""
     beaten = listed([_label(c, run) for c in ahead])
     left = f" Behind {listed([_label(c, run) for c in behind])}." if behind else " Behind nothing that was compared."
-    return "good", "Learned", f"By {LEAD} ({value}) {where}ahead of {beaten}.{left}{_extra(run)}"
+    kind, word = ("open", "Partly learned") if min(taken(run).values(), default=1.0) < 0.5 else ("good", "Learned")
+    return kind, word, f"By {LEAD} ({value}) {where}ahead of {beaten}.{left}{_extra(run)}"
 
 
 def _behind(labels: list[str], run: Recorded) -> str:
@@ -127,6 +128,12 @@ def _label(control: Control, run: Recorded) -> str:
     return own.get(control.name, control.label)
 
 
+def taken(run: Recorded) -> dict[str, float]:
+    """Of a translation: direction -> the share of its clips that a classifier takes for the target."""
+    shares = {name: direction.get("target_accuracy") for name, direction in run.directions.items()}
+    return {name: float(share) for name, share in shares.items() if isinstance(share, int | float)}
+
+
 def _extra(run: Recorded) -> str:
     """What else a reader wants in one breath."""
     gains = {name: d.get("psnr_gain") for name, d in run.directions.items()}
@@ -134,6 +141,8 @@ def _extra(run: Recorded) -> str:
         f"{name} {gain:+.1f} dB".replace(" -", " −") for name, gain in gains.items() if isinstance(gain, int | float)
     ]
     text = f" PSNR against the source's own: {', '.join(known)}." if known else ""
+    if shares := taken(run):
+        text += f" Taken for the target: {', '.join(f'{name} {share:.0%}' for name, share in shares.items())}."
     named = dictionary(run.metrics.get("recognizable")).get("value")
     if isinstance(named, int | float):
         text += f" Shape and motion can be named in {named:.0%} of the clips."
