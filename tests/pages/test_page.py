@@ -175,29 +175,27 @@ def test_an_unfinished_run_has_a_page(tmp_path):
     assert "no report.json" in page.text("p") and len(page.videos()) == 2
 
 
+OTHER = b'{"metrics": {"fvd_random": {}}, "directions": 3, "sessions": 4, "walls": 5}'
+MISSING = {"metrics.csv": "curves", "config.yaml": "configuration", "report.json": "tables of measures"}
+
+
 @pytest.mark.parametrize(
-    "name, said",
+    "name, damage",
     [
-        ("metrics.csv", "curves"),
-        ("config.yaml", "configuration"),
-        ("run.json", None),
-        ("report.json", "tables of measures"),
-        ("samples/walls.json", None),
-        ("samples/wall-0.mp4", None),
-        ("timing.csv", None),
+        *[(name, None) for name in (*MISSING, "run.json", "samples/walls.json", "samples/wall-0.mp4")],
+        *[(name, b"\xff\x00{[") for name in ("metrics.csv", "config.yaml", "samples/wall-0.mp4")],
+        *[(name, OTHER) for name in ("report.json", "run.json", "samples/walls.json")],
     ],
 )
-@pytest.mark.parametrize("damage", [None, b"\xff\x00{[", b'{"metrics": {"fvd_random": {}}, "directions": 3}'])
-def test_what_is_missing_or_damaged_is_left_out(runs, tmp_path, name, said, damage):
+def test_what_is_missing_or_damaged_is_left_out(runs, tmp_path, name, damage):
     run = shutil.copytree(runs["generator"], tmp_path / "run")
-    if name == "metrics.csv":
-        (run / "timing.csv").unlink()
+    (run / "timing.csv").unlink()
     (run / name).unlink() if damage is None else (run / name).write_bytes(damage)
     page = Parsed(write_page([run]))
     page.videos()
     assert "The run" in page.text("h2")
-    if said and damage is None:
-        assert said in page.text("p").partition("Left out:")[2]
+    if name in MISSING and damage is None:
+        assert MISSING[name] in page.text("p").partition("Left out:")[2]
 
 
 def test_videos_share_a_budget(runs, monkeypatch):

@@ -59,6 +59,12 @@ class Recorded:
         return {k: v for k, v in dictionary(self.report.get("metrics")).items() if isinstance(v, dict)}
 
     @property
+    def sessions(self) -> list[dict[str, Any]]:
+        """Device and duration of each time that the run was started or continued."""
+        found = self.about.get("sessions")
+        return [s for s in found if isinstance(s, dict)] if isinstance(found, list) else []
+
+    @property
     def directions(self) -> dict[str, dict[str, Any]]:
         """Of a translation: name of a direction -> its record; empty of other runs."""
         return {k: v for k, v in dictionary(self.report.get("directions")).items() if isinstance(v, dict)}

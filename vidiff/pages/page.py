@@ -102,7 +102,10 @@ def _top(title: str, eyebrow: str, *below: Markup | None) -> Markup:
 
 
 def _verdict(run: Recorded) -> Markup:
-    kind, word, text = verdict(run)
+    try:
+        kind, word, text = verdict(run)
+    except UNREADABLE:
+        kind, word, text = "open", "No verdict", "report.json is not what this version reads."
     return tag("p", tag("strong", word, class_="chip"), " ", text, class_=f"verdict {kind}")
 
 

@@ -115,14 +115,13 @@ def facts(run: Recorded) -> dict[str, str]:
     """What a run is, in a few words each; what is not known is left out."""
     parameters = dictionary(run.report.get("parameters")) or dictionary(run.about.get("parameters"))
     seconds, cpu = clock(run), run.report.get("cpu_seconds")
-    sessions = [s for s in run.about.get("sessions", []) if isinstance(s, dict)]
     found = {
         "model": family(run),
         "parameters": ", ".join(f"{p.upper()} {count(n)}" for p, n in parameters.items()),
         "data set": data_set(run),
         "training videos": videos(run),
         "clips": clip_size(run),
-        "generator steps": count(run.step) + (f" in {len(sessions)} sessions" if len(sessions) > 1 else ""),
+        "generator steps": count(run.step) + (f" in {len(run.sessions)} sessions" if len(run.sessions) > 1 else ""),
         "clips seen": count(run.report["clips_seen"]) if "clips_seen" in run.report else "",
         "CPU time": duration(cpu) if isinstance(cpu, int | float) else "",
         "on the clock": duration(seconds) if seconds is not None else "",

@@ -65,17 +65,15 @@ def videos(run: Recorded) -> str:
 
 def device(run: Recorded) -> str:
     """What it ran on, as the last of its sessions had it."""
-    sessions = [s for s in run.about.get("sessions", []) if isinstance(s, dict)]
-    if not sessions or not sessions[-1].get("device"):
+    if not run.sessions or not run.sessions[-1].get("device"):
         return ""
-    processes = sessions[-1].get("processes", 1)
-    return f"{sessions[-1]['device']}{f', {processes} processes' if processes != 1 else ''}"
+    processes = run.sessions[-1].get("processes", 1)
+    return f"{run.sessions[-1]['device']}{f', {processes} processes' if processes != 1 else ''}"
 
 
 def clock(run: Recorded) -> float | None:
     """Seconds on the clock of all sessions; None where one of them did not come to its end."""
-    sessions = [s for s in run.about.get("sessions", []) if isinstance(s, dict)]
-    seconds = [s.get("seconds") for s in sessions]
+    seconds = [s.get("seconds") for s in run.sessions]
     return sum(seconds) if seconds and all(isinstance(s, int | float) for s in seconds) else None
 
 
