@@ -52,6 +52,10 @@ def test_package_and_experiments_come_from_the_wheel(environment, vidiff, tmp_pa
     assert str(ROOT) not in path
     shipped, here = ({p.relative_to(d) for p in Path(d).rglob("*.yaml")} for d in (experiments, ROOT / "experiments"))
     assert shipped == here
+    models = {p.name for p in (ROOT / "vidiff" / "zoo").iterdir() if p.suffix in (".safetensors", ".json")}
+    assert models and models == {p.name for p in (Path(package).parent / "zoo").glob("*.[js]*")}
+    table = vidiff("zoo")
+    assert all(name.partition(".")[0] in table for name in models)
     listed = vidiff("list")
     assert "DCGAN" in listed and "experiments/cyclegan.yaml" in listed
     assert not (Path(package).parent.parent / "tests").exists()

@@ -69,7 +69,7 @@ def generator_run(shapes, tmp_path):
 def translator_run(domains, tmp_path):
     """The same of a tiny CycleGAN."""
     metrics = {f"fvd_random_{way}": REPORT["metrics"]["fvd_random"] for way in ("a2b", "b2a")}
-    rows = {way: ROW | {"sources": [way[0]], "target": way[2]} for way in ("a2b", "b2a")}
+    rows = {way: ROW | {"sources": [way[0].upper()], "target": way[2].upper()} for way in ("a2b", "b2a")}
     return lambda name, seed=0: write_run(
         tmp_path / name,
         CycleGAN(**SIZES, width=4, seed=seed),

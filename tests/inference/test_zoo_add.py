@@ -44,6 +44,7 @@ def test_a_run_becomes_a_model_with_a_card(generator_run, tmp_path):
     scenes = Scenes(**card["check"]["scenes"] | {"styles": tuple(card["check"]["scenes"]["styles"])})
     assert spot_check(model, scenes) == pytest.approx(card["check"]["values"])
     shown = page([card]), text(card), table([card])
+    assert path.stat().st_mode & 0o044 == (out / "tiny-shapes.json").stat().st_mode & 0o044
     assert all("tiny-shapes" in said and "0.5 (floor 0.01)" in said for said in (shown[0], shown[2]))
     assert all("it is tiny" in s and "worst is 2" in s and "a clock" in s for s in shown[:2])
 
@@ -54,7 +55,7 @@ def test_a_translation_has_directions_and_pairs(translator_run, tmp_path):
     assert set(card["check"]["values"]) == {f"{m}_{w}" for m in ("psnr", "motion") for w in ("a2b", "b2a")}
     assert card["seeds"][0]["values"]["psnr_gain_a2b"] == 9.5
     assert "PSNR gain over the source +9.5, +9.5 dB" in table([card])
-    assert "--direction a2b" in text(card) and "plain to night" not in text(card)  # the report's own names
+    assert "--direction a2b" in text(card) and "night to plain (b2a)" in text(card)
     with Image.open(tmp_path / "day-night.gif") as picture:  # 4 rows of source, translation, line, source, translation
         assert picture.size == (3 * (4 * 16 + 2), 3 * 4 * 16) and picture.n_frames == 4
     assert os.path.getsize(tmp_path / "day-night.gif") <= 300_000

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from vidiff.errors import RunError, UsageError
@@ -59,7 +59,8 @@ def write_weights(model: AdversarialModule, content: dict[str, Any], path: Path)
     state = _state(tensors, content["global_step"], versions)
     record = record | {"strategies": {}, "holds": AVERAGE, "statistics": "measured", "checksum": checksum(state)}
     record["versions"] = versions
-    save_file(tensors, path, {"format": "pt", RECORD: json.dumps(record), STEP: str(content["global_step"])})
+    header = {"format": "pt", RECORD: json.dumps(record), STEP: str(content["global_step"])}
+    path.write_bytes(save(tensors, header))  # `save_file` makes a file that only its owner may read
 
 
 def load_weights(path: Path) -> dict[str, Any]:

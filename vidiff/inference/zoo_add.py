@@ -131,15 +131,17 @@ def _card(
     """The part of a card that the runs say."""
     report, spec = run.report, model.spec
     seeds = sorted((run, *others), key=lambda r: r.criterion)
+    drawn: dict[str, str] = {}
     makes = "clips from noise" if not spec.num_classes else f"clips from noise, {spec.num_classes} classes"
     if isinstance(model, Translator):
-        styles = drawn_styles(model.domains, record)
+        drawn = dict(zip(model.domains, styles := drawn_styles(model.domains, record)))
         makes = "translations between " + " and ".join([", ".join(styles[:-1]), styles[-1]])
     rows = report["metrics"].items()
     return {
         "name": name,
         "family": type(model).__name__,
         "makes": makes,
+        "domains": drawn,
         "num_frames": spec.num_frames,
         "resolution": spec.resolution,
         "license": f"{LICENSE}; so are its data, which the package renders itself",

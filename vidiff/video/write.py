@@ -212,7 +212,8 @@ def write_gif(path: str | Path, clip: Tensor | np.ndarray, fps: float = 8, scale
     count, height, width, _ = frames.shape
     # Frames stacked below each other share one image, hence one median-cut palette.
     palette = Image.fromarray(frames.reshape(count * height, width, 3)).quantize(256, Image.Quantize.MEDIANCUT)
-    images = [Image.fromarray(f).quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG) for f in frames]
+    dither = Image.Dither.FLOYDSTEINBERG if scale == 1 else Image.Dither.NONE  # enlarged, it is a pattern
+    images = [Image.fromarray(f).quantize(palette=palette, dither=dither) for f in frames]
     images = [i.resize((scale * width, scale * height), Image.Resampling.NEAREST) for i in images]
     ticks = [round(100 * i / fps) for i in range(count + 1)]
     durations = [10 * max(2, b - a) for a, b in zip(ticks, ticks[1:])]  # ms; browsers slow anything under 20 down

@@ -60,14 +60,14 @@ def facts(card: dict[str, Any]) -> list[tuple[str, str]]:
     arguments = card["config"]["data"].get("init_args", {})
     videos = ", ".join(f"{n} {split}" for split, n in data["videos"].items())
     cpu = "" if budget["cpu_seconds"] is None else f", {budget['cpu_seconds']:,.0f} CPU-seconds"
-    seeds = ", ".join(str(s["seed"]) for s in card["seeds"])
+    seeds = ", ".join(str(s["seed"]) for s in sorted(card["seeds"], key=lambda s: s["seed"]))
     spread = f"{card['shipped_seed']} of the seeds {seeds}; the worst is {card['worst_seed']}"
     rounding = file["rounding"]
     return [
         ("makes", f"{card['makes']}, {card['num_frames']} frames of {card['resolution']}x{card['resolution']}"),
         ("data", f"embedded set {data['dataset']} ({videos} videos), fingerprint {data['fingerprint']}"),
         ("training", f"{card['family']}, width {model.get('width', '-')}, batch {arguments.get('batch_size', '-')}, "
-                     f"every {_ordinal(data['frame_stride'])} frame"),
+                     f"frame stride {data['frame_stride']}"),
         ("budget", f"{budget['steps']:,} generator steps{cpu}; shipped: step {budget['checkpoint_step']:,}"),
         ("hardware", card["hardware"] or "not recorded"),
         ("seed", spread if len(card["seeds"]) > 1 else f"{card['shipped_seed']}, the only one that was tried"),
@@ -80,15 +80,11 @@ def facts(card: dict[str, Any]) -> list[tuple[str, str]]:
     ]  # fmt: skip
 
 
-def _ordinal(stride: int) -> str:
-    return {1: "single", 2: "second", 3: "third"}.get(stride, f"{stride}th")
-
-
 def measured(card: dict[str, Any]) -> list[list[str]]:
     """The measures of a model as a table: of a translation by direction, else with floor and controls."""
     directions = card["directions"]
     if directions:
-        rows = [["measure", *(f"{' '.join(d['sources'])} to {d['target']} ({n})" for n, d in directions.items())]]
+        rows = [["measure", *(f"{_way(card, d)} ({n})" for n, d in directions.items())]]
         rows += [
             [text, *(number(d.get(key)) for d in directions.values())]
             for key, text in OF_DIRECTIONS.items()
@@ -105,6 +101,12 @@ def measured(card: dict[str, Any]) -> list[list[str]]:
     rows = [["clips", *metrics], ["generated", *(number(m["value"]) for m in metrics.values())]]
     rows.append(["real against real (floor)", *(number(m["floor"]) for m in metrics.values())])
     return rows + [[n.replace("_", " "), *(number(v.get(m)) for m in metrics)] for n, v in controls.items()]
+
+
+def _way(card: dict[str, Any], direction: dict[str, Any]) -> str:
+    """`plain to night`: the domains of a direction by the styles that they are drawn in."""
+    drawn = [card["domains"].get(name, name) for name in (*direction["sources"], direction["target"])]
+    return f"{', '.join(drawn[:-1])} to {drawn[-1]}"
 
 
 def tried(card: dict[str, Any]) -> list[list[str]]:
