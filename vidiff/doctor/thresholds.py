@@ -53,7 +53,7 @@ SEES_GENERATED = 0.85  # the same against generated clips: a D that knows nothin
 
 # ---- too few clips -------------------------------------------------------------------------------------------------
 FEW = 0.25  # clips over dimensions of the features: below, a covariance of that rank says little
-FLOOR_SHARE = 0.3  # of the value that the floor alone makes up: above, the rest is hard to tell from it
+FLOOR_SHARE = 0.2  # of the value that the floor alone makes up: above, the rest is hard to tell from it
 FLOOR_RULES = 0.5  # the same, where clips are fewer than dimensions
 
 # ---- still improving -----------------------------------------------------------------------------------------------
