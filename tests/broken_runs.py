@@ -100,10 +100,10 @@ CASES = {
     "1 s a batch": Case("starved", "dcgan", f"--data broken_runs.SlowClips {SHORT}"),
     "three videos": Case("memorizing", "dcgan", f"--data.augment none {RATES.format(g=2e-4, d=1e-3)}", "three"),
     "16 clips": Case("few_clips", "dcgan", "--evaluation.num_clips 16"),
-    "stopped at 100": Case("improving", "dcgan", f"{SHORT} {RATES.format(g=5e-4, d=5e-4)}"),
+    "stopped at 120": Case("improving", "dcgan", "--trainer.max_steps 120 --evaluation.every_n_steps 20"),
     "healthy dcgan 0": Case("healthy", "dcgan"),
     "healthy r3gan": Case("healthy", "r3gan"),
-    "healthy weizmann": Case("healthy", "dcgan", "--seed_everything 3", "weizmann_actions"),
+    "healthy weizmann": Case("healthy", "r3gan", "--seed_everything 3", "weizmann_actions"),
     "healthy lsgan": Case("healthy", "lsgan", "--seed_everything 2"),
     "healthy videogan": Case("healthy", "videogan"),
     "healthy mocogan": Case("healthy", "mocogan"),
@@ -111,7 +111,7 @@ CASES = {
     "healthy cyclegan": Case("healthy", "cyclegan", TRANSLATION, "domains"),
     "healthy dcgan 1": Case("healthy", "dcgan", "--seed_everything 1"),
     "healthy wgan_gp": Case("healthy", "wgan_gp", "--model.n_critic 2"),
-    "healthy dyntex": Case("healthy", "r3gan", "--seed_everything 4", "dyntex"),
+    "healthy dyntex": Case("healthy", "dcgan", "--seed_everything 4", "dyntex"),
 }  # fmt: skip
 COMMON = (
     "--trainer.log_every_n_steps 5 --trainer.enable_progress_bar false --evaluation.num_clips 128 --model.width 8 "

@@ -90,10 +90,10 @@ THRESHOLDS = [  # kind, what tips it over, what is just on this side
     ("memorizing", dict(val__d_train_above_held_out=curve(0.5, 0.7, 0.9, 0.95)),
      dict(val__d_train_above_held_out=curve(0.5, 0.7, 0.8, 0.8))),
     ("grid", dict(val__grid=curve(2, 3, 9, 9)), dict(val__grid=curve(9, 5, 2, 2))),
-    ("flicker", dict(val__motion=curve(2, 4, 5, 5), val__flicker=curve(2, 4, 6, 6)),
+    ("flicker", dict(val__motion=curve(2, 4, 5, 5), val__flicker=curve(2, 4, 7, 7)),
      dict(val__motion=curve(2, 4, 5, 5), val__flicker=curve(2, 3, 2, 2))),
-    ("flicker", dict(val__motion=curve(2, 4, 5, 5), val__flicker=None),
-     dict(val__motion=curve(2, 3, 3.5, 3.5), val__flicker=None)),
+    ("flicker", dict(val__motion=curve(2, 4, 6, 6), val__flicker=None),
+     dict(val__motion=curve(2, 3, 4.5, 4.5), val__flicker=None)),
     ("starved", dict(time__data_wait_frac=line(0.6, 0.7)), dict(time__data_wait_frac=line(0.5, 0.02))),
 ]  # fmt: skip
 

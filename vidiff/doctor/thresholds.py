@@ -34,9 +34,9 @@ COPY_CHANGE = 0.25  # distance to the source over that of true counterparts, or 
 TAKEN_FOR_TARGET = 0.5  # share that the classifier takes for the target domain, of two: chance
 
 # ---- flicker -------------------------------------------------------------------------------------------------------
-MUCH_MOTION = 3.0  # of real clips'; the table of families (docs/results.md) has 1.2 to 2.4 where nothing flickers
-MUCH_FLICKER = 4.0  # second difference, of real clips'; noise in every frame has far more of it than movement
-MUCH_MOTION_ALONE = 4.0  # where an older run has recorded no flicker
+MUCH_MOTION = 4.0  # of real clips'; the table of families (docs/results.md) has 1.2 to 2.4 where nothing flickers
+MUCH_FLICKER = 6.0  # second difference, of real clips'; noise in every frame has far more of it than movement
+MUCH_MOTION_ALONE = 5.0  # where an older run has recorded no flicker
 
 # ---- grid ----------------------------------------------------------------------------------------------------------
 MUCH_GRID = 5.0  # energy at periods 2 and 4 over its surroundings, of real clips' (or the source's); healthy: 0.5 to 2
