@@ -174,6 +174,14 @@ def test_what_still_falls_at_the_end_is_a_note():
     assert said(having(HEALTHY, val__fvd_random=curve(20, 18, 16, 14, 12, 10, 6, 8))) == ["fine"]  # it turned up
 
 
+def test_flicker_that_goes_away_is_a_note():
+    levels = []
+    for first in (20, 8):
+        shaking = having(HEALTHY, val__motion=curve(9, 8, 7, 6), val__flicker=curve(first, 9, 8, 7))
+        levels += [f.level for f in diagnose(shaking).findings if f.kind == "flicker"]
+    assert levels == ["note", "bad"]
+
+
 def test_a_guard_that_stopped_the_run_is_the_diagnosis():
     stopped = replace(HEALTHY, stopped={"step": 7, "error": "training diverged: g_adv=nan is not finite"})
     (finding,) = diagnose(stopped).findings

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 from vidiff.doctor import thresholds as t
 from vidiff.doctor.evidence import Evidence
@@ -79,20 +79,23 @@ def flicker(e: Evidence) -> Finding | None:
     words = f"Successive frames differ {number(motion)} times as much as real ones (val/motion, step {step})"
     if shaking is not None:
         words += f", and {number(shaking)} times as much in what does not go on evenly (val/flicker)"
+    most = max(e.evaluated("val/flicker" if shaking is not None else "val/motion", least=2).values)
+    if (shaking or motion) < t.SETTLES * most:
+        return _flickering(f"{words}; that was {number(most)} before.", "note")
     return _flickering(f"{words}.")
 
 
-def _flickering(evidence: str) -> Finding:
+def _flickering(evidence: str, level: Literal["bad", "note"] = "bad") -> Finding:
     return Finding(
         "flicker",
-        "The clips flicker.",
+        "The clips flicker." if level == "bad" else "The clips still flicker, less than before.",
         evidence,
         "Train longer first: early generators flicker. Then: a background that stands still by its build "
         "(experiments/videogan.yaml), a D that looks at time (--config experiments/ablations/d_branches.yaml), a "
         "recurrent generator (--config experiments/ablations/temporal_lstm.yaml), a rate that falls "
         "(--model.lr_schedule.kind linear). A translation: --model.temporal_weight 1 or --config "
         "experiments/ablations/cyclegan_flow.yaml.",
-        "bad",
+        level,
     )
 
 

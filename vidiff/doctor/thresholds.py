@@ -36,6 +36,7 @@ TAKEN_FOR_TARGET = 0.5  # share that the classifier takes for the target domain,
 # ---- flicker -------------------------------------------------------------------------------------------------------
 MUCH_MOTION = 4.0  # of real clips'; the table of families (docs/results.md) has 1.2 to 2.4 where nothing flickers
 MUCH_FLICKER = 6.0  # second difference, of real clips'; noise in every frame has far more of it than movement
+SETTLES = 0.75  # of the most flicker after step 0: below, it goes away by itself, a note
 MUCH_MOTION_ALONE = 5.0  # where an older run has recorded no flicker
 
 # ---- grid ----------------------------------------------------------------------------------------------------------
