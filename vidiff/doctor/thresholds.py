@@ -47,16 +47,12 @@ MUCH_GRID = 5.0  # energy at periods 2 and 4 over its surroundings, of real clip
 MUCH_NYQUIST = 5.0  # nyquist_ratio of a translation: 0.3 to 1.6 without a grid, 10 to 20 with one (docs/results.md)
 
 # ---- starved -------------------------------------------------------------------------------------------------------
-MOSTLY_WAITING = (
-    0.5  # share of the time that is waiting for data, first quartile of the second half: healthy at most 0.2
-)
+MOSTLY_WAITING = 0.5  # share of the time that is waiting for data, first quartile of the second half: healthy to 0.2
 SOME_WAITING = 0.3  # the same; what a training warns of
 
 # ---- memorizing ----------------------------------------------------------------------------------------------------
 NEARER = 0.6  # distance to the nearest training clip over that of held-out real clips: healthy 0.86 to 1.6
-KNOWS_BY_HEART = (
-    0.85  # share of pairs in which D prefers a training clip to a held-out one: 1/2 is chance, healthy to 0.66
-)
+KNOWS_BY_HEART = 0.85  # share of pairs in which D prefers training clips to held-out ones: chance 1/2, healthy to 0.66
 SEES_GENERATED = 0.85  # the same against generated clips: a D that knows nothing yet knows nothing by heart
 
 # ---- too few clips -------------------------------------------------------------------------------------------------
