@@ -31,7 +31,7 @@ WARNINGS = (
     ".*weights_only.*",
     ".*PU available but not used.*",  # whoever asks for the cpu means it, as `make demo` does
 )
-NOISE = ("Tip:", "available: False", "weights_only", "LOCAL_RANK", "Seed set to")
+NOISE = ("Tip:", "available: False", "weights_only", "LOCAL_RANK", "Seed set to", "stopped: `max_steps")
 
 
 def several(value: Any) -> list[Any]:
