@@ -14,6 +14,7 @@ from vidiff import zoo
 from vidiff.data.shapes.render import render_dataset
 from vidiff.errors import RunError, UsageError
 from vidiff.files import write_json
+from vidiff.inference import zoo_add
 from vidiff.inference.checkpoint import load_model
 from vidiff.inference.finished_run import FinishedRun
 from vidiff.inference.spot_check import Scenes, differing, spot_check
@@ -23,7 +24,8 @@ from vidiff.zoo.cards import page, table, text
 
 
 def metrics(value: float) -> dict:
-    return REPORT["metrics"] | {"fvd_random": {"value": value, "floor": 0.01, "protocol": {}}}
+    named = {"value": 0.25, "floor": 0.9, "protocol": {}}
+    return REPORT["metrics"] | {"fvd_random": {"value": value, "floor": 0.01, "protocol": {}}, "recognizable": named}
 
 
 def test_a_run_becomes_a_model_with_a_card(generator_run, tmp_path):
@@ -45,7 +47,7 @@ def test_a_run_becomes_a_model_with_a_card(generator_run, tmp_path):
     assert spot_check(model, scenes) == pytest.approx(card["check"]["values"])
     shown = page([card]), text(card), table([card])
     assert path.stat().st_mode & 0o044 == (out / "tiny-shapes.json").stat().st_mode & 0o044
-    assert all("tiny-shapes" in said and "0.5 (floor 0.01)" in said for said in (shown[0], shown[2]))
+    assert all("tiny-shapes" in said and "0.5 (floor 0.01), 25% recognizable" in said for said in (shown[0], shown[2]))
     assert all("it is tiny" in s and "worst is 2" in s and "a clock" in s for s in shown[:2])
 
 
@@ -59,6 +61,19 @@ def test_a_translation_has_directions_and_pairs(translator_run, tmp_path):
     with Image.open(tmp_path / "day-night.gif") as picture:  # 4 rows of source, translation, line, source, translation
         assert picture.size == (3 * (4 * 16 + 2), 3 * 4 * 16) and picture.n_frames == 4
     assert os.path.getsize(tmp_path / "day-night.gif") <= 300_000
+
+
+def test_pictures_fit(tmp_path, monkeypatch):
+    """Noise, which cannot be packed: with fewer frames; what is too large even so leaves no file."""
+    noise = torch.randint(0, 256, (3, 16, 256, 256), dtype=torch.uint8)
+    zoo_add._write_picture(tmp_path / "a.gif", noise)
+    with Image.open(tmp_path / "a.gif") as picture:
+        assert picture.size == (256, 256) and 1 < picture.n_frames < 16
+    assert os.path.getsize(tmp_path / "a.gif") <= 300_000
+    monkeypatch.setattr(zoo_add, "LARGEST_PICTURE", 1000)
+    with pytest.raises(RunError, match="too large for a picture"):
+        zoo_add._write_picture(tmp_path / "b.gif", noise[..., :32, :32])
+    assert [p.name for p in tmp_path.iterdir()] == ["a.gif"]
 
 
 def test_damaged_weights_are_noticed(generator_run, translator_run, tmp_path):

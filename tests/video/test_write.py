@@ -65,6 +65,17 @@ def test_gif_keeps_frames_and_total_time(tmp_path):
     assert psnr(np.stack(back), frames) > 25
 
 
+def test_gifs_are_enlarged_without_new_pixels(tmp_path):
+    """Every pixel is repeated, and without dithering every color is the nearest one of the palette."""
+    frames = np.zeros((2, 4, 6, 3), np.uint8)
+    frames[0, 1, 2], frames[1, 3, 5] = (255, 0, 0), (0, 0, 255)
+    media.write_gif(tmp_path / "a.gif", frames, scale=3, dither=False)
+    with Image.open(tmp_path / "a.gif") as picture:
+        for i, frame in enumerate(frames):
+            picture.seek(i)
+            assert np.array_equal(np.asarray(picture.convert("RGB")), frame.repeat(3, axis=0).repeat(3, axis=1))
+
+
 def test_png_and_npy_are_exact(tmp_path):
     frames = ramp(3, 20, 30)
     media.write_png(tmp_path / "a.png", frames[0])

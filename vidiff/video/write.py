@@ -198,7 +198,7 @@ def write_cutout(path: str | Path, frames: np.ndarray, fps: float = 8.0) -> None
         container.mux(stream.encode())
 
 
-def write_gif(path: str | Path, clip: Tensor | np.ndarray, fps: float = 8, scale: int = 1) -> None:
+def write_gif(path: str | Path, clip: Tensor | np.ndarray, fps: float = 8, scale: int = 1, dither: bool = True) -> None:
     """Write one clip as an endlessly looping GIF with one palette for all frames, so that colours do not flicker.
 
     Args:
@@ -206,14 +206,15 @@ def write_gif(path: str | Path, clip: Tensor | np.ndarray, fps: float = 8, scale
         clip: uint8 tensor (C, T, H, W) or array (T, H, W, C).
         fps: frames per second; GIF counts hundredths of a second, so single frames differ and the whole keeps time.
         scale: times that each pixel is repeated, each way.
+        dither: colors that the palette lacks are mixed of others; a small clip that is enlarged looks grainy then.
     """
     check_suffix(path, ".gif")
     frames = to_frames(clip)
     count, height, width, _ = frames.shape
     # Frames stacked below each other share one image, hence one median-cut palette.
     palette = Image.fromarray(frames.reshape(count * height, width, 3)).quantize(256, Image.Quantize.MEDIANCUT)
-    dither = Image.Dither.FLOYDSTEINBERG if scale == 1 else Image.Dither.NONE  # enlarged, it is a pattern
-    images = [Image.fromarray(f).quantize(palette=palette, dither=dither) for f in frames]
+    mixing = Image.Dither.FLOYDSTEINBERG if dither else Image.Dither.NONE
+    images = [Image.fromarray(f).quantize(palette=palette, dither=mixing) for f in frames]
     images = [i.resize((scale * width, scale * height), Image.Resampling.NEAREST) for i in images]
     ticks = [round(100 * i / fps) for i in range(count + 1)]
     durations = [10 * max(2, b - a) for a, b in zip(ticks, ticks[1:])]  # ms; browsers slow anything under 20 down

@@ -41,7 +41,9 @@ def headline(card: dict[str, Any]) -> str:
     if gains:
         return f"PSNR gain over the source {', '.join(f'{g:+.1f}' for g in gains)} dB"
     lead = card["measures"]["fvd_random"]
-    return f"fvd_random {number(lead['value'])} (floor {number(lead['floor'])})"
+    named = card["measures"].get("recognizable", {}).get("value")
+    share = "" if named is None else f", {named:.0%} recognizable"
+    return f"fvd_random {number(lead['value'])} (floor {number(lead['floor'])}){share}"
 
 
 def table(cards: Sequence[dict[str, Any]]) -> str:
