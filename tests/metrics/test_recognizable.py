@@ -85,19 +85,23 @@ def test_the_parts_say_what_fails():
     assert min(frozen["shape"], frozen["steady"], frozen["path"]) >= 0.8 and frozen["motion"] <= 0.05
     assert shuffled["shape"] >= 0.5 and shuffled["path"] <= 0.5 and shuffled["motion"] <= 0.05
     assert recognizable(blurred(real(), 4))["shape"] <= 0.05
+    half = real().clone()
+    half[:, :, 8:] = blurred(half, 4)[:, :, 8:]
+    assert recognizable(half)["shape"] <= 0.05 and 0.35 <= recognizable(half)["frames"] <= 0.6
     assert frozen["mean"] == pytest.approx(sum(frozen[p] for p in PARTS) / len(PARTS))
 
 
 def test_the_worse_the_picture_the_fewer_are_named():
-    noise = torch.randn(real().shape, generator=torch.Generator().manual_seed(0)) * 255
+    some = real()[:24]
+    noise = torch.randn(some.shape, generator=torch.Generator().manual_seed(0)) * 255
     rows = {
-        "blur": [real(), *(blurred(real(), factor) for factor in (2, 3, 4))],
-        "noise": [(real() + s * noise).clamp(0, 255).round().to(torch.uint8) for s in (0.0, 0.05, 0.15, 0.4)],
-        "flicker": [(real() + s * noise[..., :1, :1]).clamp(0, 255).round().to(torch.uint8) for s in (0, 0.1, 0.3)],
+        "blur": [some, *(blurred(some, factor) for factor in (2, 3, 4))],
+        "noise": [(some + s * noise).clamp(0, 255).round().to(torch.uint8) for s in (0.0, 0.05, 0.15, 0.4)],
+        "flicker": [(some + s * noise[..., :1, :1]).clamp(0, 255).round().to(torch.uint8) for s in (0, 0.1, 0.3)],
     }
     for name, clips in rows.items():
         values = [value(c) for c in clips]
-        assert all(b <= a + 0.02 for a, b in zip(values, values[1:])) and values[-1] <= 0.1, (name, values)
+        assert all(b <= a + 0.05 for a, b in zip(values, values[1:])) and values[-1] <= 0.1, (name, values)
 
 
 def test_a_path_that_changes_its_shape_is_not_steady():
@@ -131,6 +135,6 @@ def test_it_is_a_metric_with_a_protocol_and_parts():
     clips = scenes()[:, :, ::2].contiguous()[:16]
     evaluator = Evaluator([metric], lambda: [(range(16), clips)], fields={"frame_stride": 2})
     result = evaluator.evaluate([(range(16), clips.flip(0))])["recognizable"]
-    assert result["value"] == pytest.approx(value(clips, 2)) and set(result["parts"]) == {*PARTS, "mean"}
+    assert result["value"] == pytest.approx(value(clips, 2)) and set(result["parts"]) == {*PARTS, "mean", "frames"}
     assert result["protocol"]["extractor"] == "recognizer" and result["protocol"]["frame_stride"] == 2
     assert len(result["protocol"]["sha256"]) == 64 and WEIGHTS.stat().st_size < 600_000

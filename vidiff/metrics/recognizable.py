@@ -26,12 +26,14 @@ class Recognized(NamedTuple):
 
     Args:
         passed: part (of PARTS) -> bool (N,): whether the clip is as certain there as 95 % of real ones.
+        frames: the share of its frames in which the shape passes and is that of the path, (N,).
         shape: int64 (N,), position in SHAPES, of the sprite that was followed.
         motion: int64 (N,), position in MOTIONS.
         where: x, y, radius of the sprite in picture sides, (N, T, 3).
     """
 
     passed: dict[str, Tensor]
+    frames: Tensor
     shape: Tensor
     motion: Tensor
     where: Tensor
@@ -63,12 +65,13 @@ class Recognizer(nn.Module):
         others = logits.scatter(1, motion[:, None], -torch.inf).logsumexp(1)
         certainty = logits.gather(1, motion[:, None])[:, 0] - others
         step = tracks.where[..., :2].diff(dim=1).norm(dim=-1).amax(1) / frame_stride
-        usual = self.usual[
-            torch.bucketize(tracks.where[..., 2].contiguous(), self.usual.new_tensor(SIZES))
-        ]  # (N, T, 2)
-        named, margin = (tracks.named - usual[..., 0]).amin(1), (tracks.margin - usual[..., 1]).amin(1)
-        numbers = torch.stack([named, margin, -step, certainty], 1)
-        return tracks, motion, numbers
+        worst = self._compared(tracks).amin(1)
+        return tracks, motion, torch.stack([*worst.T, -step, certainty], 1)
+
+    def _compared(self, tracks: Tracks) -> Tensor:
+        """Logit and margin of every frame, above those of real sprites of this size (N, T, 2)."""
+        size = torch.bucketize(tracks.where[..., 2].contiguous(), self.usual.new_tensor(SIZES))
+        return torch.stack([tracks.named, tracks.margin], 2) - self.usual[size]
 
     def _heads(self, clips: Tensor) -> Tensor:
         frames = clip_to_frames(unit_to_signed(uint8_to_unit(clips.to(self.least.device))))
@@ -85,7 +88,8 @@ class Recognizer(nn.Module):
         """
         tracks, motion, numbers = self.statistics(clips, frame_stride)
         ok = numbers >= self.least[motion]
-        return Recognized(dict(zip(PARTS, ok.T)), tracks.shape, motion, tracks.where / SIDE)
+        frames = (self._compared(tracks) >= self.least[motion, None, :2]).all(2).float().mean(1)
+        return Recognized(dict(zip(PARTS, ok.T)), frames, tracks.shape, motion, tracks.where / SIDE)
 
 
 @functools.cache
@@ -97,14 +101,15 @@ def load_recognizer() -> Recognizer:
 
 
 class Recognition(Extractor):
-    """What `Recognizer` says of each clip as features: whether everything can be named, then each of PARTS (D = 5).
+    """What `Recognizer` says of each clip as features: whether everything can be named, each of PARTS, and the share of
+    its frames in which the shape can be (D = 6).
 
     Args:
         frame_stride: of the clips in a video of the embedded set.
     """
 
     name = "recognizer"
-    dim = 1 + len(PARTS)
+    dim = 2 + len(PARTS)
     min_frames = 2
     min_size = SIDE
     resize = f"{SIDE}x{SIDE} bilinear antialias"
@@ -117,13 +122,13 @@ class Recognition(Extractor):
 
     def features(self, clips: Tensor) -> Tensor:
         seen = self.recognizer.recognize(clips, self.frame_stride)
-        return torch.stack([seen.all, *seen.passed.values()], 1).float()
+        return torch.stack([seen.all, *seen.passed.values(), seen.frames], 1).float()
 
     @staticmethod
     def parts(rows: Tensor) -> dict[str, float]:
-        """The share of each of PARTS, and their mean, of features (N, 5)."""
-        shares = dict(zip(PARTS, rows[:, 1:].double().mean(0).tolist()))
-        return shares | {"mean": sum(shares.values()) / len(shares)}
+        """The share of each of PARTS, their mean, and the share of frames, of features (N, 6)."""
+        *shares, frames = rows[:, 1:].double().mean(0).tolist()
+        return dict(zip(PARTS, shares)) | {"mean": sum(shares) / len(shares), "frames": frames}
 
 
 def recognizable(clips: Tensor, frame_stride: int = 1) -> dict[str, float]:
@@ -134,7 +139,8 @@ def recognizable(clips: Tensor, frame_stride: int = 1) -> dict[str, float]:
         frame_stride: distance of their frames in a video of the embedded set.
 
     Returns:
-        `recognizable`, and the shares `shape`, `steady`, `path`, `motion`, and `mean`, the mean of these four.
+        `recognizable`, and the shares `shape`, `steady`, `path`, `motion`, `mean`, the mean of these four,
+        and `frames`, the share of frames in which the shape can be named.
     """
     rows = Recognition(frame_stride)(signed_to_uint8(clips) if clips.is_floating_point() else clips)
     return {"recognizable": rows[:, 0].mean().item(), **Recognition.parts(rows)}

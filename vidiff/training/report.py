@@ -43,7 +43,7 @@ def print_report(report: dict[str, Any], path: Path, files: dict[str, Path]) -> 
     console.print("motion and diversity are ratios to real clips (1 is right); fvd_random is no FVD.")
     if parts := metrics.get("recognizable", {}).get("parts"):
         shares = ", ".join(f"{name} {share:.0%}" for name, share in parts.items() if name != "mean")
-        console.print(f"recognizable is the share of clips in which shape and motion can be named; by part: {shares}.")
+        console.print(f"recognizable is the share of clips in which shape and motion can be named; parts: {shares}.")
     _print_places(console, path, files)
 
 
