@@ -26,7 +26,9 @@ def clips(count: int, frames: int = 8, side: int = 16):
     return (keyed.normal(range(count), (3, frames, side, side), "page") * 60 + 128).clamp(0, 255).byte()
 
 
-def write_run(folder: Path, translates: bool = False, name: str = "DCGAN", steps: int = 20, **config) -> Path:
+def write_run(
+    folder: Path, translates: bool = False, name: str = "DCGAN", steps: int = 20, samples: bool = True, **config
+) -> Path:
     """A finished run with everything that a page shows; `config` overrides keys of its configuration."""
     (folder / "samples").mkdir(parents=True)
     (folder / "checkpoints").mkdir()
@@ -52,7 +54,8 @@ def write_run(folder: Path, translates: bool = False, name: str = "DCGAN", steps
         report["metrics"] = {f"fvd_random_{d}": report["metrics"]["fvd_random"] for d in ("a2b", "b2a")}
         del report["controls"]
     (folder / "report.json").write_text(json.dumps(report))
-    _write_samples(folder / "samples", translates)
+    if samples:
+        _write_samples(folder / "samples", translates)
     return folder
 
 

@@ -18,7 +18,7 @@ def trainer(printed: list[str]):
 
 
 def test_the_end_of_a_session_is_kept_and_the_page_named(tmp_path):
-    folder, printed = write_run(tmp_path / "run"), []
+    folder, printed = write_run(tmp_path / "run", samples=False), []
     callback = page.Page(Run(folder))
     callback.on_fit_end(trainer(printed), None)
     assert printed == [f"page     {folder / 'report.html'}"] and (folder / "report.html").is_file()
@@ -30,8 +30,9 @@ def test_a_page_that_cannot_be_written_costs_one_line(tmp_path, monkeypatch, cap
     def broken(*_):
         raise OSError("No space left on device\nmore")
 
+    run = Run(write_run(tmp_path / "run", samples=False))
     monkeypatch.setattr(page, fault, broken)
-    page.Page(Run(write_run(tmp_path / "run"))).on_fit_end(trainer([]), None)
+    page.Page(run).on_fit_end(trainer([]), None)
     said = capsys.readouterr().err
     assert "report.html could not be written: OSError: No space left on device\n" in said and said.count("\n") == 1
 
