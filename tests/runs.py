@@ -21,9 +21,10 @@ DIRECTION = {
 }
 
 
-def clips(count: int, frames: int = 8, side: int = 16):
-    """uint8 noise clips (N, 3, T, H, W), a function of their number."""
-    return (keyed.normal(range(count), (3, frames, side, side), "page") * 60 + 128).clamp(0, 255).byte()
+def clips(count: int, frames: int = 4, side: int = 16):
+    """uint8 clips (N, 3, T, H, W) of a few colored blocks, a function of their number."""
+    blocks = (keyed.normal(range(count), (3, frames, 4, 4), "page") * 60 + 128).clamp(0, 255).byte()
+    return blocks.repeat_interleave(side // 4, -1).repeat_interleave(side // 4, -2)
 
 
 def write_run(

@@ -79,8 +79,8 @@ def test_a_page_holds_the_run(runs, kind):
     page = Parsed(write_page([runs[kind]]))
     assert page.size < 8e6
     across, rows, columns = (2, 3, 8) if kind == "generator" else (3, 4, 4)  # of walls; of the sheet over time
-    walls = [(130 * across + 2, 130 * 2 + 2, 8)] * 2
-    assert page.videos() == [*walls, (98 * columns + 2, 98 * rows + 2, 8)]
+    walls = [(130 * across + 2, 130 * 2 + 2, 4)] * 2
+    assert page.videos() == [*walls, (98 * columns + 2, 98 * rows + 2, 4)]
     headings = page.text("h2")
     for part in (
         "Clips",
