@@ -82,7 +82,7 @@ class LayeredGenerator(nn.Module):
 
     reach = 1.25  # half the width of the drawn background, in half pictures
 
-    def __init__(self, spec: ClipSpec, objects: int = 2, dim: int = 128, waves: int = 8, detail: float = 0.15):
+    def __init__(self, spec: ClipSpec, objects: int = 2, dim: int = 128, waves: int = 8, detail: float = 0.2):
         super().__init__()
         check_frames(spec.num_frames)
         if objects < 1:
@@ -92,7 +92,7 @@ class LayeredGenerator(nn.Module):
         self.scene = layers(spec.latent_dim * (2 if self.embed else 1), dim)
         self.apart = he_init(nn.Linear(dim, (objects + 1) * dim))
         side = max(spec.resolution // 2, 8)
-        self.object = _Picture(spec.width, dim, spec.channels + 1, side)
+        self.object = _Picture(2 * spec.width, dim, spec.channels + 1, side)
         self.background = _Picture(spec.width // 2, dim, 2 * spec.channels, spec.resolution)
         self.path = _Path(dim, waves, spec.num_frames)
         self.drift = linear_init(nn.Linear(dim, 2))
@@ -140,7 +140,7 @@ class LayeredGenerator(nn.Module):
         """Background (B, T, C, H, W): drawn once, moved evenly around its middle."""
         b, t = times.shape
         coarse, fine = self.background(code).chunk(2, dim=1)  # each (B, C, h, w)
-        coarse = F.interpolate(F.adaptive_avg_pool2d(coarse, 4), coarse.shape[2:], mode="bicubic", align_corners=False)
+        coarse = F.interpolate(F.adaptive_avg_pool2d(coarse, 2), coarse.shape[2:], mode="bilinear", align_corners=True)
         picture = torch.tanh(coarse + self.detail * torch.tanh(fine))
         middle = (self.spec.num_frames - 1) / 2
         shift = torch.tanh(0.05 * self.drift(code)[:, None] * (times[..., None] - middle)) * (self.reach - 1.0)
