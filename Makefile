@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 # Two threads that fight over two cores made some linear algebra 10-100x slower: one thread a process.
 export OMP_NUM_THREADS ?= 1
-ZOO    := dcgan-shapes
+ZOO    := anytime-shapes
 RUN    := runs/demo/$(shell date +%Y%m%d-%H%M%S)
 
 .PHONY: help install lint format test test-slow demo demo-generate bench docs clean
@@ -31,7 +31,7 @@ demo: install ## train a translation, day to night, translate a video it has nev
 	$(if $(wildcard vidiff/commands/report.py),$(BIN)/vidiff report $(RUN),@echo $(RUN)/report.json)
 
 demo-generate: install ## train a generator of the embedded videos, one page (10 minutes on 2 cores)
-	$(BIN)/vidiff fit --config experiments/dcgan.yaml --config experiments/_demo_generate.yaml --run_dir $(RUN)
+	$(BIN)/vidiff fit --config experiments/anytime.yaml --config experiments/_demo_generate.yaml --run_dir $(RUN)
 	$(if $(wildcard vidiff/commands/report.py),$(BIN)/vidiff report $(RUN),@echo $(RUN)/report.json)
 
 test: install ## the fast test suite, one process a core (about 8 minutes on 2 cores)

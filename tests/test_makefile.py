@@ -50,7 +50,7 @@ def test_the_demo_translates_a_video_that_it_has_just_made_and_never_seen():
     assert options["--seed"] != "0" and "--styles" not in options  # other scenes than those of the training, by day
 
 
-@pytest.mark.parametrize("experiment, overlay, most", [("cyclegan", "_demo", 240), ("dcgan", "_demo_generate", 3000)])
+@pytest.mark.parametrize("experiment, overlay, most", [("cyclegan", "_demo", 240), ("anytime", "_demo_generate", 3000)])
 def test_a_demo_is_short_and_ends_with_an_evaluation(experiment, overlay, most):
     layers = [word for name in (experiment, overlay) for word in ("--config", f"experiments/{name}.yaml")]
     found = yaml.safe_load(resolved_config(["fit", *layers]))

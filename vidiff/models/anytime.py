@@ -45,7 +45,7 @@ class AnytimeGAN(AdversarialModule):
         generator: network factory; called with (z, label, times).
         discriminator: network factory; None = an `AnytimeDiscriminator` of `frames` frames. Called with (clip, label,
             times), or with a whole clip without times.
-        optimizer_g, optimizer_d: Adam, beta1 0 and beta2 0.99, learning rate 1e-3.
+        optimizer_g, optimizer_d: Adam, beta1 0 and beta2 0.99, learning rate 8e-4.
         r1_gamma: gamma, weight of the penalty on real clips; 0 = none.
         r1_every: batches from one penalty to the next, which then weighs that much more.
         latent_dim: length of z.
@@ -60,9 +60,9 @@ class AnytimeGAN(AdversarialModule):
         frames: int = 3,
         generator: NetworkFactory = lambda spec: AnytimeGenerator(spec),
         discriminator: NetworkFactory | None = None,
-        optimizer_g: OptimizerCallable = lambda p: Adam(p, lr=1e-3, beta1=0.0, beta2=0.99),
-        optimizer_d: OptimizerCallable = lambda p: Adam(p, lr=1e-3, beta1=0.0, beta2=0.99),
-        r1_gamma: float = 1.0,
+        optimizer_g: OptimizerCallable = lambda p: Adam(p, lr=8e-4, beta1=0.0, beta2=0.99),
+        optimizer_d: OptimizerCallable = lambda p: Adam(p, lr=8e-4, beta1=0.0, beta2=0.99),
+        r1_gamma: float = 8.0,
         r1_every: int = 4,
         latent_dim: int = 64,
         **kwargs,
