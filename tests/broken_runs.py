@@ -111,7 +111,8 @@ CASES = {
     "healthy cyclegan": Case("healthy", "cyclegan", TRANSLATION, "domains"),
     "healthy dcgan 1": Case("healthy", "dcgan", "--seed_everything 1"),
     "healthy wgan_gp": Case("healthy", "wgan_gp", "--model.n_critic 2"),
-    "healthy dyntex": Case("healthy", "dcgan", "--seed_everything 4", "dyntex"),
+    "healthy r3gan 5": Case("healthy", "r3gan", "--seed_everything 5"),
+    "two slow videos": Case("flicker", "r3gan", "--seed_everything 4", "dyntex"),
 }  # fmt: skip
 COMMON = (
     "--trainer.log_every_n_steps 5 --trainer.enable_progress_bar false --evaluation.num_clips 128 --model.width 8 "
