@@ -28,11 +28,11 @@ demo: install ## train a translation, day to night, translate a video it has nev
 	  --output $(RUN)/day-and-night.mp4 --compare
 	$(if $(wildcard vidiff/zoo/$(ZOO).safetensors),$(BIN)/vidiff sample --ckpt zoo:$(ZOO) --output $(RUN)/$(ZOO) \
 	  --formats gif --formats png,@echo "vidiff/zoo holds no $(ZOO): no samples of a trained generator")
-	$(if $(wildcard vidiff/commands/report.py),$(BIN)/vidiff report $(RUN),@echo $(RUN)/report.json)
+	$(BIN)/vidiff report $(RUN)
 
 demo-generate: install ## train a generator of the embedded videos, one page (10 minutes on 2 cores)
 	$(BIN)/vidiff fit --config experiments/anytime.yaml --config experiments/_demo_generate.yaml --run_dir $(RUN)
-	$(if $(wildcard vidiff/commands/report.py),$(BIN)/vidiff report $(RUN),@echo $(RUN)/report.json)
+	$(BIN)/vidiff report $(RUN)
 
 test: install ## the fast test suite, one process a core (about 8 minutes on 2 cores)
 	$(BIN)/python -m pytest -n auto --dist worksteal
