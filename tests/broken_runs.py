@@ -108,7 +108,7 @@ CASES = {
     "healthy videogan": Case("healthy", "videogan"),
     "healthy mocogan": Case("healthy", "mocogan"),
     "cycle weight 3000": Case("copy", "cyclegan", f"--model.cycle_weight 3000 {TRANSLATION}", "domains"),
-    "healthy cyclegan": Case("healthy", "cyclegan", TRANSLATION, "domains"),
+    "cyclegan of 120": Case("copy", "cyclegan", TRANSLATION, "domains"),
     "healthy dcgan 1": Case("healthy", "dcgan", "--seed_everything 1"),
     "healthy wgan_gp": Case("healthy", "wgan_gp", "--model.n_critic 2"),
     "healthy r3gan 5": Case("healthy", "r3gan", "--seed_everything 5"),
