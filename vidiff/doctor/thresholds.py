@@ -1,6 +1,6 @@
 """Every number that a rule compares with, and where it comes from.
 
-`healthy` are the runs of docs/log/doctor.md: ten of 120 to 240 generator steps, eight families, three sets of videos.
+`healthy` are the runs of docs/log/doctor.md: nine of 240 generator steps, six families, two sets of videos.
 """
 
 # ---- how long a run has to be --------------------------------------------------------------------------------------
