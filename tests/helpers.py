@@ -7,6 +7,7 @@ import csv
 import json
 import os
 import struct
+import time
 import warnings
 from contextlib import contextmanager
 from pathlib import Path
@@ -164,7 +165,10 @@ def wandb_history(folder: Path) -> list[dict]:
     """
     from wandb.proto.wandb_internal_pb2 import Record
 
-    (path,) = folder.glob("*.wandb")
+    deadline = time.monotonic() + 30.0  # a process of its own writes the file, on a busy machine later than ours ends
+    while not (paths := list(folder.glob("*.wandb"))) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    (path,) = paths
     data, at, part, out = path.read_bytes(), 7, b"", []
     while at + 7 <= len(data):
         if 32768 - at % 32768 < 7:  # no chunk begins in the last bytes of a block

@@ -65,7 +65,7 @@ def test_tensorboard_holds_curves_and_animations(tmp_path):
     steps = {key: [e.step for e in events.Scalars(key)] for key in events.Tags()["scalars"]}
     assert steps["loss_g/adv"] == steps["logits/fake"] == steps["speed/clips_per_s"] == [1, 2]
     assert steps["metric/fvd_random"] == steps["metric/fvd_random_floor"] == [0, 2]
-    sections = {"loss_g", "loss_d", "logits", "gradient_norm", "rate", "metric", "speed"}
+    sections = {"loss_g", "loss_d", "logits", "gradient_norm", "weight_norm", "rate", "metric", "speed"}
     assert {key.partition("/")[0] for key in steps} == sections
     assert [e.step for e in events.Images("samples/clips")] == [0, 2]
     assert events.Images("samples/clips")[0].encoded_image_string[:3] == b"GIF"

@@ -75,7 +75,7 @@ def test_a_run_is_measured_in_every_direction(fit, capsys, monkeypatch, experime
     assert curve[-1]["val/fvd_random"] and float(curve[-1][f"test/psnr_{names[0]}"]) > 0
     each = [float(curve[-1][f"val/fvd_random_{n}"]) for n in report["directions"]]
     assert float(curve[-1]["val/fvd_random"]) == pytest.approx(sum(each) / len(each), rel=1e-6)
-    assert {p.suffix for p in Path("r/samples").iterdir()} == {".png", ".gif", ".mp4"}
+    assert {p.suffix for p in Path("r/samples").iterdir()} == {".png", ".gif", ".mp4", ".json"}
     said = capsys.readouterr().out
     assert "true counterpart" in said and "untranslated" in said
     assert said.count("gain over identity") == len(report["directions"]) and "regressor's own" in said
