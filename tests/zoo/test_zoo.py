@@ -60,7 +60,8 @@ def test_unknown_names_are_told_what_there_is(capsys):
         ["fuse", "zoo:unknown", "b", "--output", "c.ckpt"],
     ):
         assert main(words) == 2
-        assert all(name in capsys.readouterr().err for name in CARDS)
+        said = capsys.readouterr().err
+        assert all(name in said for name in CARDS)
     with pytest.raises(UsageError, match="unknown model of the zoo 'unknown'"):
         load_model("zoo:unknown")
 
