@@ -44,8 +44,8 @@ def test_an_object_moves_in_front_of_the_background():
     """Flat pictures: where no object is, a frame is background; an object's area stays and its middle is its path."""
     network, z = LayeredGenerator(SPEC, objects=1).eval(), torch.randn(1, 8)
     positions = torch.tensor([[[-0.5, 0.0], [0.5, 0.25]]])  # (N, T, 2)
-    network.background = Says(torch.zeros(1, 6, 8, 8))
-    network.object = Says(torch.full((1, 4, 8, 8), 20.0))
+    network.background = Says(torch.zeros(1, 6, 1, 8, 8))
+    network.object = Says(torch.full((1, 4, 1, 8, 8), 20.0))
     network.path = Says((positions, torch.zeros(1, 2), torch.zeros(1, 2)))
     clip = network(z, None, torch.tensor([[0.0, 1.0]]))[
         0, 0
@@ -63,8 +63,8 @@ def test_an_object_turns_and_grows():
     still = torch.zeros(1, 3, 2)
     halves = torch.full((1, 4, 8, 8), 20.0)
     halves[:, :3, :, :4] = -20.0  # dark on the left, light on the right
-    network.background = Says(torch.zeros(1, 6, 8, 8))
-    network.object = Says(halves)
+    network.background = Says(torch.zeros(1, 6, 1, 8, 8))
+    network.object = Says(halves[:, :, None])
     size, angle = torch.tensor([[0.0, 0.0, 10.0]]), torch.tensor([[0.0, torch.pi / 2, 0.0]])
     network.path = Says((still, size, angle))
     clip = network(z, None, torch.tensor([[0.0, 1.0, 2.0]]))[0, 0].detach()

@@ -49,9 +49,9 @@ def to_pixels(grid: Tensor) -> Tensor:
     return F.pixel_shuffle(grid.transpose(1, 2), 2).transpose(1, 2)
 
 
-def _channels(spec: ClipSpec) -> list[int]:
-    """Channels of the grids, from 4x4 to half the resolution."""
-    return [spec.width * min(2**i, MAX_MULTIPLIER) for i in reversed(range(spatial_stages(spec.resolution)))]
+def _channels(width: int, side: int) -> list[int]:
+    """Channels of the grids, from 4x4 to half the side."""
+    return [width * min(2**i, MAX_MULTIPLIER) for i in reversed(range(spatial_stages(side)))]
 
 
 def even_times(num_frames: int, count: int, like: Tensor) -> Tensor:
@@ -116,12 +116,47 @@ class Grid(nn.Module):
         return x + self.conv(act(self.norm(x, code)))
 
 
+class Painter(nn.Module):
+    """Codes -> pictures, from 4x4 up; BatchNorm's scale comes from a code.
+
+    Grids are enlarged by nearest neighbor and a convolution, the last one by sub-pixel convolution that begins as
+    nearest neighbor (Aitken et al. 2017, 1707.02937), so there is no grid of transposed convolutions.
+
+    Args:
+        width: channels at half of `side`.
+        dim: length of the codes.
+        channels: of a picture.
+        side: its height and width.
+        gain: of the last layer's initial weights.
+    """
+
+    def __init__(self, width: int, dim: int, channels: int, side: int, gain: float = 0.5):
+        super().__init__()
+        grids = _channels(width, side)
+        self.start = he_init(nn.Linear(dim, grids[0] * 16))
+        self.grids = nn.ModuleList(Grid(a, b, dim, up=i > 0) for i, (a, b) in enumerate(zip([grids[0], *grids], grids)))
+        self.norm, self.last = CodedNorm(grids[-1], dim), conv(grids[-1], 4 * channels, gain)
+        with torch.no_grad():  # the four pixels of a block begin equal
+            self.last.weight.copy_(self.last.weight[::4].repeat_interleave(4, 0))
+
+    def forward(self, start: Tensor, code: Tensor) -> Tensor:
+        """start (B, T, D), what enters at 4x4; code (B, T or 1, D) of the scales -> (B, channels, T, side, side)."""
+        x = self.start(start).unflatten(2, (-1, 4, 4)).transpose(1, 2)  # (B, T, C 16) -> (B, C, T, 4, 4)
+        for grid in self.grids:
+            x = grid(x, code)
+        return to_pixels(self.last(act(self.norm(x, code))))
+
+
+def latent_code(z: Tensor, embed: ClassEmbedding | None, label: Tensor | None) -> Tensor:
+    """z (B, Z) of unit mean square, an embedded label beside it: (B, Z) or (B, 2 Z)."""
+    z = z * torch.rsqrt(z.square().mean(1, keepdim=True) + 1e-6)
+    return z if embed is None else torch.cat([z, embed(label).to(z.dtype)], dim=1)
+
+
 class AnytimeGenerator(nn.Module):
     """z -> a code of the clip; with the motion code of a time, a code of that frame -> the frame, drawn by itself.
 
-    Nothing but the code ties the frames together, and the code is smooth in time. Grids are enlarged by nearest
-    neighbor and a convolution, the last one by sub-pixel convolution that begins as nearest neighbor (Aitken et al.
-    2017, 1707.02937), so there is no grid of transposed convolutions.
+    Nothing but the code ties the frames together, and the code is smooth in time.
 
     Args:
         spec: sizes; `width` is the number of channels at half the resolution.
@@ -132,19 +167,12 @@ class AnytimeGenerator(nn.Module):
     def __init__(self, spec: ClipSpec, dim: int = 128, waves: int = 16):
         super().__init__()
         check_frames(spec.num_frames)
-        self.spec, channels = spec, _channels(spec)
+        self.spec = spec
         self.embed = ClassEmbedding(spec.num_classes, spec.latent_dim) if spec.num_classes else None
-        inputs = spec.latent_dim * (2 if self.embed else 1)
-        self.content = layers(inputs, dim)
+        self.content = layers(spec.latent_dim * (2 if self.embed else 1), dim)
         self.motion = MotionCode(dim, waves, spec.num_frames)
         self.frame = layers(dim + 2 * waves, dim)
-        self.start = he_init(nn.Linear(dim, channels[0] * 16))
-        self.grids = nn.ModuleList(
-            Grid(a, b, dim, up=i > 0) for i, (a, b) in enumerate(zip([channels[0], *channels], channels))
-        )
-        self.norm, self.last = CodedNorm(channels[-1], dim), conv(channels[-1], 4 * spec.channels, 0.3)
-        with torch.no_grad():  # the four pixels of a block begin equal
-            self.last.weight.copy_(self.last.weight[::4].repeat_interleave(4, 0))
+        self.painter = Painter(spec.width, dim, spec.channels, spec.resolution, gain=0.3)
 
     def forward(self, z: Tensor, label: Tensor | None = None, times: Tensor | None = None) -> Tensor:
         """Frames of clips.
@@ -159,17 +187,11 @@ class AnytimeGenerator(nn.Module):
         """
         if times is None:
             times = even_times(self.spec.num_frames, self.spec.num_frames, z)
-        z = z * torch.rsqrt(z.square().mean(1, keepdim=True) + 1e-6)
-        if self.embed is not None:
-            z = torch.cat([z, self.embed(label).to(z.dtype)], dim=1)
-        content = self.content(z)
+        content = self.content(latent_code(z, self.embed, label))
         motion = self.motion(content, times.to(z.dtype))
-        code = self.frame(torch.cat([content[:, None].expand(-1, motion.shape[1], -1), motion], dim=2))  # (B, T, D)
-        x = self.start(code).unflatten(2, (-1, 4, 4)).transpose(1, 2)  # (B, T, D 16) -> (B, D, T, 4, 4)
-        content = content[:, None]  # (B, D) -> (B, 1, D): what is drawn; where, came with `start`
-        for grid in self.grids:
-            x = grid(x, content)
-        return torch.tanh(to_pixels(self.last(act(self.norm(x, content)))))
+        content = content[:, None]  # (B, D) -> (B, 1, D): what is drawn; where, comes in at 4x4
+        code = self.frame(torch.cat([content.expand(-1, motion.shape[1], -1), motion], dim=2))  # (B, T, D)
+        return torch.tanh(self.painter(code, content))
 
 
 class AnytimeDiscriminator(nn.Module):
@@ -185,7 +207,10 @@ class AnytimeDiscriminator(nn.Module):
         if frames < 1:
             raise ValueError(f"frames must be at least 1, got {frames}")
         self.spec, self.frames = spec, min(frames, spec.num_frames)
-        channels = [4 * spec.channels, *_channels(spec)[::-1]]  # of the grids, from half the resolution to 4x4
+        channels = [
+            4 * spec.channels,
+            *_channels(spec.width, spec.resolution)[::-1],
+        ]  # of the grids, from half the resolution to 4x4
         top = channels[-1]
         body = [conv(channels[0], channels[1]), *map(down, channels[1:-2], channels[2:-1])]
         self.body = nn.ModuleList(body)  # down to 8x8, or 4x4 where there is nothing finer

@@ -13,9 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidiff.clip import ClipSpec
-from vidiff.nn.anytime import CodedNorm, Grid, MotionCode, act, conv, even_times, layers, to_pixels
-from vidiff.nn.blocks import ClassEmbedding, check_frames, spatial_stages
-from vidiff.nn.generators import MAX_MULTIPLIER
+from vidiff.nn.anytime import MotionCode, Painter, act, even_times, latent_code, layers
+from vidiff.nn.blocks import ClassEmbedding, check_frames
 from vidiff.nn.r3 import he_init, linear_init
 
 
@@ -25,25 +24,6 @@ def smooth(picture: Tensor) -> Tensor:
     row = picture.new_tensor([0.25, 0.5, 0.25])
     kernel = (row[:, None] * row).expand(c, 1, 3, 3)
     return F.conv2d(F.pad(picture, (1, 1, 1, 1), mode="replicate"), kernel, groups=c)
-
-
-class _Picture(nn.Module):
-    """A code -> one picture (B, channels, side, side), drawn from 4x4 up; its last layer begins with equal blocks."""
-
-    def __init__(self, width: int, dim: int, channels: int, side: int):
-        super().__init__()
-        grids = [width * min(2**i, MAX_MULTIPLIER) for i in reversed(range(spatial_stages(side)))]
-        self.start = he_init(nn.Linear(dim, grids[0] * 16))
-        self.grids = nn.ModuleList(Grid(a, b, dim, up=i > 0) for i, (a, b) in enumerate(zip([grids[0], *grids], grids)))
-        self.norm, self.last = CodedNorm(grids[-1], dim), conv(grids[-1], 4 * channels, 0.5)
-        with torch.no_grad():
-            self.last.weight.copy_(self.last.weight[::4].repeat_interleave(4, 0))
-
-    def forward(self, code: Tensor) -> Tensor:
-        x, code = self.start(code).view(len(code), -1, 1, 4, 4), code[:, None]  # (B, D, 1, 4, 4), (B, 1, D)
-        for grid in self.grids:
-            x = grid(x, code)
-        return to_pixels(self.last(act(self.norm(x, code))))[:, :, 0]
 
 
 class _Path(nn.Module):
@@ -92,8 +72,8 @@ class LayeredGenerator(nn.Module):
         self.scene = layers(spec.latent_dim * (2 if self.embed else 1), dim)
         self.apart = he_init(nn.Linear(dim, (objects + 1) * dim))
         side = max(spec.resolution // 2, 8)
-        self.object = _Picture(2 * spec.width, dim, spec.channels + 1, side)
-        self.background = _Picture(spec.width // 2, dim, 2 * spec.channels, spec.resolution)
+        self.object = Painter(2 * spec.width, dim, spec.channels + 1, side)
+        self.background = Painter(spec.width // 2, dim, 2 * spec.channels, spec.resolution)
         self.path = _Path(dim, waves, spec.num_frames)
         self.drift = linear_init(nn.Linear(dim, 2))
         axis = (torch.arange(side) + 0.5) * 2 / side - 1
@@ -115,14 +95,12 @@ class LayeredGenerator(nn.Module):
         if times is None:
             times = even_times(self.spec.num_frames, self.spec.num_frames, z)
         times = times.to(z.dtype)
-        z = z * torch.rsqrt(z.square().mean(1, keepdim=True) + 1e-6)
-        if self.embed is not None:
-            z = torch.cat([z, self.embed(label).to(z.dtype)], dim=1)
-        ground, *codes = act(self.apart(self.scene(z))).chunk(self.objects + 1, dim=1)  # each (B, D)
+        scene = self.scene(latent_code(z, self.embed, label))
+        ground, *codes = act(self.apart(scene)).chunk(self.objects + 1, dim=1)  # each (B, D)
         frames = self._ground(ground, times)
         b, t = times.shape
         codes = torch.stack(codes, 1).flatten(0, 1)  # (B, N, D) -> (B N, D)
-        picture = smooth(self.object(codes))  # (B N, C + 1, h, w)
+        picture = smooth(self.object(codes[:, None], codes[:, None])[:, :, 0])  # (B N, C + 1, h, w)
         mask = torch.sigmoid(picture[:, -1:] + self.hill) * self.window
         picture = torch.cat([torch.tanh(picture[:, :-1]) * mask, mask], dim=1)
         placed = self._placed(picture, *self.path(codes, times.repeat_interleave(self.objects, 0)))
@@ -139,7 +117,7 @@ class LayeredGenerator(nn.Module):
     def _ground(self, code: Tensor, times: Tensor) -> Tensor:
         """Background (B, T, C, H, W): drawn once, moved evenly around its middle."""
         b, t = times.shape
-        coarse, fine = self.background(code).chunk(2, dim=1)  # each (B, C, h, w)
+        coarse, fine = self.background(code[:, None], code[:, None])[:, :, 0].chunk(2, dim=1)  # each (B, C, h, w)
         coarse = F.interpolate(F.adaptive_avg_pool2d(coarse, 2), coarse.shape[2:], mode="bilinear", align_corners=True)
         picture = torch.tanh(coarse + self.detail * torch.tanh(fine))
         middle = (self.spec.num_frames - 1) / 2
