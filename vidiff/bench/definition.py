@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +20,8 @@ from vidiff.files import read_yaml
 from vidiff.training.cli import resolved_config
 from vidiff.training.run import config_hash
 
+BUDGETS = {"clips": "budget_clips", "cpu_seconds": "budget_cpu_s", "gpu_seconds": "budget_gpu_s"}  # -> option of `fit`
+
 
 @dataclass
 class Benchmark:
@@ -30,7 +32,10 @@ class Benchmark:
         base: the experiment that the others of `runs` are laid over; None: each is complete.
         overlay: settings laid over every one of them.
         own: settings of single experiments, by name, laid over these after `overlay`.
-        seeds: one run per experiment and seed.
+        seeds: one run per experiment, data set and seed.
+        data_sets: name -> settings of the data, such as `{data: {init_args: {root: DIR}}}`, laid over `overlay`; the
+            runs of each go to a folder of its name. None: the one that `overlay` says.
+        budget: what ends every run, one of `clips`, `cpu_seconds` and `gpu_seconds`; None: `trainer.max_steps`.
     """
 
     runs: list[str]
@@ -38,6 +43,8 @@ class Benchmark:
     overlay: dict[str, Any] = field(default_factory=dict)
     own: dict[str, dict[str, Any]] = field(default_factory=dict)
     seeds: list[int] = field(default_factory=lambda: [0])
+    data_sets: dict[str, dict[str, Any]] = field(default_factory=dict)
+    budget: dict[str, float] = field(default_factory=dict)
 
     def experiments(self, name: str) -> list[str]:
         """Files of experiments/ that a run is made of, in the order that they are laid over each other."""
@@ -45,18 +52,26 @@ class Benchmark:
         return [f"experiments/{n}.yaml" for n in names]
 
 
+KEYS = tuple(f.name for f in fields(Benchmark))
+
+
 class Run(NamedTuple):
-    """One experiment with one seed.
+    """One experiment on one data set with one seed.
 
     Args:
-        name: `<experiment>-seed<seed>`, its path in the folder of all runs.
+        name: `<experiment>-seed<seed>`, below the name of its data set where there are several: its path in the
+            folder of all runs.
         folder: where it goes.
         arguments: what `vidiff` is called with.
+        experiment, data_set, seed: what it is one of; the data set is "" where only one is used.
     """
 
     name: str
     folder: Path
     arguments: list[str]
+    experiment: str = ""
+    data_set: str = ""
+    seed: int = 0
 
     @property
     def log(self) -> Path:
@@ -76,7 +91,9 @@ def load(path: Path) -> Benchmark:
         raise UsageError(f"{path}: no such benchmark") from None
     except TypeError as error:
         why = " ".join(str(error).split())
-        raise UsageError(f"{path} is no benchmark: {why}; accepted keys: runs, base, overlay, own, seeds") from None
+        raise UsageError(f"{path} is no benchmark: {why}; accepted keys: {', '.join(KEYS)}") from None
+    if len(benchmark.budget) > 1 or not set(benchmark.budget) <= set(BUDGETS):
+        raise UsageError(f"{path}: budget: one of {', '.join(BUDGETS)}, got {', '.join(benchmark.budget)}")
     if odd := [name for name in benchmark.own if name not in benchmark.runs]:
         raise UsageError(f"{path}: own: {odd[0]} is not among its runs: {', '.join(benchmark.runs)}")
     return benchmark
@@ -89,21 +106,25 @@ def list_runs(benchmark: Benchmark, out: Path, settings: Path, extra: list[str])
         benchmark, out, extra: see `run_missing`.
         settings: a folder for the files of `overlay` and `own`, which have to last until the runs have ended.
     """
-    overlay = settings / "_overlay.yaml"
-    overlay.write_text(yaml.safe_dump(benchmark.overlay))
+    overlay = _written(settings / "_overlay.yaml", benchmark.overlay)
+    own = {n: _written(settings / f"_own{i}.yaml", o) for i, (n, o) in enumerate(benchmark.own.items())}
+    sets = {n: _written(settings / f"_data{i}.yaml", o) for i, (n, o) in enumerate(benchmark.data_sets.items())}
+    budget = [word for kind, value in benchmark.budget.items() for word in (f"--{BUDGETS[kind]}", str(value))]
     runs = []
-    for number, name in enumerate(benchmark.runs):
-        files = [*benchmark.experiments(name), str(overlay)]
-        if name in benchmark.own:
-            own = settings / f"_own{number}.yaml"
-            own.write_text(yaml.safe_dump(benchmark.own[name]))
-            files.append(str(own))
+    # Seed by seed: what is there when time runs out is a whole comparison with fewer seeds.
+    for seed, data_set, name in itertools.product(benchmark.seeds, sets or [""], benchmark.runs):
+        files = [*benchmark.experiments(name), overlay, *([sets[data_set]] if data_set else [])]
+        files += [own[name]] if name in own else []
         configs = [word for file in files for word in ("--config", file)]
-        for seed in benchmark.seeds:
-            run = f"{name}-seed{seed}"
-            place = ["--seed_everything", str(seed), "--run_dir", str(out / run)]
-            runs.append(Run(run, out / run, ["fit", *configs, *place, *extra]))
+        run = f"{data_set}/{name}-seed{seed}" if data_set else f"{name}-seed{seed}"
+        place = ["--seed_everything", str(seed), "--run_dir", str(out / run)]
+        runs.append(Run(run, out / run, ["fit", *configs, *budget, *place, *extra], name, data_set, seed))
     return runs
+
+
+def _written(path: Path, settings: dict[str, Any]) -> str:
+    path.write_text(yaml.safe_dump(settings), encoding="utf-8")
+    return str(path)
 
 
 def run_missing(benchmark: Benchmark, out: Path, extra: list[str], jobs: int) -> list[Path]:

@@ -124,6 +124,10 @@ class TrainingCLI(LightningCLI):
         parser.add_argument(
             "--budget_cpu_s", type=float | None, default=None, help="stop after this many CPU seconds of process 0"
         )
+        parser.add_argument("--budget_clips", type=int | None, default=None, help="stop after this many training clips")
+        parser.add_argument(
+            "--budget_gpu_s", type=float | None, default=None, help="stop after this many seconds times GPUs"
+        )
         for name in ("num_frames", "resolution", "channels"):
             parser.link_arguments(f"data.init_args.{name}", f"model.init_args.{name}")
         parser.link_arguments("seed_everything", "model.init_args.seed", compute_fn=_seed)
@@ -215,7 +219,8 @@ class TrainingCLI(LightningCLI):
     def _callbacks(self) -> list[Callback]:
         """What belongs to every run, in front of the user's callbacks (an overlay replaces lists)."""
         config, run = self._config, self.run_folder
-        checkpoints, spent = Checkpoints(run, config.checkpoints.every_n_steps), Spent(config.budget_cpu_s)
+        checkpoints = Checkpoints(run, config.checkpoints.every_n_steps)
+        spent = Spent(config.budget_cpu_s, config.budget_clips, config.budget_gpu_s)
         kind = TranslationEvaluation if isinstance(self.model, Translator) else GeneratorEvaluation
         evaluation = kind(run, EvaluationOptions(**config.evaluation.as_dict()), checkpoints, spent)
         callbacks = [RunFolder(run), TrainingLog(), spent, evaluation, Doctor(run), checkpoints, Page(run)]

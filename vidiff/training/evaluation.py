@@ -26,6 +26,7 @@ from vidiff.metrics.gather import gather_processes
 from vidiff.metrics.resolve import auto_note, resolve_metrics
 from vidiff.nn.blocks import count_parameters
 from vidiff.paths import cache_dir
+from vidiff.training import machine
 from vidiff.training.checkpoints import Checkpoints
 from vidiff.training.dashboards import Dashboard
 from vidiff.training.page import Wall, trying, write_walls
@@ -36,6 +37,7 @@ from vidiff.video.write import write_gif, write_mp4, write_png
 
 # Selection and report never share latents, else the best checkpoint's luck would be reported.
 SELECTION_SEED, REPORT_SEED = 1, 2
+TIMED = 16  # clips whose making is timed
 
 
 @dataclass
@@ -50,6 +52,7 @@ class EvaluationOptions:
             `Evaluation.score`. Those of more frames than a clip has are left out.
         batch_size: clips generated at once.
         reference: split of the real clips.
+        blocks: of the jackknife that gives the values of `report.json` a standard error; 0: none, it takes time.
 
     Raises:
         UsageError: a number that is too small, or no split.
@@ -61,9 +64,10 @@ class EvaluationOptions:
     metrics_in_training: list[str] = field(default_factory=lambda: ["fvd_random", "motion", "diversity"])
     batch_size: int = 32
     reference: str = "train"
+    blocks: int = 0
 
     def __post_init__(self):
-        for name, least in (("every_n_steps", 1), ("num_clips", 2), ("batch_size", 1)):
+        for name, least in (("every_n_steps", 1), ("num_clips", 2), ("batch_size", 1), ("blocks", 0)):
             at_least(least, **{f"evaluation.{name}": getattr(self, name)})
         if self.reference not in ("train", "val", "test"):
             raise UsageError(f"evaluation.reference must be train, val or test, got {self.reference!r}")
@@ -199,7 +203,7 @@ class Evaluation(Callback, ABC):
         size = self.options.batch_size
         return lambda: self.data.eval_clips(split, self.options.num_clips, seed, size, **self._share, **which)
 
-    def _make_evaluator(self, metrics: list, seed: int, **which) -> Evaluator:
+    def _make_evaluator(self, metrics: list, seed: int, blocks: int = 0, **which) -> Evaluator:
         """An evaluator against seeded real clips (of one domain: `domain=NAME`), its protocol recorded."""
         data, about = self.data, self.data.describe()
         record = json.dumps([data.fingerprint, about, self.split, self.options.num_clips, seed, which], sort_keys=True)
@@ -225,6 +229,7 @@ class Evaluation(Callback, ABC):
             cache=cache_dir() / "features",
             fingerprint=hashlib.sha256(record.encode()).hexdigest(),
             gather=gather_processes,
+            blocks=blocks,
         )
 
     def evaluate(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, float]:
@@ -283,9 +288,10 @@ class Evaluation(Callback, ABC):
             "batches_seen": trainer.lightning_module.batches_seen,
             "clips_seen": self.spent.clips,
             "cpu_seconds": self.spent.cpu_s,
+            "gpu_seconds": self.spent.gpu_s,
             "parameters": {p: count_parameters(n) for p, n in module.players.items()},
             "data": self.data.describe(),
-        }
+        } | machine.record(self._device)
 
     def _write_files(self, stem: str, picture: np.ndarray, clip: Tensor) -> dict[str, Path]:
         """A contact sheet, and a clip (C, T, H, W) as gif and mp4, under `samples/`."""

@@ -16,7 +16,8 @@ from vidiff.metrics.evaluator import Evaluator
 from vidiff.metrics.resolve import resolve_metrics
 from vidiff.metrics.sprites import SIDE
 from vidiff.pages.clips import columns_of
-from vidiff.training.evaluation import REPORT_SEED, SELECTION_SEED, Evaluation
+from vidiff.training.evaluation import REPORT_SEED, SELECTION_SEED, TIMED, Evaluation
+from vidiff.training.machine import seconds_per_clip
 from vidiff.training.memory import Memory
 from vidiff.training.page import Wall
 from vidiff.training.report import print_report
@@ -85,10 +86,16 @@ class GeneratorEvaluation(Evaluation):
 
     def results(self, module: LightningModule) -> dict[str, Any]:
         """The metrics of `metrics` on latents never used for selection, and the controls."""
-        evaluator = self._make_evaluator(self._metrics, REPORT_SEED)
+        evaluator = self._make_evaluator(self._metrics, REPORT_SEED, self.options.blocks)
         metrics = evaluator.evaluate(self._fakes(module, REPORT_SEED), self.options.num_clips)
         values, protocols = self._controls(module)
-        return {"metrics": metrics, "controls": values, "controls_protocol": protocols}
+        seconds = seconds_per_clip(lambda: module.sample(TIMED, seed=REPORT_SEED), TIMED, self._device)
+        return {
+            "metrics": metrics,
+            "controls": values,
+            "controls_protocol": protocols,
+            "sampling_s_per_clip": seconds,
+        }
 
     def write_samples(self, module: LightningModule, stem: str) -> dict[str, Path]:
         """Contact sheet, gif and mp4 of fixed latents, a row group of real clips marked."""

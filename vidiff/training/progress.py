@@ -27,7 +27,7 @@ class GameProgress(ProgressBar):
 
     Args:
         every_n_steps: generator steps between two evaluations.
-        spent: the run's CPU seconds and their budget.
+        spent: what the run has cost, and its budget.
     """
 
     def __init__(self, every_n_steps: int, spent: Spent):
@@ -46,7 +46,7 @@ class GameProgress(ProgressBar):
         schedule = pl_module.strategies
         self._total = planned_steps(trainer, schedule.n_critic, schedule.g_steps)
         self._first, self._lines, self._shown = trainer.global_step, Lines(), 0.0
-        self._measured_s, self._cpu_s = 0.0, self.spent.total()
+        self._measured_s, self._budget_left = 0.0, self.spent.left() or 0.0
         if self._enabled and on_terminal():
             self._bar = Progress(
                 TextColumn("{task.description}"),
@@ -89,9 +89,9 @@ class GameProgress(ProgressBar):
             every = self.every_n_steps
             evaluations = self._total // every - step // every + (step < self._total and self._total % every > 0)
             found.append(self._training_s() / done * (self._total - step) + evaluations * self._evaluation_s)
-        if self.spent.budget_cpu_s is not None and (used := self.spent.total() - self._cpu_s) > 0:
-            wall = time.monotonic() - self._lines.start
-            found.append((self.spent.budget_cpu_s - self.spent.total()) / used * wall)
+        left = self.spent.left()
+        if left is not None and (used := self._budget_left - left) > 0:
+            found.append(left / used * (time.monotonic() - self._lines.start))
         return max(0.0, min(found)) if found else None
 
     @contextmanager

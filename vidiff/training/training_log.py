@@ -26,39 +26,67 @@ def cpu_seconds() -> float:
 
 
 class Spent(Callback):
-    """Counts the CPU seconds and clips of a run, over resumes too, and stops it at a budget.
+    """Counts what a run has cost so far, over resumes too, and stops it at a budget.
 
     Args:
         budget_cpu_s: CPU seconds of process 0 after which training ends; None = no limit.
+        budget_clips: likewise clips of all processes.
+        budget_gpu_s: likewise seconds of the clock times the number of GPUs.
+
+    Raises:
+        UsageError: a budget that is not above 0.
     """
 
-    def __init__(self, budget_cpu_s: float | None = None):
-        if budget_cpu_s is not None and not budget_cpu_s > 0:
-            raise UsageError(f"budget_cpu_s must be above 0, got {budget_cpu_s}")
-        self.budget_cpu_s = budget_cpu_s
-        self.cpu_s, self.clips, self._since = 0.0, 0, None
+    def __init__(
+        self, budget_cpu_s: float | None = None, budget_clips: int | None = None, budget_gpu_s: float | None = None
+    ):
+        budgets = {"budget_cpu_s": budget_cpu_s, "budget_clips": budget_clips, "budget_gpu_s": budget_gpu_s}
+        for name, budget in budgets.items():
+            if budget is not None and not budget > 0:
+                raise UsageError(f"{name} must be above 0, got {budget}")
+        self.budget_cpu_s, self.budget_clips, self.budget_gpu_s = budgets.values()
+        self.cpu_s, self.gpu_s, self.clips = 0.0, 0.0, 0
+        self._cpu_since: float | None = None
+        self._gpu_since: float | None = None
+        self._gpus = 0
 
     def state_dict(self) -> dict[str, Any]:
-        return {"cpu_s": self.total(), "clips": self.clips}
+        return {"cpu_s": self.total(), "gpu_s": self.total_gpu(), "clips": self.clips}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.cpu_s, self.clips = float(state_dict["cpu_s"]), int(state_dict["clips"])
+        self.gpu_s = float(state_dict.get("gpu_s", 0.0))
 
     def total(self) -> float:
         """CPU seconds so far."""
-        return self.cpu_s + (cpu_seconds() - self._since if self._since is not None else 0.0)
+        return self.cpu_s + (cpu_seconds() - self._cpu_since if self._cpu_since is not None else 0.0)
+
+    def total_gpu(self) -> float:
+        """GPU seconds so far: the clock from the first batch to the last, evaluations included, times the GPUs."""
+        running = time.monotonic() - self._gpu_since if self._gpu_since is not None else 0.0
+        return self.gpu_s + running * self._gpus
+
+    def left(self) -> float | None:
+        """Share of the budget that is left, of several the least; None without any."""
+        pairs = ((self.budget_cpu_s, self.total()), (self.budget_clips, self.clips))
+        pairs += ((self.budget_gpu_s, self.total_gpu()),)
+        return min((1 - used / budget for budget, used in pairs if budget is not None), default=None)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._since = cpu_seconds()
+        self._gpus = world_size() if trainer.strategy.root_device.type == "cuda" else 0
+        if self.budget_gpu_s is not None and not self._gpus:
+            raise UsageError("budget_gpu_s needs a GPU; on a CPU set budget_cpu_s or budget_clips")
+        self._cpu_since, self._gpu_since = cpu_seconds(), time.monotonic()
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs, batch, batch_idx) -> None:
         self.clips += len(batch["slot"]) * world_size()
-        if self.budget_cpu_s is not None:
-            over = self.total() > self.budget_cpu_s
-            trainer.should_stop = trainer.should_stop or trainer.strategy.broadcast(over)
+        left = self.left()
+        if left is not None:
+            trainer.should_stop = trainer.should_stop or trainer.strategy.broadcast(left <= 0)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.cpu_s, self._since = self.total(), None
+        self.cpu_s, self.gpu_s = self.total(), self.total_gpu()
+        self._cpu_since = self._gpu_since = None
 
 
 class TrainingLog(Callback):

@@ -17,7 +17,8 @@ from vidiff.metrics.evaluator import Evaluator
 from vidiff.metrics.paired import l1
 from vidiff.models.translation import Translator
 from vidiff.pages.clips import columns_of
-from vidiff.training.evaluation import REPORT_SEED, SELECTION_SEED, Evaluation
+from vidiff.training.evaluation import REPORT_SEED, SELECTION_SEED, TIMED, Evaluation
+from vidiff.training.machine import seconds_per_clip
 from vidiff.training.page import Wall
 from vidiff.training.probes import Probes, train_probes
 from vidiff.training.report import print_translation_report
@@ -188,7 +189,8 @@ class TranslationEvaluation(Evaluation):
             found, directions[name] = self._direction(module, name, pairs, split, probes)
             metrics |= {f"{metric}_{name}": result for metric, result in found.items()}
         about = {"trained_on": "real train clips of every domain", "split": split}
-        position = None
+        position, batch = None, next(self._sources(module, next(iter(directions)), split, TIMED, REPORT_SEED))
+        seconds = seconds_per_clip(lambda: module.translate(batch.clips, *batch.pair), len(batch.clips), self._device)
         if probes.error is not None:
             position = about | {"unit": "pixels of the clip", "error_on_real": probes.error}
         return {
@@ -197,6 +199,7 @@ class TranslationEvaluation(Evaluation):
             "position_regressor": position,
             "metrics": metrics,
             "directions": directions,
+            "sampling_s_per_clip": seconds,
         }
 
     def _direction(
@@ -205,7 +208,7 @@ class TranslationEvaluation(Evaluation):
         """The metrics of one direction, and its record in the report: the means of its rows and its controls."""
         count, domains = self.options.num_clips, self.data.domains
         target = domains[pairs[0][1]]
-        evaluator = self._make_evaluator(self._metrics, REPORT_SEED, domain=target)
+        evaluator = self._make_evaluator(self._metrics, REPORT_SEED, self.options.blocks, domain=target)
         passes = functools.partial(self._sources, module, name, split, count, REPORT_SEED)
         table: list = []
         results = evaluator.evaluate(self._translated(module, passes(), table, probes), count)
