@@ -26,6 +26,8 @@ BAD = [
     ("seed_everything", "-1", "from 0 to 4294967295"),
     ("seed_everything", "99999999999", "from 0 to 4294967295"),
     ("budget_cpu_s", "-1", "budget_cpu_s must be above 0"),
+    ("budget_clips", "0", "budget_clips must be above 0"),
+    ("budget_gpu_s", "60", "budget_gpu_s needs a GPU"),
     ("evaluation.num_clips", "1", "evaluation.num_clips must be at least 2"),
     ("evaluation.every_n_steps", "0", "evaluation.every_n_steps must be at least 1"),
     ("evaluation.every_n_steps", "-2", "evaluation.every_n_steps must be at least 1"),

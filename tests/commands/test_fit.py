@@ -340,6 +340,16 @@ def test_a_budget_ends_a_run(fit):
     assert float(rows(Path("r/metrics.csv"))[-1]["val/fvd_random"]) > 0
 
 
+def test_a_budget_of_clips_ends_a_run_at_the_same_clip_everywhere(fit):
+    """And what it has cost, with what it was made, is in its report."""
+    assert fit("--run_dir", "r", "--budget_clips", 10, "--trainer.max_steps", 10000, "--evaluation.blocks", 4) == 0
+    report = json.loads(Path("r/report.json").read_text())
+    assert report["clips_seen"] == 12 and report["gpu_seconds"] == 0  # whole batches of 4
+    assert report["sampling_s_per_clip"] > 0 and report["peak_memory_mb"] > 50
+    assert report["hardware"]["cpu"] and report["hardware"]["gpu"] is None and report["versions"]["torch"]
+    assert all(m["se"] >= 0 for m in report["metrics"].values() if m["value"] is not None)
+
+
 def broken(shapes: Path, root: Path, bad: int) -> Path:
     """A copy of the small set with `bad` unreadable files."""
     import shutil

@@ -72,10 +72,12 @@ class Spent(Callback):
         pairs += ((self.budget_gpu_s, self.total_gpu()),)
         return min((1 - used / budget for budget, used in pairs if budget is not None), default=None)
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self._gpus = world_size() if trainer.strategy.root_device.type == "cuda" else 0
         if self.budget_gpu_s is not None and not self._gpus:
             raise UsageError("budget_gpu_s needs a GPU; on a CPU set budget_cpu_s or budget_clips")
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._cpu_since, self._gpu_since = cpu_seconds(), time.monotonic()
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs, batch, batch_idx) -> None:
