@@ -11,10 +11,12 @@ from vidiff.inference.checkpoint import load_model
 from vidiff.models.stargan import StarGAN
 from vidiff.models.turn import Turn
 from vidiff.nn.resnet import StarGenerator
+from vidiff.nn.styled import DomainDiscriminator, StyledGenerator
 from vidiff.optim import Schedule
 
 TINY = dict(num_frames=4, resolution=16, width=4, num_classes=3)
 SMALL_G = dict(generator=lambda spec: StarGenerator(spec, blocks=1))
+STYLED = dict(generator=lambda spec: StyledGenerator(spec, blocks=1), discriminator=DomainDiscriminator)
 
 
 def log_softmax(logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
@@ -62,6 +64,47 @@ def test_terms_are_the_papers(game, rec_loss):
     assert g_terms == pytest.approx({k: float(v.detach()) for k, v in expected.items()}, abs=1e-6)
 
 
+@pytest.mark.parametrize("game", ["wasserstein", "least_squares"])
+def test_a_discriminator_of_domains_takes_the_place_of_the_classifier(game):
+    """It is asked about the own domain of real clips and the target of generated ones, and there is no term `cls`."""
+    model = StarGAN(game=game, gp_weight=0.0, **TINY, **STYLED).double()
+    batch = model._cast(Clips(num_classes=3).batch(0))
+    d_terms, fake = numbers(losses_of(model, "d", batch)), fakes_of(model, "d", batch)
+    real = model.discriminator(batch["clip"], batch["label"])
+    targets = {player: model.targets(Turn(model, player, batch)) for player in "dg"}
+    judged = model.discriminator(fake, targets["d"])
+    wanted = (-real, judged) if game == "wasserstein" else (0.5 * (real - 1) ** 2, 0.5 * judged**2)
+    assert {k: d_terms[k] for k in ("real", "fake")} == pytest.approx(
+        {k: float(v.detach().mean()) for k, v in zip(("real", "fake"), wanted)}, abs=1e-6
+    )
+    g_terms = numbers(losses_of(model, "g", batch))
+    logits = model.discriminator(model.generator(batch["clip"], targets["g"]), targets["g"]).detach()
+    adv = -logits.mean() if game == "wasserstein" else ((logits - 1) ** 2).mean()
+    assert g_terms["adv"] == pytest.approx(float(adv), abs=1e-6)
+    assert "cls" not in d_terms and "cls" not in g_terms
+
+
+def test_the_way_back_may_be_taught_alone():
+    """`rec_through: false` leaves the value of the term, and of its gradient what the second pass contributes."""
+    batch = Clips(num_classes=3).batch(0)
+    gradients, values = {}, {}
+    for through in (True, False):
+        model = StarGAN(game="least_squares", rec_through=through, motion_weight=0.0, **TINY, **STYLED).double()
+        terms = losses_of(model, "g", model._cast(batch))
+        values[through] = float(terms["rec"].detach())
+        parameters = list(model.generator.parameters())
+        gradients[through] = torch.autograd.grad(terms["rec"], parameters, allow_unused=True, materialize_grads=True)
+    x = model._cast(batch)["clip"]
+    with torch.no_grad():
+        fake = model.generator(x, model.targets(Turn(model, "g", batch)))
+    by_hand = 10.0 * (model.generator(fake, batch["label"]) - x).abs().mean()
+    expected = torch.autograd.grad(by_hand, parameters, allow_unused=True, materialize_grads=True)
+    assert values[True] == pytest.approx(values[False]) == pytest.approx(float(by_hand.detach()))
+    for ours, theirs in zip(gradients[False], expected):
+        torch.testing.assert_close(ours, theirs)
+    assert any(not torch.allclose(a, b) for a, b in zip(gradients[True], gradients[False]))
+
+
 def test_targets_are_uniform_and_a_function_of_the_slot():
     model = StarGAN(**TINY, **SMALL_G)
     targets = lambda slots, player: model.targets(Turn(model, player, {"slot": slots}))  # noqa: E731
@@ -104,10 +147,12 @@ class Later(Clips):
 
 
 @pytest.mark.parametrize(
-    "options", [dict(n_critic=2), dict(game="least_squares", n_critic=1)], ids=["paper", "shipped"]
+    "options",
+    [dict(n_critic=2, **SMALL_G), dict(game="least_squares", n_critic=1, rec_through=False, **STYLED)],
+    ids=["paper", "shipped"],
 )
 def test_resume_is_exact(tmp_path, options):
-    settings = dict(lr_schedule=Schedule("linear", decay_start=0.5, total_steps=5), **TINY, **SMALL_G, **options)
+    settings = dict(lr_schedule=Schedule("linear", decay_start=0.5, total_steps=5), **TINY, **options)
     straight, half, rest = (StarGAN(**settings) for _ in range(3))
     quiet_trainer(max_steps=5).fit(straight, Later(num_classes=3))
     trainer = quiet_trainer(max_steps=3)

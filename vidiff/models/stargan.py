@@ -8,7 +8,9 @@ domain c', c is a target drawn uniformly, x_hat = eps x + (1 - eps) G(x, c):
                    + lambda_gp E (|grad D_src(x_hat)|_2 - 1)^2
     G minimizes  -E D_src(G(x, c)) - lambda_cls E log D_cls(c | G(x, c)) + lambda_rec E |x - G(G(x, c), c')|_1
 
-With `game: least_squares` the first terms are those of CycleGAN (1703.10593) and there is no gradient penalty.
+With `game: least_squares` the first terms are those of CycleGAN (1703.10593) and there is no gradient penalty. A
+discriminator that returns logits alone is asked about a domain instead, D_c(x): c' for real clips, c for G(x, c), and
+there are no classification terms (StarGAN v2, Choi et al. 2020, 1912.01865).
 
 Paper -> code: lambda_cls = 1 -> `cls_weight`, lambda_rec = 10 -> `rec_weight`, lambda_gp = 10 -> `gp_weight`,
 n_critic = 5, Adam (1e-4, 0.5, 0.999) with a rate that falls to zero over the second half of the training.
@@ -19,7 +21,7 @@ slot, not permuted within the batch; samples come from a moving average of G.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -42,14 +44,17 @@ class StarGAN(Translator):
     """One generator for all domains, one discriminator that also names the domain; the batch holds `clip` and `label`.
 
     Args:
-        generator, discriminator: network factories; the first is called with (clip, target label), the second returns
-            (patch logits, domain logits).
+        generator, discriminator: network factories; the first is called with (clip, target label), the second with
+            (clip, label) and returns (patch logits, domain logits), or patch logits of the domain `label` alone.
         optimizer_g, optimizer_d: the paper's Adam.
         lr_schedule: the paper's: constant, and linear to zero over the second half.
         game: `wasserstein` with gradient penalty (paper) or `least_squares`.
         n_critic: D updates per G update.
         cls_weight, rec_weight, gp_weight: the paper's three lambdas.
         rec_loss: `l1` (paper) or `mse`, see `CycleGAN`.
+        rec_through: whether the reconstruction moves the first translation too (paper). Else x is only what the second
+            one should have made of it (back-translation, as Sennrich et al. 2016, 1511.06709): where a domain has no
+            colors, the first need not hide them.
         motion_weight: weight of the reconstruction of differences of frames, in units of `rec_weight`.
         width: base channels of both networks, the paper's 64.
         kwargs: sizes and the step, see `AdversarialModule`.
@@ -72,6 +77,7 @@ class StarGAN(Translator):
         cls_weight: float = 1.0,
         rec_weight: float = 10.0,
         rec_loss: Literal["l1", "mse"] = "l1",
+        rec_through: bool = True,
         gp_weight: float = 10.0,
         motion_weight: float = 1.0,
         width: int = 64,
@@ -100,7 +106,7 @@ class StarGAN(Translator):
             self.real_above = 0.5  # the middle of the targets
         self.game, self.num_domains = game, num_classes
         self.cls_weight, self.rec_weight, self.gp_weight = cls_weight, rec_weight, gp_weight
-        self.rec_loss, self.motion_weight = rec_loss, motion_weight
+        self.rec_loss, self.rec_through, self.motion_weight = rec_loss, rec_through, motion_weight
 
     def targets(self, turn: Turn) -> Tensor:
         """Domains to translate to (B,), uniform over all K, a function of the slot."""
@@ -109,17 +115,21 @@ class StarGAN(Translator):
     def fake_clips(self, turn: Turn) -> Tensor:
         return self.generator(turn.real, self.targets(turn))
 
-    def discriminate(self, clip: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Patch logits, and domain logits."""
-        return self.discriminator(clip)
+    def discriminate(self, clip: Tensor, label: Tensor | None) -> Any:
+        """Patch logits and domain logits, or patch logits of the domains `label` alone."""
+        return self.discriminator(clip, label)
+
+    def _judge_fake(self, turn: Turn, fake: Tensor, target: Tensor) -> Tensor:
+        return turn.judge(fake, "fake", lambda clip: self.discriminate(clip, target))
 
     def discriminator_losses(self, turn: Turn) -> Terms:
         x, fake = turn.real, turn.fake()
         losses = wasserstein_d if self.game == "wasserstein" else least_squares_d
-        terms = dict(zip(("real", "fake"), losses(turn.judge(x, "real"), turn.judge(fake, "fake"))))
-        domain_logits = turn.predictions["real"]
-        terms["cls"] = self.cls_weight * F.cross_entropy(domain_logits, turn.class_target)
-        turn.note(accuracy=(domain_logits.argmax(1) == turn.label).float().mean())
+        logits = turn.judge(x, "real"), self._judge_fake(turn, fake, self.targets(turn))
+        terms = dict(zip(("real", "fake"), losses(*logits)))
+        if (domain_logits := turn.predictions.get("real")) is not None:
+            terms["cls"] = self.cls_weight * F.cross_entropy(domain_logits, turn.class_target)
+            turn.note(accuracy=(domain_logits.argmax(1) == turn.label).float().mean())
         if self.game == "wasserstein":
             summed = lambda clip: turn.judge(clip, "mixed").flatten(1).sum(1)  # noqa: E731  as published: not the mean
             terms["gp"] = self.gp_weight * turn.penalty(gradient_penalty, summed, x, fake, turn.uniform("mix"))
@@ -128,14 +138,12 @@ class StarGAN(Translator):
     def generator_losses(self, turn: Turn) -> Terms:
         x, target = turn.real, self.targets(turn)
         fake = self.generator(x, target)
-        rec = self.generator(fake, turn.label)
-        logits = turn.judge(fake, "fake")
-        adv = wasserstein_g(logits) if self.game == "wasserstein" else 2.0 * least_squares_g(logits)
-        terms = {
-            "adv": adv,
-            "cls": self.cls_weight * F.cross_entropy(turn.predictions["fake"], target),
-            "rec": self.rec_weight * reconstruction(rec, x, self.rec_loss),
-        }
+        rec = self.generator(fake if self.rec_through else fake.detach(), turn.label)
+        logits = self._judge_fake(turn, fake, target)
+        terms = {"adv": wasserstein_g(logits) if self.game == "wasserstein" else 2.0 * least_squares_g(logits)}
+        if (domain_logits := turn.predictions.get("fake")) is not None:
+            terms["cls"] = self.cls_weight * F.cross_entropy(domain_logits, target)
+        terms["rec"] = self.rec_weight * reconstruction(rec, x, self.rec_loss)
         if self.motion_weight and x.shape[2] > 1:
             motion = reconstruction(rec.diff(dim=2), x.diff(dim=2), self.rec_loss)
             terms["motion"] = self.rec_weight * self.motion_weight * motion

@@ -225,7 +225,7 @@ def has_clip_statistics(network: nn.Module) -> bool:
     return any(isinstance(m, norms) or getattr(m, "unbounded", False) for m in network.modules())
 
 
-def _strided(c_in: int, c_out: int, halve_time: bool, time: bool) -> nn.Conv3d:
+def strided(c_in: int, c_out: int, halve_time: bool, time: bool) -> nn.Conv3d:
     """4 x 4, stride 2 in space; in time 4 and 2 where it is halved, else 3 and 1; 1 and 1 for images."""
     depth, step = ((4, 2) if halve_time else (3, 1)) if time else (1, 1)
     return nn.Conv3d(c_in, c_out, (depth, 4, 4), (step, 2, 2), (1 if time else 0, 1, 1))
@@ -251,7 +251,7 @@ class PatchDiscriminator(nn.Module):
         channels = [spec.channels] + [spec.width * min(2**i, 8) for i in range(layers + 1)]
         modules: list[nn.Module] = []
         for i in range(layers):
-            modules.append(_strided(channels[i], channels[i + 1], i < halvings, time))
+            modules.append(strided(channels[i], channels[i + 1], i < halvings, time))
             modules += [clip_norm(norm, channels[i + 1])] if i else []
             modules.append(nn.LeakyReLU(0.2))
         kernel, pad = ((3, 4, 4), 1) if time else ((1, 4, 4), (0, 1, 1))
@@ -281,7 +281,7 @@ class StarDiscriminator(nn.Module):
         channels = [spec.channels] + [spec.width * 2**i for i in range(layers)]
         modules: list[nn.Module] = []
         for i in range(layers):
-            modules += [_strided(channels[i], channels[i + 1], i < halvings, time), nn.LeakyReLU(0.01)]
+            modules += [strided(channels[i], channels[i + 1], i < halvings, time), nn.LeakyReLU(0.01)]
         self.layers = nn.Sequential(*modules)
         side, frames = spec.resolution // 2**layers, spec.num_frames // 2**halvings
         depth, pad = (3, 1) if time else (1, (0, 1, 1))
@@ -289,7 +289,8 @@ class StarDiscriminator(nn.Module):
         self.domain = nn.Conv3d(channels[-1], max(1, spec.num_classes or 0), (frames, side, side), bias=False)
         initialize(self, "dcgan")
 
-    def forward(self, clip: Tensor) -> tuple[Tensor, Tensor]:
-        """clip (B, C, T, H, W) in [-1, 1] -> real/fake logits (B, 1, T', H', W'), domain logits (B, K)."""
+    def forward(self, clip: Tensor, label: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """clip (B, C, T, H, W) in [-1, 1] -> real/fake logits (B, 1, T', H', W'), domain logits (B, K); the label is
+        not used."""
         features = self.layers(clip)
         return self.source(features), self.domain(features).flatten(1)  # (B, K, 1, 1, 1) -> (B, K)
