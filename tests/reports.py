@@ -1,9 +1,11 @@
-"""Reports of runs that were never run."""
+"""Reports of runs that were never run, and rows of results without any run."""
 
 from __future__ import annotations
 
 import copy
 import json
+
+from vidiff.metrics.protocol import protocol_hash
 
 REPORT = {
     "metrics": {
@@ -35,3 +37,31 @@ def write(folder, **changes):
     folder.mkdir()
     (folder / "report.json").write_text(json.dumps(report))
     return folder
+
+
+def row(family, seed, value, metric="fvd_random", **changes):
+    """A row of results."""
+    protocol = {"metric": metric, "n_fake": 256} | changes.pop("protocol", {})
+    made = {
+        "benchmark": "made up",
+        "run": f"{family}-seed{seed}",
+        "family": family,
+        "data_set": "shapes",
+        "data": "videos",
+        "seed": seed,
+        "metric": metric,
+        "value": value,
+        "floor": 0.01,
+        "se": 0.02,
+        "controls": {"grey_noise": 30.0, "frames_frozen": 0.15},
+        "protocol": protocol,
+        "protocol_hash": protocol_hash(protocol),
+        "config_hash": f"hash of {family}",
+        "git_commit": "0123456789abcdef",
+        "hardware": {"cpu": "a processor", "gpu": None, "machine": "x86_64", "threads": 1},
+        "versions": {"torch": "2"},
+        "date": "2026-01-01",
+        "cost": {"cpu_seconds": 100.0, "gpu_seconds": 0.0, "clips_seen": 4000, "sampling_s_per_clip": 0.004,
+                 "peak_memory_mb": 512.0, "parameters": {"g": 1000, "d": 900}},
+    }  # fmt: skip
+    return made | changes

@@ -1,19 +1,14 @@
-"""Definitions against their schema, and runs that are continued, run anew or left alone."""
+"""Definitions against their schema, and the runs that they ask for."""
 
 from __future__ import annotations
 
-import json
-
 import pytest
 import yaml
-from reports import write
 
-from vidiff.bench import definition
-from vidiff.bench.definition import Benchmark, list_runs, load, run_missing
-from vidiff.errors import RunError, UsageError
+from vidiff.bench.definition import Benchmark, list_runs, load, narrowed
+from vidiff.errors import UsageError
 from vidiff.paths import experiments_dir
 from vidiff.training.cli import resolved_config
-from vidiff.training.run import config_hash
 
 
 @pytest.mark.parametrize("path", sorted((experiments_dir() / "benchmarks").glob("*.yaml")), ids=lambda p: p.stem)
@@ -43,7 +38,7 @@ def test_every_row_resolves(path, tmp_path):
     """Each is accepted by `fit`, has the common settings, and is another configuration than the rest."""
     benchmark = load(path)
     texts = [resolved_config(run.arguments) for run in list_runs(benchmark, tmp_path, tmp_path, [])]
-    assert len(set(texts)) == len(texts) == len(benchmark.runs)
+    assert len(set(texts)) == len(texts) == len(benchmark.runs) * len(benchmark.seeds)
     for text in texts:
         assert f"accelerator: {benchmark.overlay['trainer']['accelerator']}" in text
 
@@ -61,6 +56,8 @@ def test_a_base_lies_under_the_other_runs():
     [
         (None, "no such benchmark"),
         ("rnus: [dcgan]", "accepted keys"),
+        ("runs: [dcgan]\nbudget: {minutes: 3}", "budget: one of clips, cpu_seconds, gpu_seconds, got minutes"),
+        ("runs: [dcgan]\nbudget: {clips: 3, cpu_seconds: 3}", "budget: one of"),
         ("runs: [dcgan]\nown:\n  wgan: {model: {init_args: {width: 8}}}", "own: wgan is not among its runs: dcgan"),
     ],
 )
@@ -72,70 +69,25 @@ def test_definition_errors(tmp_path, text, match):
         load(path)
 
 
-def test_a_failed_run_is_named_and_the_others_finish(tmp_path, monkeypatch):
-    """Finished runs are left alone; one that cannot start is reported with its log."""
-    write(tmp_path / "dcgan-seed0", config_hash=config_hash("settings"))
-    benchmark = load(experiments_dir() / "benchmarks" / "games.yaml")
-    benchmark.runs = ["dcgan", "ablations/no_such_part"]
-    monkeypatch.setattr(definition, "resolved_config", lambda arguments: "settings")
-    with pytest.raises(RunError, match="ablations/no_such_part-seed0.log"):
-        run_missing(benchmark, tmp_path, [], jobs=1)
-    said = (tmp_path / "ablations" / "no_such_part-seed0.log").read_text()
-    assert "experiments/ablations/no_such_part.yaml: no such file" in said
+def test_seeds_come_first_and_sets_are_folders(tmp_path):
+    """Seed by seed: what there is when time runs out is a whole comparison. A set's settings reach its runs alone."""
+    sets = {"small": {"data": {"init_args": {"resolution": 16}}}, "large": {}}
+    benchmark = Benchmark(["dcgan", "wgan"], seeds=[0, 1], data_sets=sets, budget={"clips": 40})
+    runs = list_runs(benchmark, tmp_path, tmp_path, ["--x"])
+    names = [f"{d}/{n}-seed{s}" for s in (0, 1) for d in ("small", "large") for n in ("dcgan", "wgan")]
+    assert [run.name for run in runs] == names
+    assert (runs[3].experiment, runs[3].data_set, runs[3].seed) == ("wgan", "large", 0)
+    assert all("--budget_clips 40" in " ".join(run.arguments) and run.arguments[-1] == "--x" for run in runs)
+    small = [str(tmp_path / "_data0.yaml") in run.arguments for run in runs]
+    assert small == [True, True, False, False] * 2
 
 
-@pytest.fixture
-def started(monkeypatch):
-    """Names of the runs that are started; none is."""
-    names = []
-    monkeypatch.setattr(definition, "_train", lambda run: names.append(run.name))
-    return names
-
-
-def test_a_report_counts_for_its_configuration_only(tmp_path, started, capsys, monkeypatch):
-    """What was changed in a YAML since is run anew, beside the old run; what is of no known configuration is named."""
-    for name in ("same", "changed", "old"):
-        write(tmp_path / f"{name}-seed0", config_hash=config_hash("as it is now"))
-    report = json.loads((tmp_path / "old-seed0" / "report.json").read_text())
-    del report["config_hash"]
-    (tmp_path / "old-seed0" / "report.json").write_text(json.dumps(report))
-    for name, text in (("interrupted", "as it is now"), ("abandoned", "as it was")):
-        (tmp_path / f"{name}-seed0").mkdir()
-        (tmp_path / f"{name}-seed0" / "config.yaml").write_text(text)
-
-    def resolved(arguments):
-        return "other" if "experiments/changed.yaml" in arguments else "as it is now"
-
-    benchmark = Benchmark(["same", "changed", "old", "interrupted", "abandoned", "new"])
-    monkeypatch.setattr(definition, "resolved_config", resolved)
-    run_missing(benchmark, tmp_path, [], jobs=1)
-    assert started == ["changed-seed0", "interrupted-seed0", "abandoned-seed0", "new-seed0"]
-    assert (tmp_path / "changed-seed0.before-1" / "report.json").exists() and not (tmp_path / "changed-seed0").exists()
-    assert (tmp_path / "abandoned-seed0.before-1" / "config.yaml").exists()
-    assert (tmp_path / "interrupted-seed0" / "config.yaml").exists()
-    said = capsys.readouterr().err
-    assert "changed-seed0: its configuration has changed" in said and "same-seed0" not in said
-    assert f"old-seed0: {tmp_path / 'old-seed0' / 'report.json'} is of an older version" in said
-
-
-def test_own_settings_reach_their_experiment_alone(tmp_path, started, monkeypatch):
-    """They are laid over what all have in common: the width stays, the rate is the experiment's own."""
-    overlay = {"model": {"init_args": {"width": 4, "optimizer_g": {"lr": 1e-3}}}}
-    own = {"wgan": {"model": {"init_args": {"optimizer_g": {"lr": 3e-3}}}}}
-    (tmp_path / "two.yaml").write_text(yaml.safe_dump({"runs": ["dcgan", "wgan"], "overlay": overlay, "own": own}))
-    texts = []
-    for name in ("dcgan", "wgan"):
-        write(tmp_path / f"{name}-seed0")
-
-    def resolved(arguments):
-        texts.append(resolved_config(arguments))
-        return texts[-1]
-
-    monkeypatch.setattr(definition, "resolved_config", resolved)
-    run_missing(load(tmp_path / "two.yaml"), tmp_path, [], jobs=1)
-    for text, rate in zip(texts, (1e-3, 3e-3), strict=True):
-        model = yaml.safe_load(text)["model"]["init_args"]
-        assert model["width"] == 4 and model["optimizer_g"]["init_args"]["lr"] == rate
+def test_a_part_of_a_benchmark():
+    whole = Benchmark(["dcgan", "wgan"], own={"wgan": {"a": 1}}, seeds=[0, 1])
+    part = narrowed(whole, only=["dcgan"], seeds=[1])
+    assert (part.runs, part.seeds, part.own) == (["dcgan"], [1], {}) and narrowed(whole) == whole
+    with pytest.raises(UsageError, match="--only: unknown experiment 'dcgam'. Did you mean 'dcgan'"):
+        narrowed(whole, only=["dcgam"])
 
 
 def test_the_resolved_configuration_is_what_fit_writes(tmp_path):

@@ -1,24 +1,17 @@
-"""A benchmark on disk: which experiments, under which common settings; and running what is still missing of it."""
+"""A benchmark on disk: which experiments, data sets and seeds, under which common settings and budget."""
 
 from __future__ import annotations
 
 import itertools
-import os
-import subprocess
-import sys
-import tempfile
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, fields
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
 
-from vidiff.bench.table import read_report
-from vidiff.errors import RunError, UsageError
-from vidiff.files import read_yaml
-from vidiff.training.cli import resolved_config
-from vidiff.training.run import config_hash
+from vidiff.errors import UsageError, unknown_name
+from vidiff.files import read_yaml, write_text
 
 BUDGETS = {"clips": "budget_clips", "cpu_seconds": "budget_cpu_s", "gpu_seconds": "budget_gpu_s"}  # -> option of `fit`
 
@@ -103,8 +96,10 @@ def list_runs(benchmark: Benchmark, out: Path, settings: Path, extra: list[str])
     """Every run of a benchmark.
 
     Args:
-        benchmark, out, extra: see `run_missing`.
-        settings: a folder for the files of `overlay` and `own`, which have to last until the runs have ended.
+        benchmark: what to run.
+        out: folder of the runs.
+        settings: a folder for the files of `overlay`, `own` and `data_sets`, which last as long as the runs.
+        extra: further arguments of `fit`, such as `--data.root DIR`.
     """
     overlay = _written(settings / "_overlay.yaml", benchmark.overlay)
     own = {n: _written(settings / f"_own{i}.yaml", o) for i, (n, o) in enumerate(benchmark.own.items())}
@@ -123,68 +118,17 @@ def list_runs(benchmark: Benchmark, out: Path, settings: Path, extra: list[str])
 
 
 def _written(path: Path, settings: dict[str, Any]) -> str:
-    path.write_text(yaml.safe_dump(settings), encoding="utf-8")
+    write_text(path, yaml.safe_dump(settings))
     return str(path)
 
 
-def run_missing(benchmark: Benchmark, out: Path, extra: list[str], jobs: int) -> list[Path]:
-    """Train what has no report of its configuration yet, `jobs` at a time, one thread each; the run folders in order.
-
-    Args:
-        benchmark: what to run.
-        out: folder of the runs: `<out>/<experiment>-seed<seed>`, each with its log next to it. A run that was
-            interrupted is continued; one of another configuration than it would have now is put aside under another
-            name and run anew. A report of an older version does not hold its configuration: it is named, and taken.
-        extra: further arguments of `fit`, such as `--data.root DIR`.
-        jobs: runs at once.
+def narrowed(benchmark: Benchmark, only: Sequence[str] = (), seeds: Sequence[int] = ()) -> Benchmark:
+    """Some of a benchmark's experiments and seeds, for one of several machines; nothing given is all of them.
 
     Raises:
-        RunError: a run failed; its log is named, the others were finished.
+        UsageError: an experiment that it does not have.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as settings:
-        runs = list_runs(benchmark, out, Path(settings), extra)
-        missing = [run for run in runs if not _is_done(run)]
-        with ThreadPoolExecutor(jobs) as pool:
-            failed = [run for run, code in zip(missing, pool.map(_train, missing)) if code]
-    if failed:
-        raise RunError(f"{len(failed)} run(s) failed; see {', '.join(str(run.log) for run in failed)}")
-    return [run.folder for run in runs]
-
-
-def _is_done(run: Run) -> bool:
-    """Whether a run has a report of what it would be now; a run of another configuration is put aside."""
-    report, config = run.folder / "report.json", run.folder / "config.yaml"
-    if report.exists():
-        before = read_report(report).get("config_hash")
-        if before is None:
-            print(f"{run.name}: {report} is of an older version and does not say of which configuration: not checked, "
-                  "taken as it is. Remove the folder to run it anew.", file=sys.stderr)  # fmt: skip
-            return True
-    elif config.exists():
-        before = config_hash(config.read_text())
-    else:
-        return False
-    if before == config_hash(resolved_config(run.arguments)):
-        return report.exists()
-    names = (run.folder.with_name(f"{run.folder.name}.before-{number}") for number in itertools.count(1))
-    aside = run.folder.rename(next(name for name in names if not name.exists()))
-    print(
-        f"{run.name}: its configuration has changed since it was run: runs anew, the old run is {aside}",
-        file=sys.stderr,
-    )
-    return False
-
-
-def _train(run: Run) -> int:
-    """Train in a process of its own; its exit code."""
-    command = [sys.executable, "-m", "vidiff", *run.arguments]
-    if (run.folder / "checkpoints" / "last.ckpt").exists():
-        command += ["--ckpt_path", "last"]
-    run.folder.parent.mkdir(parents=True, exist_ok=True)
-    print(f"{run.name}: started, log {run.log}", file=sys.stderr)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    with run.log.open("a") as log:
-        code = subprocess.call(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
-    print(f"{run.name}: {'FAILED' if code else 'done'}", file=sys.stderr)
-    return code
+    if odd := [name for name in only if name not in benchmark.runs]:
+        raise UsageError(f"--only: {unknown_name('experiment', odd[0], benchmark.runs)}")
+    own = {n: o for n, o in benchmark.own.items() if not only or n in only}
+    return replace(benchmark, runs=list(only or benchmark.runs), seeds=list(seeds or benchmark.seeds), own=own)

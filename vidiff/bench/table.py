@@ -1,136 +1,267 @@
-"""Reports of runs -> one table, refused where their values were measured differently."""
+"""Rows of results -> tables that can be read: at most seven columns, floor and controls, intervals over seeds."""
 
 from __future__ import annotations
 
-import json
-import statistics
-from pathlib import Path
-from typing import Any
+from collections.abc import Hashable, Sequence
+from statistics import fmean
+from typing import Any, NamedTuple
 
-from vidiff.errors import RunError, UsageError
-from vidiff.metrics.controls import LEAD, compared, controls_of, standing
+from vidiff.bench.rows import Row
+from vidiff.errors import UsageError
+from vidiff.metrics.controls import CONTROLS, LEAD, standing
 from vidiff.metrics.protocol import check_comparable
+from vidiff.statistics import Comparison, compare, t_interval, winners
+
+MOST_COLUMNS = 7
+RATIOS = ("motion", "flicker", "diversity")  # 1 is right
+HIGHER = ("recognizable", "precision", "recall", "density", "coverage", "psnr", "ssim", "target_accuracy", "cycle_psnr")
+SHOWN = ("motion", "diversity", "psnr_gain")  # beside the lead, where nothing else is asked for
 
 
-def read_report(path: Path) -> dict[str, Any]:
-    """A run's `report.json`.
+class Cell(NamedTuple):
+    """What is shown, and which runs it is of."""
+
+    text: str
+    runs: tuple[str, ...] = ()
+    bold: bool = False
+
+
+class Table(NamedTuple):
+    """A title, the first row, the other ones, and what has to be said below."""
+
+    title: str
+    head: list[str]
+    rows: list[list[Cell]]
+    notes: str = ""
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Three digits of a value, thousands and more without an exponent; `n/a` where there is none."""
+    if value is None:
+        return "n/a"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.{digits}g}"
+
+
+def badness(metric: str, value: float) -> float:
+    """Less is better: of ratios the distance to 1, of shares and gains the negative."""
+    if metric.split("_a2")[0] in RATIOS:
+        return abs(value - 1)
+    return -value if metric.startswith(HIGHER) else value
+
+
+def check_rows(rows: Sequence[Row]) -> None:
+    """Refuse what cannot stand side by side.
 
     Raises:
-        RunError: it does not exist, or is not what a run writes.
+        UsageError: no rows; values of one metric and data set with different protocols, or two of the same run.
     """
-    if not path.exists():
-        raise RunError(f"{path} does not exist: the run is not finished")
-    try:
-        report = json.loads(path.read_text())
-    except (ValueError, OSError) as error:
-        raise RunError(f"{path} cannot be read as a report: {error}") from error
-    if not isinstance(report, dict) or "metrics" not in report:
-        raise RunError(f"{path} is no report of a run: it holds no `metrics`")
-    return report
-
-
-def read_reports(folders: list[Path], out: Path | None = None) -> dict[str, list[dict[str, Any]]]:
-    """Experiment -> the reports of its seeds.
-
-    Args:
-        folders: of the runs, `<experiment>-seed<seed>`.
-        out: what an experiment's name is relative to, `ablations/plain`; None: its folder's own name.
-
-    Raises:
-        RunError: a folder has no readable report. UsageError: the runs' metrics have different protocols.
-    """
-    groups: dict[str, list[dict[str, Any]]] = {}
-    protocols: dict[str, list[dict]] = {}
-    for folder in folders:
-        report = read_report(folder / "report.json")
-        run = folder.relative_to(out).as_posix() if out else folder.name
-        groups.setdefault(run.rpartition("-seed")[0] or run, []).append(report)
-        if "config_hash" not in report and "controls" in report:
-            # Older reports measured it with BatchNorm's initial statistics, the model with its own.
-            report["controls"].pop("untrained", None)
-        for name, result in report["metrics"].items():
-            protocols.setdefault(name, []).append(result["protocol"])
+    if not rows:
+        raise UsageError("no results to tabulate")
+    protocols: dict[Hashable, list[dict]] = {}
+    seen: dict[Hashable, Row] = {}
+    for row in rows:
+        protocols.setdefault((row["data_set"], row["metric"]), []).append(row["protocol"])
+        key = (row["data_set"], row["family"], row["seed"], row["metric"])
+        if (other := seen.setdefault(key, row)) is not row:
+            raise UsageError(
+                f"{row['run']}: two results of {row['metric']} for {row['family']}, seed {row['seed']}: of the "
+                f"configurations {other['config_hash']} and {row['config_hash']}; give one of them"
+            )
     for records in protocols.values():
         check_comparable(records)
-    return groups
 
 
-def _spread(values: list[float | None], digits: int = 3) -> str:
-    known = [v for v in values if v is not None]
-    if not known:
-        return "n/a"
-    if len(set(known)) == 1:
-        return f"{known[0]:.{digits}g}"
-    return f"{statistics.fmean(known):.{digits}g} ± {statistics.stdev(known):.2g}"
+def leads(rows: Sequence[Row]) -> list[str]:
+    """The metrics that families are compared by: the leading one, of a translation each direction's."""
+    metrics = list(dict.fromkeys(row["metric"] for row in rows))
+    return [m for m in metrics if m == LEAD or m.startswith(f"{LEAD}_")] or metrics[:1]
 
 
-def markdown(groups: dict[str, list[dict[str, Any]]]) -> str:
-    """Two tables, one row an experiment, mean ± standard deviation over seeds: how good, with the controls; how dear.
+def tables(rows: Sequence[Row], metrics: Sequence[str] = ()) -> list[Table]:
+    """For each data set: how good, how dear, and what the comparison of the families says.
 
-    `untrained` is `fvd_random` of each run's own generator before its first step. `ahead of` and `behind` compare
-    `fvd_random` with the controls' in the worst run (and direction); what every model has to be ahead of is bold.
+    Args:
+        rows: of runs whose protocols are equal.
+        metrics: shown beside the leading one, as many as have room.
 
     Raises:
-        UsageError: there are no runs, or generators and translations among them.
+        UsageError: the rows cannot stand side by side, or none has such a metric.
     """
-    if not groups:
-        raise UsageError("no runs to tabulate")
-    reports = [r for group in groups.values() for r in group]
-    if len({"directions" in r for r in reports}) == 2:
-        raise UsageError("generators and translations are measured by other numbers: give one kind")
-    return _quality(groups, reports) + "\n" + _cost(groups)
+    check_rows(rows)
+    known = list(dict.fromkeys(row["metric"] for row in rows))
+    if odd := [m for m in metrics if m not in known]:
+        raise UsageError(f"--metrics: no result of {odd[0]!r}; there are: {', '.join(known)}")
+    out = []
+    for data_set in dict.fromkeys(row["data_set"] for row in rows):
+        mine = [row for row in rows if row["data_set"] == data_set]
+        found = comparisons(mine)
+        out += [_quality(data_set, mine, metrics, winners(found)), _cost(data_set, mine)]
+        out += [_compared(data_set, mine, found)] if found else []
+    return out
 
 
-def _quality(groups: dict[str, list[dict[str, Any]]], reports: list[dict[str, Any]]) -> str:
-    """Metrics, controls and who is ahead of whom."""
-    metrics = list(reports[0]["metrics"])
-    translates = "directions" in reports[0]
-    gains = _gains(reports[0]) if translates else []
-    own = [] if translates else ["untrained"]
-    rows = []
-    for name, group in groups.items():
-        cells = [name, str(len(group)), *[_spread([r["metrics"][m]["value"] for r in group]) for m in metrics]]
-        cells += [_spread([_gains(r).get(g) for r in group]) for g in gains]
-        cells += [_spread([r["controls"].get(c, {}).get(LEAD) for r in group]) for c in own]
-        rows.append([*cells, *_standing(group)])
-    floor = [_spread([r["metrics"][m]["floor"] for r in reports]) for m in metrics]
-    rows.append(["*real against real*", "", *floor])
-    everyone = [controls_of(r) for r in reports]
-    for name, measured in everyone[0].items():
-        if name not in own:
-            cells = [_spread([c.get(name, {}).get(m) for c in everyone]) if m in measured else "" for m in metrics]
-            rows.append([f"*{name.replace('_', ' ')}*", "", *cells])
-    return _table(["", "seeds", *metrics, *gains, *own, "ahead of", "behind"], rows)
+def _families(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """Best first, by the mean of what leads."""
+    lead, out = leads(rows), {}
+    for row in rows:
+        out.setdefault(row["family"], []).append(row)
+
+    def key(family: str) -> float:
+        values = [
+            badness(r["metric"], r["value"]) for r in out[family] if r["metric"] in lead and r["value"] is not None
+        ]
+        return fmean(values) if values else float("inf")
+
+    return {family: out[family] for family in sorted(out, key=key)}
 
 
-def _cost(groups: dict[str, list[dict[str, Any]]]) -> str:
-    rows = []
-    for name, group in groups.items():
-        cells = [name, _spread([r["cpu_seconds"] for r in group])]
-        cells += [_spread([r["steps"] for r in group], 4), _spread([r["clips_seen"] for r in group], 6)]
-        cells += [_spread([r["clips_seen"] / r["cpu_seconds"] if r["cpu_seconds"] else None for r in group])]
-        parameters = group[0]["parameters"]
-        rows.append([*cells, f"{parameters['g']:,} / {parameters['d']:,}"])
-    return _table(["", "CPU-s", "updates", "clips seen", "clips / CPU-s", "parameters G / D"], rows)
+def spread(rows: Sequence[Row], metric: str) -> Cell:
+    """Mean and 95 % interval over seeds of one family's metric."""
+    mine = [row for row in rows if row["metric"] == metric and row["value"] is not None]
+    if not mine:
+        return Cell("n/a")
+    mean, low, high = t_interval([row["value"] for row in mine])
+    text = number(mean) if low is None else f"{number(mean)} [{number(low)}, {number(high)}]"
+    return Cell(text, tuple(row["run"] for row in mine))
 
 
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
-    lines += ["| " + " | ".join(row + [""] * (len(head) - len(row))) + " |" for row in rows]
-    return "\n".join(lines) + "\n"
+def worst(rows: Sequence[Row], metric: str) -> Cell:
+    """The worst seed's value."""
+    mine = [row for row in rows if row["metric"] == metric and row["value"] is not None]
+    if not mine:
+        return Cell("n/a")
+    row = max(mine, key=lambda r: badness(metric, r["value"]))
+    return Cell(number(row["value"]), (row["run"],))
 
 
-def _standing(group: list[dict[str, Any]]) -> list[str]:
-    """How many controls all runs are ahead of, and by name those that any is behind."""
-    pairs = [pair for report in group for pair in compared(report)]
+def _quality(data_set: str, rows: Sequence[Row], asked: Sequence[str], bold: set[str]) -> Table:
+    lead = leads(rows)
+    known = list(dict.fromkeys(row["metric"] for row in rows))
+    default = [m for m in known if m.startswith(SHOWN)]
+    room = MOST_COLUMNS - 3 - 2 * len(lead)
+    more = [m for m in (asked or default) if m not in lead][: max(0, room)]
+    head = ["", "seeds", *[w for m in lead for w in (m, "worst")], *more, "behind"][:MOST_COLUMNS]
+    body = []
+    for family, group in _families(rows).items():
+        seeds = {row["seed"] for row in group}
+        cells = [Cell(family, bold=family in bold), Cell(str(len(seeds)))]
+        for metric in lead:
+            cells += [spread(group, metric)._replace(bold=family in bold), worst(group, metric)]
+        body.append([*cells, *[spread(group, m) for m in more], _behind(group, lead)][:MOST_COLUMNS])
+    columns = [m for metric in lead for m in (metric, None)] + list(more)
+    for name, label in _references(rows):
+        cells = [Cell(f"*{label}*"), Cell("")]
+        cells += [_reference(rows, name, m) if m else Cell("") for m in columns]
+        body.append([*cells, Cell("")][:MOST_COLUMNS])
+    return Table(f"{data_set}: how good", head, body, _made(rows))
+
+
+def _references(rows: Sequence[Row]) -> list[tuple[str, str]]:
+    """The floor, and the controls that are the same for all."""
+    there = {name for row in rows for name in row["controls"]}
+    return [("", "real against real"), *[(c.name, c.label) for c in CONTROLS if c.name in there]]
+
+
+def _reference(rows: Sequence[Row], name: str, metric: str) -> Cell:
+    """Mean of a control, "" of the floor; `untrained` is each run's own, so of it the range."""
+    mine = [row for row in rows if row["metric"] == metric]
+    values = [v for row in mine if (v := row["controls"].get(name) if name else row["floor"]) is not None]
+    if not values:
+        return Cell("")
+    low, high = number(min(values)), number(max(values))
+    if name == "untrained" and low != high:
+        return Cell(f"{low} to {high}")
+    return Cell(number(fmean(values)), tuple(row["run"] for row in mine))
+
+
+def _behind(group: Sequence[Row], lead: Sequence[str]) -> Cell:
+    """Controls that any of the runs is behind; what every model must be ahead of is named loudly."""
+    pairs = [(row["value"], row["controls"]) for row in group if row["metric"] in lead]
     ahead, behind = standing(pairs)
     if not ahead and not behind:
-        return ["n/a", "n/a"]
-    names = [f"**{c.label}**" if c.shows == "rubbish" else c.label for c in behind]
-    return [f"{len(ahead)} of {len(ahead) + len(behind)}", ", ".join(names) or "none"]
+        return Cell("n/a")
+    names = [c.label.upper() if c.shows == "rubbish" else c.label for c in behind]
+    return Cell(", ".join(names) or "none", tuple(row["run"] for row in group if row["metric"] in lead))
 
 
-def _gains(report: dict[str, Any]) -> dict[str, float]:
-    """PSNR and SSIM over the untouched source, where the true counterparts are known: `psnr_gain_a2b` and so on."""
-    found = {f"{g}_{name}": d.get(g) for name, d in report["directions"].items() for g in ("psnr_gain", "ssim_gain")}
-    return {name: value for name, value in found.items() if value is not None}
+def _cost(data_set: str, rows: Sequence[Row]) -> Table:
+    head = ["", "CPU-s", "GPU-s", "clips seen", "ms a clip sampled", "peak MiB", "parameters G / D"]
+    body = []
+    for family, group in _families(rows).items():
+        runs = list({row["run"]: row for row in group}.values())
+        names = tuple(row["run"] for row in runs)
+
+        def mean(key: str, times: float = 1.0, runs: list[Row] = runs) -> str:
+            values = [row["cost"].get(key) for row in runs]
+            known = [v for v in values if v is not None]
+            return number(times * fmean(known)) if known else "n/a"
+
+        parameters = runs[0]["cost"].get("parameters") or {}
+        sizes = " / ".join(f"{parameters[p]:,}" for p in ("g", "d") if p in parameters)
+        cells = [mean("cpu_seconds"), mean("gpu_seconds"), mean("clips_seen"), mean("sampling_s_per_clip", 1000)]
+        body.append([Cell(family), *[Cell(text, names) for text in (*cells, mean("peak_memory_mb"), sizes)]])
+    return Table(f"{data_set}: what a run took", head, body)
+
+
+def comparisons(rows: Sequence[Row]) -> list[Comparison]:
+    """Families in pairs over (data set, seed), by what leads; one that failed has no value there."""
+    lead, values = leads(rows), {}
+    for row in rows:
+        if row["metric"] in lead and row["value"] is not None:
+            pair = (row["data_set"], row["seed"])
+            values.setdefault(row["family"], {}).setdefault(pair, []).append(row["value"])
+    means = {f: {p: fmean(v) for p, v in pairs.items() if len(v) == len(lead)} for f, pairs in values.items()}
+    common = {f: pairs for f, pairs in means.items() if pairs}
+    if len(common) < 2 or not set.intersection(*map(set, common.values())):
+        return []
+    return compare(common)
+
+
+def _compared(data_set: str, rows: Sequence[Row], found: Sequence[Comparison]) -> Table:
+    """The family with the lowest mean against every other; the correction is over all pairs of families."""
+    first = next(iter(_families(rows)))
+    head = [f"{first} against", "pairs", "difference", "effect", "lower in", "p (Holm)", "pairs needed"]
+    body = []
+    for c in found:
+        if first not in (c.a, c.b):
+            continue
+        sign, other = (1, c.b) if c.a == first else (-1, c.a)
+        ends = [] if c.low is None else sorted((sign * c.low, sign * c.high))
+        between = f" [{number(ends[0])}, {number(ends[1])}]" if ends else ""
+        wins = c.wins if sign == 1 else 1 - c.wins
+        needed = "more than 1,000" if c.needed is None else str(c.needed)
+        texts = [other, str(c.pairs), number(sign * c.difference) + between, number(sign * c.effect, 2)]
+        body.append([Cell(t) for t in (*texts, f"{wins:.0%}", f"{c.p:.2g} ({c.corrected:.2g})", needed)])
+    passed = sorted(winners(found))
+    verdict = (
+        f"{passed[0]} is ahead of all others." if passed else "No family is ahead of all others by the corrected test."
+    )
+    notes = (
+        f"Paired over data set and seed by {' and '.join(leads(rows))}, exact sign-flip test, corrected over "
+        f"{len(found)} comparisons. {verdict}"
+    )
+    return Table(f"{data_set}: {first} against the others", head, body, notes)
+
+
+def _made(rows: Sequence[Row]) -> str:
+    """What the table was made with, for whoever wants to make it again."""
+
+    def all_of(what: Any) -> str:
+        return ", ".join(dict.fromkeys(str(w) for row in rows if (w := what(row))))
+
+    lead = [row for row in rows if row["metric"] in leads(rows)]
+    clips = all_of(lambda r: r["protocol"].get("n_fake"))
+    parts = [f"mean [95 % interval over seeds] of {clips} clips a run"]
+    errors = [row["se"] for row in lead if row.get("se") is not None]
+    if errors:
+        parts.append(
+            f"standard error of one value by the choice of clips {number(min(errors), 2)} to {number(max(errors), 2)}"
+        )
+    parts.append(f"protocol {', '.join(dict.fromkeys(row['protocol_hash'] for row in lead))}")
+    for label, what in (
+        ("commit", lambda r: (r.get("git_commit") or "")[:12]),
+        ("made on", lambda r: r.get("date")),
+        ("hardware", lambda r: (r.get("hardware") or {}).get("gpu") or (r.get("hardware") or {}).get("cpu")),
+    ):
+        parts += [f"{label} {text}"] if (text := all_of(what)) else []
+    return "; ".join(parts) + "."

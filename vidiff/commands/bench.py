@@ -1,9 +1,9 @@
-"""Rebuild a benchmark table, or measure the data path."""
+"""Run a benchmark, tabulate its results, verify one; or measure the data path."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from vidiff.command_line import REST
 
@@ -14,36 +14,114 @@ def run(
     output: Path | None = None,
     data_root: Path | None = None,
     jobs: int = 2,
+    only: list[str] | None = None,
+    seeds: list[int] | None = None,
+    cluster: Literal["none", "slurm", "local"] = "none",
+    cluster_options: list[str] | None = None,
     markdown: Path | None = None,
     fit: Annotated[list[str] | None, REST] = None,
 ) -> None:
-    """Train what is missing of a benchmark and print its table.
+    """Train what is missing of a benchmark and print its tables.
+
+    A run is finished when its report is of the configuration and the videos that it would have now; the rest is
+    continued or run anew. One that fails is named at the end and stops nothing.
 
     Args:
-        definition: a file of experiments/benchmarks, e.g. experiments/benchmarks/games.yaml.
-        output: folder of the runs (default: runs/bench/<name>).
+        definition: a file of experiments/benchmarks, e.g. experiments/benchmarks/shapes.yaml.
+        output: folder of the runs, and of results.jsonl (default: runs/bench/<name>).
         data_root: your folder of videos (default: the embedded set).
         jobs: runs at once, one thread each.
-        markdown: also write the table to this file.
+        only: these experiments of the benchmark alone.
+        seeds: these seeds alone.
+        cluster: an array of jobs through submitit; `local` tries it with processes of this machine.
+        cluster_options: of submitit, as `slurm_partition=gpu timeout_min=600`.
+        markdown: also write the tables to this file.
         fit: last: further arguments of every fit, e.g. --fit --data.fit crop.
     """
-    from vidiff.bench.definition import load, run_missing
+    from vidiff.bench.definition import load, narrowed
+    from vidiff.bench.missing import RESULTS, run_missing
     from vidiff.configs import find_experiment
+    from vidiff.errors import RunError
 
     path = find_experiment(definition) or definition
     output = output or Path("runs") / "bench" / path.stem
+    benchmark = narrowed(load(path), only or (), seeds or ())
     extra = [*(["--data.root", str(data_root)] if data_root else []), *(fit or [])]
-    _table(run_missing(load(path), output, extra, max(1, jobs)), output, markdown)
+    on = "" if cluster == "none" else cluster
+    done = run_missing(benchmark, output, extra, max(1, jobs), on, _options(cluster_options or []), path.stem)
+    if done.finished:
+        table([output / RESULTS], output=markdown)
+    if done.failed:
+        logs = ", ".join(str(run.log) for run in done.failed)
+        raise RunError(f"{len(done.failed)} of {len(done.finished) + len(done.failed)} runs failed; see {logs}")
 
 
-def table(runs: list[Path], *, markdown: Path | None = None) -> None:
-    """Print the table of finished runs.
+def table(
+    results: list[Path],
+    *,
+    format_: Literal["md", "tex", "csv", "html"] = "md",
+    metrics: list[str] | None = None,
+    output: Path | None = None,
+) -> None:
+    """Print the tables of finished runs.
+
+    Values of different protocols are refused, and what differs is named. The file is written in the format that its
+    suffix says, with all metrics and the runs of each value in a CSV beside it.
 
     Args:
-        runs: run folders.
-        markdown: also write the table to this file.
+        results: results.jsonl, a folder of such files, or run folders.
+        format_: of what is printed.
+        metrics: beside the leading one, as many as have room in seven columns.
+        output: also write it to this file: .md, .tex, .csv or .html.
     """
-    _table(runs, None, markdown)
+    from vidiff.bench import formats
+    from vidiff.bench.rows import read_rows
+    from vidiff.bench.table import check_rows, tables
+    from vidiff.files import check_suffix, write_text
+
+    if output:
+        check_suffix(output, ".md", ".tex", ".csv", ".html")
+    rows = read_rows(results)
+    check_rows(rows)
+    made = {"md": formats.markdown, "tex": formats.tex, "html": formats.html}
+
+    def text(kind: str) -> str:
+        return formats.csv(rows) if kind == "csv" else made[kind](tables(rows, metrics or ()))
+
+    print(text(format_), end="")
+    if output:
+        write_text(output, text(output.suffix[1:].lower()))
+        write_text(output.with_suffix(".csv"), text("csv"))
+
+
+def verify(
+    results: Path,
+    *,
+    row: str,
+    definition: Path | None = None,
+    output: Path | None = None,
+    tolerance: float = 0.5,
+) -> None:
+    """Train one row of results again and compare its values.
+
+    The run ends at the same clip as the one it repeats. On the same kind of processor with the same versions all values
+    have to be equal to the last bit, elsewhere within the tolerance: rounding differs, and a game drifts apart by it.
+
+    Args:
+        results: results.jsonl, or a folder of such files.
+        row: name of the run, e.g. dcgan-seed0.
+        definition: of the benchmark (default: the shipped one that the row names).
+        output: folder of the new run (default: runs/verify/<row>).
+        tolerance: relative difference that is accepted on another processor or with other versions.
+    """
+    from vidiff.bench.rows import read_rows
+    from vidiff.bench.verify import report, verify
+    from vidiff.errors import RunError
+
+    found = verify(read_rows([results]), row, definition, output or Path("runs") / "verify" / row, tolerance)
+    print(report(found))
+    if wrong := [check.metric for check in found.checks if not check.holds]:
+        raise RunError(f"{row} was not reproduced: {', '.join(wrong)}")
 
 
 def data(
@@ -71,13 +149,11 @@ def data(
     print(json.dumps(result, indent=2) if json_ else report(result))
 
 
-def _table(runs: list[Path], output: Path | None, markdown: Path | None) -> None:
-    """Print the table of runs; without an `output` they go by their own names."""
-    from vidiff.bench.table import markdown as as_markdown
-    from vidiff.bench.table import read_reports
-    from vidiff.files import write_text
+def _options(words: list[str]) -> dict[str, int | str]:
+    """`name=value` each; whole numbers are numbers."""
+    from vidiff.errors import UsageError
 
-    text = as_markdown(read_reports(runs, output))
-    print(text)
-    if markdown:
-        write_text(markdown, text)
+    if odd := [w for w in words if "=" not in w]:
+        raise UsageError(f"--cluster_options: expected name=value, got {odd[0]!r}")
+    pairs = (w.split("=", 1) for w in words)
+    return {name: int(value) if value.isdigit() else value for name, value in pairs}

@@ -1,0 +1,50 @@
+"""Shipped results: the tables of the documentation are made of them, by one command, and of nothing else."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from vidiff.bench import formats
+from vidiff.bench.definition import load
+from vidiff.bench.rows import MADE, read_rows
+from vidiff.bench.table import MOST_COLUMNS, tables
+from vidiff.metrics.protocol import protocol_hash
+from vidiff.paths import experiments_dir
+
+RESULTS = sorted((experiments_dir() / "benchmarks" / "results").glob("*.jsonl"))
+PAGES = [Path(__file__).parents[2] / name for name in ("docs/results.md", "README.md")]
+
+
+@pytest.mark.parametrize("path", RESULTS, ids=lambda p: p.stem)
+def test_rows_hold_what_traces_them(path):
+    rows = read_rows([path])
+    benchmark = load(experiments_dir() / "benchmarks" / f"{path.stem}.yaml")
+    for row in rows:
+        assert row["benchmark"] == path.stem and row["family"] in benchmark.runs and row["seed"] in benchmark.seeds
+        assert all(row[key] is not None for key in MADE) and row["protocol_hash"] == protocol_hash(row["protocol"])
+        assert "+changed" not in row["git_commit"] and row["hardware"]["cpu"] and row["cost"]["clips_seen"] > 0
+        assert not re.search(r"/(root|home|tmp|work)/", str(row))
+    assert all(len(table.head) <= MOST_COLUMNS for table in tables(rows))
+
+
+@pytest.mark.parametrize("path", RESULTS, ids=lambda p: p.stem)
+def test_pages_show_the_tables_of_the_shipped_rows(path):
+    """`vidiff bench table experiments/benchmarks/results/NAME.jsonl` prints what stands between two marks of a page."""
+    made = formats.markdown(tables(read_rows([path])))
+    mark = f"vidiff bench table experiments/benchmarks/results/{path.name}"
+    found = [
+        block
+        for page in PAGES
+        for block in re.findall(
+            rf"^<!-- {re.escape(mark)} -->\n\n(.*?)\n<!-- end -->$", page.read_text(encoding="utf-8"), re.M | re.S
+        )
+    ]
+    assert found and all(block == made for block in found)
+
+
+def test_the_csv_beside_them_is_of_the_same_rows():
+    for path in RESULTS:
+        assert path.with_suffix(".csv").read_text(encoding="utf-8") == formats.csv(read_rows([path]))
