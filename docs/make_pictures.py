@@ -26,7 +26,12 @@ from vidiff.augment import (
 from vidiff.clip import signed_to_uint8, uint8_to_unit, unit_to_signed
 from vidiff.data.shapes.scene import CLASSES, STYLES, render_scene
 from vidiff.files import replacing
+from vidiff.flow import flow_method
+from vidiff.inference.style_steps import Steps
+from vidiff.inference.style_transfer import Optimization
+from vidiff.inference.stylize import frame_stylizer
 from vidiff.metrics.controls import CONTROLS, controls
+from vidiff.nn.style_maps import style_extractor
 from vidiff.video.sheet import sheet
 from vidiff.video.write import to_frames
 
@@ -115,6 +120,35 @@ def augment_discriminator() -> np.ndarray:
     return sheet([("clips", real), ("what D sees of them", signed_to_uint8(seen))])
 
 
+def brush(side: int = 112) -> np.ndarray:
+    """A picture to take a style from: strokes of four colors, short and curved, laid over each other."""
+    rng = np.random.default_rng(SEED)
+    page = Image.new("RGB", (side, side), (24, 42, 92))
+    draw = ImageDraw.Draw(page)
+    for color in rng.permutation(
+        np.repeat([(28, 66, 140), (70, 130, 180), (238, 196, 70), (240, 232, 200)], 90, axis=0)
+    ):
+        x, y, size = *rng.uniform(-10, side, 2), rng.uniform(8, 22)
+        turn = 60 * np.sin(x / 20) + 60 * np.cos(y / 24)
+        draw.arc((x, y, x + size, y + size), turn, turn + 130, fill=tuple(int(v) for v in color), width=3)
+    return np.asarray(page)
+
+
+def stylized() -> np.ndarray:
+    """A scene, and what `vidiff stylize` makes of it by two styles; EfficientNet-Lite0's features."""
+    film = render_scene(SEED, 1, frames=8, resolution=112)
+    steps, extract = Steps(112), style_extractor("lite0")
+    tiles = [("the film", film)]
+    for title, style in (
+        ("strokes", brush()),
+        ("sketch", render_scene(SEED, 4, "sketch", frames=1, resolution=112)[0]),
+    ):
+        made = frame_stylizer(Optimization(extract, [steps.pre_process(style)], flow=flow_method("dis")), steps)
+        still = np.repeat(style[None], len(film), 0)
+        tiles += [(f"a style: {title}", still), ("the film in it", np.stack(list(made(film))))]
+    return side_by_side(tiles, 5)
+
+
 PICTURES: dict[str, Callable[[], np.ndarray]] = {
     "styles.gif": styles,
     "motions.gif": motions,
@@ -122,6 +156,7 @@ PICTURES: dict[str, Callable[[], np.ndarray]] = {
     "augment_time.png": augment_time,
     "augment_picture.png": augment_picture,
     "augment_discriminator.png": augment_discriminator,
+    "stylize.gif": stylized,
 }
 
 

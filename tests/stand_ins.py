@@ -8,6 +8,8 @@ import hashlib
 import torch
 from torch import Tensor, nn
 
+from vidiff import keyed
+from vidiff.nn.style_maps import StyleMaps
 from vidiff.pretrained.weights import MANIFEST
 
 
@@ -41,3 +43,18 @@ def put_i3d(folder, module=None):
 def known(path, key="i3d", **changes):
     """The manifest's entry, as if this file were the known one."""
     return dataclasses.replace(MANIFEST[key], sha256=digest(path), **changes)
+
+
+class StyleStandIn:
+    """Two random convolutions: a style is a matter of colors and edges."""
+
+    def __init__(self):
+        with keyed.forked("stand-in"):
+            self.a, self.b = nn.Conv2d(3, 12, 3, padding=1), nn.Conv2d(12, 16, 3, 2, 1)
+        for p in (*self.a.parameters(), *self.b.parameters()):
+            p.requires_grad_(False)
+
+    def __call__(self, x: Tensor) -> StyleMaps:
+        first = torch.relu(self.a(x))
+        second = torch.relu(self.b(first))
+        return StyleMaps(second, [first, second])

@@ -6,7 +6,16 @@ import pytest
 import torch
 from motion import known, panning
 
-from vidiff.consistency import feature_distance, flow_consistency, laplacian, reconstruction, stillness_loss
+from vidiff.consistency import (
+    feature_distance,
+    flow_consistency,
+    gram,
+    laplacian,
+    reconstruction,
+    stillness_loss,
+    style_loss,
+    total_variation,
+)
 from vidiff.flow import backward_flow
 
 
@@ -67,3 +76,21 @@ def test_distance_is_johnsons():
         sum(float(((x[n] - y[n]) ** 2).sum()) / x[n].numel() for n in range(2)) / 2 for x, y in zip(a, b, strict=True)
     ]
     assert float(feature_distance(a, b)) == pytest.approx(sum(by_hand) / 2, rel=1e-5)
+
+
+def test_gram_matrices_count_what_goes_together():
+    maps = torch.randn(2, 5, 6, 7, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    slow = (
+        torch.stack([sum(torch.outer(m[:, i, j], m[:, i, j]) for i in range(6) for j in range(7)) for m in maps]) / 42
+    )
+    torch.testing.assert_close(gram(maps), slow)
+    shuffled = maps.flatten(2)[:, :, torch.randperm(42, generator=torch.Generator().manual_seed(1))].view_as(maps)
+    torch.testing.assert_close(gram(shuffled), gram(maps))  # wherever it is
+    assert float(style_loss([maps[:1]], [gram(maps[:1])])) == 0.0
+    assert float(style_loss([2 * maps[:1]], [gram(maps[:1])])) == pytest.approx(9.0)  # |4 S - S|^2 / |S|^2
+
+
+def test_total_variation_is_of_neighbors():
+    x = torch.arange(4.0).repeat(1, 3, 5, 1)  # a ramp to the right
+    assert float(total_variation(x)) == pytest.approx(1.0)
+    assert float(total_variation(torch.ones(1, 3, 4, 4))) == 0.0

@@ -7,7 +7,9 @@ _HOME = {  # looked up when they are asked for, so that `import vidiff` stays fr
     "compare_folders": "vidiff.inference.compare",
     "load_model": "vidiff.inference.checkpoint",
     "sample_to": "vidiff.inference.sample",
+    "stylize": "vidiff.inference.stylize",
     "translate_video": "vidiff.inference.translate",
+    "video_style_transfer": "vidiff.inference.stylize",
 }
 __all__ = ["__version__", *_HOME]
 

@@ -71,3 +71,31 @@ def feature_distance(maps: list[Tensor], targets: list[Tensor]) -> Tensor:
         maps, targets: feature maps of one clip and of another, layer by layer.
     """
     return torch.stack([F.mse_loss(a, b) for a, b in zip(maps, targets, strict=True)]).mean()
+
+
+def gram(maps: Tensor) -> Tensor:
+    """Gram matrices of feature maps (N, C, H, W): how much channels go together, wherever: F F^T / (H W), (N, C, C)."""
+    flat = maps.flatten(2)  # (N, C, H, W) -> (N, C, H*W)
+    return flat @ flat.transpose(1, 2) / flat.shape[2]
+
+
+def relative_error(found: Tensor, wanted: Tensor) -> Tensor:
+    """|found - wanted|^2 / |wanted|^2 over all elements: of one size whatever network a feature map is of."""
+    return (found - wanted).square().sum() / wanted.square().sum().clamp(min=1e-12)
+
+
+def style_loss(layers: list[Tensor], grams: list[Tensor]) -> Tensor:
+    """Mean over layers and pictures of |G_l - S_l|^2 / |S_l|^2 (Gatys et al. 2016, 1508.06576, there with weights
+    1 / (4 N^2 M^2)).
+
+    Args:
+        layers: feature maps of pictures (N, C_l, H_l, W_l).
+        grams: Gram matrices of the style, (1, C_l, C_l).
+    """
+    found = [relative_error(gram(maps), target.expand(len(maps), -1, -1)) for maps, target in zip(layers, grams)]
+    return torch.stack(found).mean()
+
+
+def total_variation(frames: Tensor) -> Tensor:
+    """E (x[h+1] - x[h])^2 + E (x[w+1] - x[w])^2 of frames (N, C, H, W)."""
+    return frames.diff(dim=2).square().mean() + frames.diff(dim=3).square().mean()

@@ -45,8 +45,8 @@ class Job:
     target: Path
     entry: Entry | None = None
 
-    def run(self, change: Change, say: Callable[[str], None]) -> int:
-        """Translate; the number of frames.
+    def run(self, change: Change, say: Callable[[str], None], made: str = "") -> int:
+        """Translate; the number of frames. `made`: see `vidiff.video.remux.remux`.
 
         Raises:
             RunError: the source cannot be read. UsageError: the output cannot be written.
@@ -56,9 +56,9 @@ class Job:
             return track(change(frames), self.source.name, self.num_frames)
 
         if self.entry is None or self.entry.kind == "video":
-            return remux(self.source, self.target, tracked, say)
+            return remux(self.source, self.target, tracked, say, made)
         reader = open_reader(self.source, self.entry.kind, "pyav", self.entry.files, self.entry.white)
-        return record(reader, self.target, tracked)
+        return record(reader, self.target, tracked, made)
 
     @property
     def num_frames(self) -> int | None:

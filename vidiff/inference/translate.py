@@ -58,14 +58,15 @@ def translate_video(
 
 
 def run_jobs(
-    jobs: Sequence[Job], unusable: Sequence[Translated], change: Change, say: Callable[[str], None]
+    jobs: Sequence[Job], unusable: Sequence[Translated], change: Change, say: Callable[[str], None], made: str = ""
 ) -> Iterator[Translated]:
-    """Yield what became of each of `find_jobs`' videos as soon as it is known; see `translate_video`."""
+    """Yield what became of each of `find_jobs`' videos as soon as it is known; see `translate_video`, and `remux` for
+    `made`."""
     yield from unusable
     for job in jobs:
         try:
             with doing(f"translating {job.source}"):
-                frames = job.run(change, say)
+                frames = job.run(change, say, made)
         except UsageError:  # about the output: the others have no better one
             raise
         except Exception as error:

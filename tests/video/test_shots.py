@@ -1,0 +1,38 @@
+"""Cuts: none in what moves, each where shots are joined."""
+
+from __future__ import annotations
+
+import av
+import numpy as np
+import pytest
+from films import ramp
+from helpers import SHARED
+
+from vidiff.video.shots import color_change, is_cut
+
+
+def test_the_change_is_a_distance_between_nothing_and_all():
+    rng = np.random.default_rng(0)
+    a, b = (rng.integers(0, 256, (20, 31, 3), dtype=np.uint8) for _ in range(2))
+    assert color_change(a, a) == 0.0 and color_change(a, b) == pytest.approx(color_change(b, a))
+    black, white = np.zeros((8, 8, 3), np.uint8), np.full((8, 8, 3), 255, np.uint8)
+    assert color_change(black, white) == 1.0
+    half = black.copy()
+    half[:, :2] = 255  # half of the left quarters
+    assert color_change(black, half) == pytest.approx(0.25)
+
+
+def test_motion_is_no_cut_and_another_picture_is():
+    moving = ramp(12, 48, 64)
+    assert not any(is_cut(a, b) for a, b in zip(moving, moving[1:]))
+    assert is_cut(moving[0], 255 - moving[0][::-1])
+
+
+@pytest.mark.parametrize(("name", "cuts"), [("bikes", [30, 76, 137, 187, 242]), ("carphone_pristine", [])])
+def test_cuts_of_a_real_film(name, cuts):
+    path = SHARED / "data" / "clips" / f"{name}.mp4"
+    if not path.is_file():
+        pytest.skip(f"needs {path.name} beside the checkout")
+    with av.open(str(path)) as reader:
+        frames = [f.reformat(96, 72, format="rgb24").to_ndarray() for f in reader.decode(video=0)]
+    assert [i for i in range(1, len(frames)) if is_cut(frames[i - 1], frames[i])] == cuts

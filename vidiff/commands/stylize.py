@@ -1,0 +1,49 @@
+"""Give videos the style of a picture or of another video."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from vidiff.errors import RunError, listed
+from vidiff.progress import say
+
+
+def stylize(
+    *,
+    input: Path,
+    style: Path,
+    output: Path,
+    extractor: Literal["vgg19", "vgg16", "vgg16_hed", "lite0"] | None = None,
+    resolution: int = 160,
+    iterations: int = 15,
+    strength: float = 1.0,
+    keep_color: bool = False,
+    denoise: bool = False,
+    sharpen: bool = False,
+    frame_by_frame: bool = False,
+    measure: bool = False,
+    device: str | None = None,
+) -> None:
+    """Give videos the style of a picture or of another video; times, sizes and sound stay.
+
+    Args:
+        input, style, output, extractor, resolution, iterations: see `vidiff.inference.stylize.stylize`.
+        strength, keep_color, denoise, sharpen: see `vidiff.inference.stylize.stylize`.
+        frame_by_frame, measure, device: see `vidiff.inference.stylize.stylize`.
+    """
+    from vidiff.inference.jobs import find_jobs
+    from vidiff.inference.style_source import read_style
+
+    find_jobs(input, output, lambda text: None)  # before torch is loaded
+    read_style(style, resolution)
+    from vidiff.inference import stylize as stylizing
+
+    what = dict(extractor=extractor, resolution=resolution, iterations=iterations, strength=strength)
+    what |= dict(keep_color=keep_color, denoise=denoise, sharpen=sharpen, frame_by_frame=frame_by_frame)
+    results = stylizing.stylize(input, style, output, **what, measure=measure, device=device, say=say)
+    for done in results:
+        if not done.error:
+            print(f"{done.frames} frames in {done.path}", flush=True)
+    if failed := [done.error for done in results if done.error]:
+        raise RunError(f"{len(failed)} of {len(results)} files could not be restyled:{listed(failed)}")
