@@ -9,10 +9,11 @@ import pytest
 
 from vidiff.bench import formats
 from vidiff.bench.definition import load
-from vidiff.bench.rows import MADE, read_rows
+from vidiff.bench.rows import MADE, read_config, read_rows
 from vidiff.bench.table import MOST_COLUMNS, tables
 from vidiff.metrics.protocol import protocol_hash
 from vidiff.paths import experiments_dir
+from vidiff.training.run import config_hash
 
 RESULTS = sorted((experiments_dir() / "benchmarks" / "results").glob("*.jsonl"))
 PAGES = [Path(__file__).parents[2] / name for name in ("docs/results.md", "README.md")]
@@ -23,6 +24,7 @@ def test_rows_hold_what_traces_them(path):
     rows = read_rows([path])
     benchmark = load(experiments_dir() / "benchmarks" / f"{path.stem}.yaml")
     for row in rows:
+        assert config_hash(read_config(path, row["config_hash"])) == row["config_hash"]
         assert row["benchmark"] == path.stem and row["family"] in benchmark.runs and row["seed"] in benchmark.seeds
         assert all(row[key] is not None for key in MADE) and row["protocol_hash"] == protocol_hash(row["protocol"])
         assert "+changed" not in row["git_commit"] and row["hardware"]["cpu"] and row["cost"]["clips_seen"] > 0

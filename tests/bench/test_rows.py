@@ -8,10 +8,11 @@ import json
 import pytest
 from reports import REPORT, row, write
 
-from vidiff.bench.rows import as_run, read_report, read_rows, rows_of, write_rows
+from vidiff.bench.rows import as_run, read_config, read_report, read_rows, rows_of, write_configs, write_rows
 from vidiff.bench.table import tables
 from vidiff.errors import RunError, UsageError
 from vidiff.metrics.protocol import protocol_hash
+from vidiff.training.run import config_hash
 
 
 def test_a_row_has_all_that_traces_it(tmp_path):
@@ -31,6 +32,15 @@ def test_written_and_read_back(tmp_path):
     write_rows(tmp_path / "results.jsonl", rows)
     assert read_rows([tmp_path / "results.jsonl"]) == rows == read_rows([tmp_path])
     assert len((tmp_path / "results.jsonl").read_text().splitlines()) == 2
+
+
+def test_configurations_lie_beside_the_rows(tmp_path):
+    run = as_run(write(tmp_path / "a-seed0"), "a-seed0")
+    (run.folder / "config.yaml").write_text("seed_everything: 0\n")
+    write_configs(tmp_path / "results.jsonl", [run])
+    name = config_hash("seed_everything: 0\n")
+    for path in (tmp_path, tmp_path / "results.jsonl"):
+        assert read_config(path, name) == "seed_everything: 0\n" and read_config(path, "another") is None
 
 
 def test_run_folders_and_folders_of_them(tmp_path):

@@ -6,11 +6,12 @@ import pytest
 from reports import row
 
 from vidiff.bench import verify as module
-from vidiff.bench.definition import Run, load
+from vidiff.bench.definition import load
 from vidiff.bench.missing import run_missing
-from vidiff.bench.rows import read_rows
+from vidiff.bench.rows import write_rows
 from vidiff.bench.verify import report, verify
 from vidiff.errors import RunError, UsageError
+from vidiff.files import write_json
 
 TINY = """
 runs: [dcgan]
@@ -28,11 +29,11 @@ def again(monkeypatch, tmp_path):
     """Verifies a made-up row against what a run that is not run would give."""
 
     def run(before, now, tolerance=0.5):
-        made = Run("a-seed0", tmp_path / "a", ["fit"], "a")
-        monkeypatch.setattr(module, "_again", lambda *_: made)
+        write_rows(tmp_path / "results.jsonl", [before])
+        write_json(tmp_path / "results.configs.json", {before["config_hash"]: "seed_everything: 0\n"})
         monkeypatch.setattr(module, "train", lambda run: 0)
         monkeypatch.setattr(module, "rows_of", lambda run: [now])
-        return verify([before], "a-seed0", None, tmp_path, tolerance)
+        return verify(tmp_path / "results.jsonl", "a-seed0", tmp_path / "again", tolerance)
 
     return run
 
@@ -60,17 +61,20 @@ def test_what_is_something_else_is_refused(again):
         again(row("a", 0, 0.5), row("a", 0, 0.5, protocol={"n_fake": 8}))
 
 
-def test_unknown_rows_and_benchmarks(tmp_path):
+def test_rows_and_configurations_that_are_not_there(tmp_path):
+    path = tmp_path / "results.jsonl"
+    write_rows(path, [row("a", 0, 0.5)])
     with pytest.raises(UsageError, match="unknown run 'b-seed0'"):
-        verify([row("a", 0, 0.5)], "b-seed0", None, tmp_path, 0.5)
-    with pytest.raises(UsageError, match="no shipped benchmark 'made up'"):
-        verify([row("a", 0, 0.5)], "a-seed0", None, tmp_path, 0.5)
-    path = tmp_path / "d.yaml"
-    path.write_text("runs: [dcgan]")
-    with pytest.raises(UsageError, match="has no run of a with seed 0"):
-        verify([row("a", 0, 0.5)], "a-seed0", path, tmp_path, 0.5)
-    with pytest.raises(UsageError, match="gives another configuration today"):
-        verify([row("dcgan", 0, 0.5)], "dcgan-seed0", path, tmp_path, 0.5)
+        verify(path, "b-seed0", tmp_path / "again", 0.5)
+    with pytest.raises(UsageError, match="its configuration, hash of a, is not beside"):
+        verify(tmp_path, "a-seed0", tmp_path / "again", 0.5)
+
+
+def test_a_budget_of_time_becomes_one_of_clips(tmp_path):
+    run = module._again(row("a", 0, 0.5), "budget_cpu_s: 240.0\n", tmp_path / "again")
+    assert (tmp_path / "again.yaml").read_text() == "budget_cpu_s: 240.0\n"
+    words = run.arguments
+    assert words[words.index("--budget_cpu_s") + 1] == "null" and words[-2:] == ["--budget_clips", "4000"]
 
 
 @pytest.mark.slow
@@ -79,16 +83,13 @@ def test_a_real_row_is_repeated_to_the_last_bit(shapes, tmp_path):
     path = tmp_path / "tiny.yaml"
     path.write_text(TINY.replace("ROOT", str(shapes)).replace("clips: 16", "cpu_seconds: 0.5"))
     run_missing(load(path), tmp_path / "out", name="tiny")
-    rows = read_rows([tmp_path / "out"])
-    found = verify(rows, "dcgan-seed0", path, tmp_path / "again", 0.5)
+    found = verify(tmp_path / "out", "dcgan-seed0", tmp_path / "again", 0.5)
     assert found.differs == [] and len(found.checks) >= 2 and all(check.holds for check in found.checks)
-    path.write_text(path.read_text().replace("width: 4", "width: 8"))
-    with pytest.raises(UsageError, match="another configuration today"):
-        verify(rows, "dcgan-seed0", path, tmp_path / "third", 0.5)
 
 
 def test_a_run_that_fails_is_an_error(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "_again", lambda *_: Run("a-seed0", tmp_path / "a", ["fit"], "a"))
+    write_rows(tmp_path / "results.jsonl", [row("a", 0, 0.5)])
+    write_json(tmp_path / "results.configs.json", {"hash of a": ""})
     monkeypatch.setattr(module, "train", lambda run: 1)
     with pytest.raises(RunError, match="a-seed0 failed"):
-        verify([row("a", 0, 0.5)], "a-seed0", None, tmp_path, 0.5)
+        verify(tmp_path, "a-seed0", tmp_path / "again", 0.5)

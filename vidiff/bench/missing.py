@@ -14,7 +14,7 @@ from lightning.pytorch import LightningDataModule
 
 from vidiff.bench.definition import Benchmark, Run, list_runs
 from vidiff.bench.launch import here, on_cluster, shown
-from vidiff.bench.rows import read_report, rows_of, write_rows
+from vidiff.bench.rows import read_report, rows_of, write_configs, write_rows
 from vidiff.errors import RunError, UsageError
 from vidiff.progress import say
 from vidiff.training.cli import resolved_config
@@ -59,7 +59,9 @@ def run_missing(
     say(f"{len(runs)} runs, {len(missing)} to train, at most {jobs} at once")
 
     def finished(_: Run | None = None) -> None:
-        write_rows(out / RESULTS, [row for run in _ready(runs, state) for row in rows_of(run, name)])
+        ready = _ready(runs, state)
+        write_rows(out / RESULTS, [row for run in ready for row in rows_of(run, name)])
+        write_configs(out / RESULTS, ready)
 
     with shown(runs, state):
         if cluster:

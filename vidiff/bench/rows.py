@@ -9,14 +9,16 @@ from typing import Any
 
 from vidiff.bench.definition import Run
 from vidiff.errors import RunError, UsageError
-from vidiff.files import write_text
+from vidiff.files import write_json, write_text
 from vidiff.metrics.controls import controls_of
 from vidiff.metrics.protocol import protocol_hash
+from vidiff.training.run import config_hash
 
 # Of a translation's directions, where the true counterparts are known, or a classifier's word.
 OF_DIRECTIONS = ("psnr", "ssim", "psnr_gain", "ssim_gain", "target_accuracy", "position_error", "cycle_psnr")
 MADE = ("model", "selection", "checkpoint_step", "steps", "config_hash", "git_commit", "versions", "hardware", "date")
 COST = ("cpu_seconds", "gpu_seconds", "clips_seen", "sampling_s_per_clip", "peak_memory_mb", "parameters")
+CONFIGS = ".configs.json"
 Row = dict[str, Any]
 
 
@@ -90,6 +92,25 @@ def _of(controls: dict[str, dict[str, float | None]], metric: str) -> dict[str, 
 def write_rows(path: Path, rows: Sequence[Row]) -> None:
     """A file of results, whole or not at all."""
     write_text(path, "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows))
+
+
+def write_configs(path: Path, runs: Sequence[Run]) -> None:
+    """The whole configurations of runs beside their results, by hash: `bench verify` repeats them under later code."""
+    found = {}
+    for run in runs:
+        if (file := run.folder / "config.yaml").exists():
+            text = file.read_text(encoding="utf-8")
+            found[config_hash(text)] = text
+    write_json(path.with_suffix(CONFIGS), found)
+
+
+def read_config(path: Path, name: str) -> str | None:
+    """The configuration of that hash beside a file of results, or in a folder of such files; None: it is not there."""
+    files = [path.with_suffix(CONFIGS)] if path.suffix == ".jsonl" else sorted(path.glob(f"*{CONFIGS}"))
+    for file in files:
+        if file.exists() and name in (found := json.loads(file.read_text(encoding="utf-8"))):
+            return found[name]
+    return None
 
 
 def read_rows(paths: Sequence[Path]) -> list[Row]:

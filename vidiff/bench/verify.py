@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from vidiff.bench.definition import BUDGETS, Run, list_runs, load
+from vidiff.bench.definition import BUDGETS, Run
 from vidiff.bench.launch import last_line, train
-from vidiff.bench.rows import Row, rows_of
-from vidiff.configs import find_experiment
+from vidiff.bench.rows import CONFIGS, Row, read_config, read_rows, rows_of
 from vidiff.errors import RunError, UsageError, unknown_name
+from vidiff.files import write_text
 from vidiff.progress import say
-from vidiff.training.cli import resolved_config
 from vidiff.training.machine import hardware, versions
-from vidiff.training.run import config_hash
 
 EQUAL = ("cpu", "machine", "threads", "gpu")  # of the hardware, for bits to be equal
 VERSIONS = ("torch", "numpy", "av", "decord")
@@ -38,29 +35,33 @@ class Verdict(NamedTuple):
     checks: list[Check]
 
 
-def verify(rows: Sequence[Row], name: str, definition: Path | None, output: Path, tolerance: float) -> Verdict:
+def verify(results: Path, name: str, output: Path, tolerance: float) -> Verdict:
     """Train the run of that name again and compare all of its metrics.
 
     Args:
-        rows: of results.
+        results: a file of results, or a folder of such files, with the configurations beside.
         name: of a run.
-        definition: of its benchmark; None: the shipped one that the rows name.
         output: folder of the new run.
         tolerance: relative difference that is accepted where something differs.
 
     Raises:
-        UsageError: no such run or benchmark, or its configuration or data are others today. RunError: it failed.
+        UsageError: no such run or configuration, other videos, or metrics that are measured differently today.
+        RunError: it failed.
     """
+    rows = read_rows([results])
     mine = [row for row in rows if row["run"] == name]
     if not mine:
         raise UsageError(f"--row: {unknown_name('run', name, dict.fromkeys(row['run'] for row in rows))}")
     first = mine[0]
-    run = _again(first, definition, output)
+    config = read_config(results, first["config_hash"])
+    if config is None:
+        raise UsageError(f"{name}: its configuration, {first['config_hash']}, is not beside {results} (*{CONFIGS})")
+    run = _again(first, config, output)
     say(f"{name}: training again up to {first['cost']['clips_seen']:,} clips, log {run.log}")
     if train(run):
         raise RunError(f"{name} failed: {last_line(run.log)}; see {run.log}")
     again = {row["metric"]: row for row in rows_of(run)}
-    if again and next(iter(again.values()))["data"] != first["data"]:
+    if next(iter(again.values()))["data"] != first["data"]:
         raise UsageError(f"{name} was trained on other videos: the fingerprint of the data differs")
     differs = _differs(first, next(iter(again.values())))
     return Verdict(
@@ -68,24 +69,13 @@ def verify(rows: Sequence[Row], name: str, definition: Path | None, output: Path
     )
 
 
-def _again(row: Row, definition: Path | None, output: Path) -> Run:
-    """The run of a row as its benchmark has it, ended by clips instead of by time."""
-    path = definition or find_experiment(Path("benchmarks") / f"{row['benchmark']}.yaml")
-    if path is None:
-        raise UsageError(f"no shipped benchmark {row['benchmark']!r}: name its file with --definition")
-    benchmark = load(path)
-    wanted = (row["family"], row["data_set"] if benchmark.data_sets else "", row["seed"])
-    runs = list_runs(benchmark, output, output / "settings", [])
-    found = next((run for run in runs if (run.experiment, run.data_set, run.seed) == wanted), None)
-    if found is None:
-        raise UsageError(f"{path} has no run of {row['family']} with seed {row['seed']}")
-    if (now := config_hash(resolved_config(found.arguments))) != row["config_hash"]:
-        raise UsageError(
-            f"{row['run']}: {path} gives another configuration today ({now}) than the row has ({row['config_hash']}): "
-            f"check out {row.get('git_commit') or 'the code that it was made with'}"
-        )
-    off = [word for kind in benchmark.budget for word in (f"--{BUDGETS[kind]}", "null")]
-    return found._replace(arguments=[*found.arguments, *off, "--budget_clips", str(row["cost"]["clips_seen"])])
+def _again(row: Row, config: str, output: Path) -> Run:
+    """The run of a row as it was configured, ended by clips instead of by time."""
+    file = output.with_name(f"{output.name}.yaml")
+    write_text(file, config)
+    words = ["fit", "--config", str(file), "--run_dir", str(output)]
+    words += [word for option in BUDGETS.values() for word in (f"--{option}", "null")]
+    return Run(row["run"], output, [*words, "--budget_clips", str(row["cost"]["clips_seen"])], row["family"])
 
 
 def _differs(before: Row, now: Row) -> list[str]:

@@ -98,7 +98,6 @@ def verify(
     results: Path,
     *,
     row: str,
-    definition: Path | None = None,
     output: Path | None = None,
     tolerance: float = 0.5,
 ) -> None:
@@ -108,17 +107,15 @@ def verify(
     have to be equal to the last bit, elsewhere within the tolerance: rounding differs, and a game drifts apart by it.
 
     Args:
-        results: results.jsonl, or a folder of such files.
+        results: results.jsonl, or a folder of such files; beside them lie the configurations, *.configs.json.
         row: name of the run, e.g. dcgan-seed0.
-        definition: of the benchmark (default: the shipped one that the row names).
         output: folder of the new run (default: runs/verify/<row>).
         tolerance: relative difference that is accepted on another processor or with other versions.
     """
-    from vidiff.bench.rows import read_rows
     from vidiff.bench.verify import report, verify
     from vidiff.errors import RunError
 
-    found = verify(read_rows([results]), row, definition, output or Path("runs") / "verify" / row, tolerance)
+    found = verify(results, row, output or Path("runs") / "verify" / row, tolerance)
     print(report(found))
     if wrong := [check.metric for check in found.checks if not check.holds]:
         raise RunError(f"{row} was not reproduced: {', '.join(wrong)}")
