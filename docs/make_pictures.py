@@ -23,6 +23,16 @@ from vidiff.augment import (
     SpeedCurve,
     Splice,
 )
+from vidiff.augment.degrade import (
+    Blur,
+    GaussianNoise,
+    Jpeg,
+    LowResolution,
+    MissingBlocks,
+    PoissonNoise,
+    Scratches,
+    degrade,
+)
 from vidiff.clip import signed_to_uint8, uint8_to_unit, unit_to_signed
 from vidiff.data.shapes.scene import CLASSES, STYLES, render_scene
 from vidiff.files import replacing
@@ -149,10 +159,27 @@ def stylized() -> np.ndarray:
     return side_by_side(tiles, 5)
 
 
+def degradations() -> np.ndarray:
+    """One scene, whole and with each kind of damage."""
+    film = clips((1,), 8, 80)
+    ops = [
+        ("noise", GaussianNoise()),
+        ("few photons", PoissonNoise((15.0, 15.0))),
+        ("blur", Blur((1.6, 1.6))),
+        ("JPEG", Jpeg((12, 12))),
+        ("scratches", Scratches(count=(3, 3))),
+        ("lost blocks", MissingBlocks()),
+        ("1/4 of the size", LowResolution(4)),
+    ]
+    damaged = [(title, (degrade(film / 255.0, [op], [0], SEED) * 255).round().byte()) for title, op in ops]
+    return side_by_side([(title, to_frames(clip[0])) for title, clip in [("as it is", film), *damaged]], 4)
+
+
 PICTURES: dict[str, Callable[[], np.ndarray]] = {
     "styles.gif": styles,
     "motions.gif": motions,
     "controls.gif": control_clips,
+    "degradations.gif": degradations,
     "augment_time.png": augment_time,
     "augment_picture.png": augment_picture,
     "augment_discriminator.png": augment_discriminator,

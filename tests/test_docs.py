@@ -23,7 +23,10 @@ from vidiff.training.cli import resolved_config
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [*sorted(ROOT.glob("README*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 RUN_ELSEWHERE = ["docs/new-family.md"]  # tests/commands/test_new_family.py copies its blocks out and runs them
-EXPERIMENTS = {"docs/translation.md": "cyclegan"}  # what the YAML of a page is laid over, where it is not `dcgan`
+EXPERIMENTS = {
+    "docs/restoration.md": "restoration",
+    "docs/translation.md": "cyclegan",
+}  # what the YAML of a page is laid over, where it is not `dcgan`
 PLACEHOLDERS = {"SEED": "0"}  # words in capitals that stand for more than a name or a path
 
 

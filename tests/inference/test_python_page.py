@@ -12,6 +12,7 @@ from helpers import TINY, quiet_trainer
 import vidiff
 from vidiff.models.cyclegan import CycleGAN
 from vidiff.models.dcgan import DCGAN
+from vidiff.models.restoration import Restoration
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "python.md"
 BLOCKS = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
@@ -21,7 +22,8 @@ BLOCKS = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), 
 def place(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("page")
     tiny = {k: v for k, v in TINY.items() if k != "latent_dim"}
-    for name, model in (("dcgan", DCGAN(**TINY)), ("cyclegan", CycleGAN(pool_size=1, **tiny))):
+    models = {"dcgan": DCGAN(**TINY), "cyclegan": CycleGAN(pool_size=1, **tiny), "restoration": Restoration(**tiny)}
+    for name, model in models.items():
         trainer = quiet_trainer(max_steps=1)
         trainer.strategy.connect(model)
         for file in ("best", "last"):

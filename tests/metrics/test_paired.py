@@ -5,7 +5,16 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vidiff.metrics.paired import flicker, grid_peak, l1, nyquist_energy, psnr, ssim
+from vidiff.metrics.paired import (
+    flicker,
+    gradient_energy,
+    grid_peak,
+    l1,
+    nyquist_energy,
+    psnr,
+    ssim,
+    temporal_error,
+)
 
 
 def test_pixel_measures():
@@ -51,3 +60,21 @@ def test_a_grid_stands_out_of_its_surroundings():
         gridded[..., ::period] += 25
         assert (grid_peak(gridded.clamp(0, 255).to(torch.uint8)) > 5 * plain).all()
     assert grid_peak(smooth[..., :30, :27].to(torch.uint8)).shape == (2,)
+
+
+def test_temporal_error_is_blind_to_colors_and_sees_what_moves_otherwise():
+    clip = torch.randint(0, 200, (2, 3, 5, 8, 8), dtype=torch.uint8)
+    assert temporal_error(clip + 40, clip).tolist() == pytest.approx([0.0, 0.0], abs=1e-7)
+    shaken = clip.clone()
+    shaken[0, :, 2] += 50  # two of four differences are off by 50
+    assert temporal_error(shaken, clip).tolist() == pytest.approx([50 / 255 / 2, 0.0], abs=1e-6)
+    assert temporal_error(clip[:, :, :1], clip[:, :, :1]).isnan().all()
+
+
+def test_gradient_energy_of_a_step_and_of_noise():
+    step = torch.zeros(1, 3, 2, 8, 8, dtype=torch.uint8)
+    step[..., 4:] = 255  # one of seven differences across, none down
+    assert gradient_energy(step).item() == pytest.approx(0.5 / 7, rel=1e-5)
+    noise = torch.randint(0, 256, (1, 3, 4, 64, 64), dtype=torch.uint8)
+    variance = noise.double().div(255).var().item()
+    assert gradient_energy(noise).item() == pytest.approx(2 * variance, rel=0.03)

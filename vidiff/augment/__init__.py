@@ -2,6 +2,17 @@
 
 from vidiff.augment.ada import AdaptiveAugment
 from vidiff.augment.content import ContentTransform
+from vidiff.augment.degrade import (
+    Blur,
+    DroppedFrames,
+    GaussianNoise,
+    Jpeg,
+    LowResolution,
+    MissingBlocks,
+    OneOf,
+    PoissonNoise,
+    Scratches,
+)
 from vidiff.augment.discriminator import DiffAugment
 from vidiff.augment.geometry import ResizedCrop
 from vidiff.augment.pipeline import Augment, LabelMix, build_augment
@@ -11,13 +22,22 @@ from vidiff.augment.time_warp import FastMotion, FrameSkip, Reversal, SlowMotion
 __all__ = [
     "AdaptiveAugment",
     "Augment",
+    "Blur",
     "ContentTransform",
     "DiffAugment",
+    "DroppedFrames",
     "FastMotion",
     "FrameSkip",
+    "GaussianNoise",
+    "Jpeg",
     "LabelMix",
+    "LowResolution",
+    "MissingBlocks",
+    "OneOf",
+    "PoissonNoise",
     "ResizedCrop",
     "Reversal",
+    "Scratches",
     "ShuffleSegments",
     "SlowMotion",
     "SpeedCurve",

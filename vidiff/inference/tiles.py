@@ -12,6 +12,7 @@ from vidiff.errors import UsageError
 from vidiff.inference.windows import check_room
 from vidiff.nn.clip_layers import ClipConv, Double
 from vidiff.nn.resnet import GRID
+from vidiff.nn.restorer import DepthToSpace, SpaceToDepth
 
 POINTWISE = (nn.Identity, nn.ReLU, nn.LeakyReLU, nn.Tanh)
 
@@ -40,6 +41,11 @@ def space_radius(network: nn.Module) -> int | None:
             kernel, pad = layer.kernel_size[1], layer.padding[1]
             jump /= layer.stride[1]
             back, ahead = back + (kernel - 1 - pad) * jump, ahead + pad * jump
+        elif isinstance(layer, SpaceToDepth):  # as a convolution whose kernel is its stride
+            ahead, jump = ahead + (layer.factor - 1) * jump, jump * layer.factor
+        elif isinstance(layer, DepthToSpace):
+            jump /= layer.factor
+            back += (layer.factor - 1) * jump
         elif isinstance(layer, Double):
             back, ahead, jump = back + jump, ahead + jump / 2, jump / 2
         elif isinstance(layer, nn.Conv3d) and layer.kernel_size[1:] == layer.stride[1:] == (1, 1):

@@ -38,6 +38,21 @@ def flicker(clip: Tensor) -> Tensor:
     return 0.5 * uint8_to_unit(clip).diff(n=2, dim=2).abs().flatten(1).mean(1)
 
 
+def temporal_error(a: Tensor, b: Tensor) -> Tensor:
+    """Mean |(a_{t+1} - a_t) - (b_{t+1} - b_t)| in [0, 1] of uint8 clips: 0 for what moves and stands still as b does,
+    whatever its colors -> (B,). NaN for clips of one frame."""
+    if a.shape[2] < 2:
+        return torch.full((len(a),), float("nan"))
+    return (uint8_to_unit(a).diff(dim=2) - uint8_to_unit(b).diff(dim=2)).abs().flatten(1).mean(1)
+
+
+def gradient_energy(clip: Tensor) -> Tensor:
+    """Mean squared difference of neighboring pixels in [0, 1], across and down, of uint8 clips: how sharp they are, or
+    how noisy -> (B,)."""
+    x = uint8_to_unit(clip)
+    return 0.5 * sum(x.diff(dim=d).square().flatten(1).mean(1) for d in (-1, -2))
+
+
 def nyquist_energy(clip: Tensor) -> Tensor:
     """Energy of uint8 clips at the highest frequencies a picture can hold, across or down, mean over frames -> (B,).
 

@@ -21,6 +21,7 @@ from vidiff.data.domains import DomainDataModule, PairDataModule  # noqa: F401
 from vidiff.errors import RunError, UsageError, first_line, memory_hint
 from vidiff.models import families
 from vidiff.models.base import AdversarialModule
+from vidiff.models.restorer import Restorer
 from vidiff.models.translation import Translator
 from vidiff.paths import experiments_dir
 from vidiff.training.checkpoints import CheckpointFiles, Checkpoints
@@ -32,6 +33,7 @@ from vidiff.training.loggers import MetricsCSV
 from vidiff.training.messages import constructor_message, own_message, readable
 from vidiff.training.page import Page
 from vidiff.training.progress import GameProgress
+from vidiff.training.restoration_evaluation import RestorationEvaluation
 from vidiff.training.run import Run
 from vidiff.training.run_folder import RunFolder, place_run
 from vidiff.training.summary import Players
@@ -221,7 +223,8 @@ class TrainingCLI(LightningCLI):
         config, run = self._config, self.run_folder
         checkpoints = Checkpoints(run, config.checkpoints.every_n_steps)
         spent = Spent(config.budget_cpu_s, config.budget_clips, config.budget_gpu_s)
-        kind = TranslationEvaluation if isinstance(self.model, Translator) else GeneratorEvaluation
+        kinds = {Restorer: RestorationEvaluation, Translator: TranslationEvaluation}
+        kind = next((k for base, k in kinds.items() if isinstance(self.model, base)), GeneratorEvaluation)
         evaluation = kind(run, EvaluationOptions(**config.evaluation.as_dict()), checkpoints, spent)
         callbacks = [RunFolder(run), TrainingLog(), spent, evaluation, Doctor(run), checkpoints, Page(run)]
         if config.trainer.get("enable_progress_bar") is not False:

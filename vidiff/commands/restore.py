@@ -1,0 +1,48 @@
+"""Restore videos of any length and size: noise, blur, compression, lost parts, low resolution."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vidiff.errors import RunError, listed
+from vidiff.progress import say
+
+
+def restore(
+    *,
+    ckpt: Path,
+    input: Path,
+    output: Path,
+    scale: int | None = None,
+    window: int | None = None,
+    tile: int = 256,
+    compare: bool = False,
+    ema: bool = True,
+    device: str | None = None,
+    trust: list[str] | None = None,
+) -> None:
+    """Restore videos of any length and size with a trained model; times and sound stay.
+
+    Args:
+        ckpt: a checkpoint of a restoration, runs/.../checkpoints/best.ckpt (pixel.ckpt beside it: of its first stage).
+        input, output: see `vidiff.inference.restore.restore`.
+        scale, window, tile, compare, ema: see `vidiff.inference.restore.frame_restorer`.
+        device, trust: see `vidiff.inference.checkpoint.load_model`.
+    """
+    from vidiff.inference.jobs import find_jobs
+
+    jobs, unusable = find_jobs(input, output, say)  # before torch is loaded
+    from vidiff.inference.checkpoint import load_model
+    from vidiff.inference.restore import frame_restorer
+    from vidiff.inference.translate import run_jobs
+
+    what = dict(scale=scale, window=window, tile=tile, compare=compare, ema=ema)
+    change = frame_restorer(load_model(ckpt, device, trust or ()), **what, say=say)
+    failed = []
+    for result in run_jobs(jobs, unusable, change, say):
+        if result.error:
+            failed.append(result.error)
+        else:
+            print(f"{result.frames} frames in {result.path}", flush=True)
+    if failed:
+        raise RunError(f"{len(failed)} of {len(jobs) + len(unusable)} files could not be restored:{listed(failed)}")

@@ -1,0 +1,69 @@
+"""What families share that restore damaged clips: from `degraded` to `clean`, the damage, and a size to grow to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from torch import Tensor
+
+from vidiff.augment.degrade import Degradation, LowResolution, check_degradations, degrade
+from vidiff.clip import uint8_to_unit
+from vidiff.errors import UsageError
+from vidiff.models.translation import Translator
+
+DEGRADED, CLEAN = 0, 1
+
+
+class Restorer(Translator):
+    """A translation from damaged clips to clean ones that makes its own damage: any folder of clips is training data.
+
+    A family calls `set_degradations` in its `__init__`.
+    """
+
+    num_domains = 2
+
+    def set_degradations(self, operators: Iterable[Degradation]) -> None:
+        """Keep what happens to the clips.
+
+        Raises:
+            UsageError: there is nothing, or something that is no degradation.
+        """
+        # In a list: they have no weights and belong into no checkpoint but by their configuration.
+        self.degradations = check_degradations(operators, "model.degradations")
+
+    @property
+    def domains(self) -> list[str]:
+        return ["degraded", "clean"]
+
+    @property
+    def directions(self) -> dict[str, list[tuple[int, int]]]:
+        return {"restore": [(DEGRADED, CLEAN)]}
+
+    def pair(self, direction: str | None = None, target: str | None = None) -> tuple[int, int]:
+        """(0, 1), whatever of it is named; see `Translator.pair`."""
+        if target not in (None, "clean", str(CLEAN)):
+            raise UsageError(f"target {target}: this model restores, its only target is clean")
+        return super().pair("restore" if direction is None else direction)
+
+    @property
+    def scale(self) -> int:
+        """How many times larger a restored video is: the factor of the resolution that it learned to undo; 1 where
+        other damage may stand in its place."""
+        factors = [op.factor for op in self.degradations if isinstance(op, LowResolution) and op.p == 1]
+        return factors[0] if factors else 1
+
+    def degrade(self, clips: Tensor, slots: Sequence[int], *key: int | str) -> Tensor:
+        """uint8 clips (B, C, T, H, W) -> damaged ones; row i is a function of (seed, key, slots[i])."""
+        damaged = degrade(uint8_to_unit(clips), self.degradations, slots, self.seed, "degrade", *key)
+        return (damaged * 255).round().to(clips.dtype)
+
+
+def restorer(model: object) -> Restorer:
+    """The model, where it restores.
+
+    Raises:
+        UsageError: it does not.
+    """
+    if not isinstance(model, Restorer):
+        raise UsageError(f"{type(model).__name__} does not restore videos: train one with experiments/restoration.yaml")
+    return model
