@@ -58,8 +58,9 @@ def test_a_translation_has_directions_and_pairs(translator_run, tmp_path):
     assert card["seeds"][0]["values"]["psnr_gain_a2b"] == 9.5
     assert "PSNR gain over the source +9.5, +9.5 dB" in table([card])
     assert "--direction a2b" in text(card) and "night to plain (b2a)" in text(card)
-    with Image.open(tmp_path / "day-night.gif") as picture:  # 4 rows of source, translation, line, source, translation
-        assert picture.size == (3 * (4 * 16 + 2), 3 * 4 * 16) and picture.n_frames == 4
+    # 4 rows of source, translation, line, source, translation; twice as many frames as in the training
+    with Image.open(tmp_path / "day-night.gif") as picture:
+        assert picture.size == (3 * (4 * 16 + 2), 3 * 4 * 16) and picture.n_frames == 8
     assert os.path.getsize(tmp_path / "day-night.gif") <= 300_000
 
 

@@ -41,15 +41,16 @@ class Scenes:
     resolution: int
     frame_stride: int = 1
 
-    def clips(self, model: AdversarialModule, style: str, count: int = CLIPS) -> Tensor:
-        """uint8 (count, C, T, H, W), sizes as the model has them."""
+    def clips(self, model: AdversarialModule, style: str, count: int = CLIPS, length: int | None = None) -> Tensor:
+        """uint8 (count, C, T, H, W), sizes as the model has them; T is `length` where it is given."""
         spec, step = model.spec, self.frame_stride
-        frames = (spec.num_frames - 1) * step + 1
+        length = length or spec.num_frames
+        frames = (length - 1) * step + 1
         numbers = range(self.first, self.first + count)
         scenes = [render_scene(self.seed, n, style, frames, self.resolution)[::step] for n in numbers]
         clips = torch.stack([thwc_to_clip(scene) for scene in scenes]).float()
         clips = clips.mean(1, keepdim=True) if spec.channels == 1 else clips
-        size = (spec.num_frames, spec.resolution, spec.resolution)
+        size = (length, spec.resolution, spec.resolution)
         return F.interpolate(clips, size, mode="area").round().to(torch.uint8)
 
 

@@ -29,6 +29,7 @@ NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 RESERVED = ("add",)  # an action of the command
 LARGEST_PICTURE = 300_000  # bytes
 SMALLER = ((3, 1), (2, 1), (2, 2), (2, 4), (1, 4), (1, 8))  # (times enlarged, every which frame), until it fits
+SHOWN_FRAMES = 8  # of translations, at least
 PAPER = 250  # grey of what separates clips
 
 
@@ -189,10 +190,12 @@ def _rows(model: AdversarialModule, scenes: Scenes) -> list[list[tuple[Tensor, b
         clips = example_clips(model)
         return [[(clip, True) for clip in clips[i : i + 4]] for i in range(0, CLIPS, 4)]
     rows, count = [], len(scenes.styles)
+    # A translation takes clips of any length: the few frames of a training are too short to be looked at.
+    length = max(SHOWN_FRAMES, model.spec.num_frames) if model.spec.num_frames > 1 else 1
     for n in range(4 if count == 2 else 1):
         row = []
         for source in range(count):
-            clip = scenes.clips(model, scenes.styles[source], n + 1)[n]
+            clip = scenes.clips(model, scenes.styles[source], n + 1, length)[n]
             others = [target for target in range(count) if target != source]
             made = [model.translate(clip[None], source, target)[0] for target in others]
             row += [(clip, False), *((m, True) for m in made)]
