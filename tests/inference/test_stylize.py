@@ -5,14 +5,22 @@ from __future__ import annotations
 import av
 import numpy as np
 import pytest
+import torch
 from films import check_kept, frames_of, moving_bar, ramp
 from helpers import SHARED
 from makers import write_audio
 from PIL import Image
+from safetensors.torch import save_file
 from stand_ins import StyleStandIn as Stand
 
 import vidiff
 from vidiff.cli import main
+from vidiff.flow import flow_method
+from vidiff.inference.style_measure import StyleMeasure
+from vidiff.inference.style_network import style_network, train
+from vidiff.inference.style_steps import Steps
+from vidiff.inference.style_transfer import Weights
+from vidiff.inference.stylize import feedforward_stylizer
 from vidiff.pretrained.lite0 import lite0_available
 
 
@@ -45,7 +53,7 @@ def test_a_film_keeps_its_times_size_and_sound(tmp_path, style, capsys):
     check_kept(source, tmp_path / "out.mp4")
     with av.open(str(tmp_path / "out.mp4")) as reader:
         comment = reader.metadata["comment"]
-    assert "vidiff" in comment and "style of look.png by optimization with features of vgg16" in comment
+    assert "vidiff" in comment and "style of look.png by optimize with features of vgg16" in comment
     assert np.abs(frames_of(tmp_path / "out.mp4").astype(int) - frames_of(source)).mean() > 5
     again = tmp_path / "again.mp4"
     assert run(source, style, again, "--measure") == 0
@@ -104,10 +112,7 @@ def test_the_bars_on_a_real_film(tmp_path, monkeypatch):
         pytest.skip("needs the shared clips beside the checkout")
     from itertools import islice
 
-    from vidiff.flow import flow_method
-    from vidiff.inference.style_measure import StyleMeasure
     from vidiff.inference.style_source import read_style
-    from vidiff.inference.style_steps import Steps
     from vidiff.inference.style_transfer import Optimization
     from vidiff.inference.stylize import frame_stylizer
     from vidiff.nn.style_maps import style_extractor
@@ -124,3 +129,51 @@ def test_the_bars_on_a_real_film(tmp_path, monkeypatch):
         values.append(measure.values())
     with_flow, alone = values
     assert with_flow["gram_ratio"] < 0.5 and with_flow["warp_ratio"] < 1.3 < alone["warp_ratio"]
+
+
+def test_a_network_is_trained_kept_and_used_again(tmp_path, style, capsys):
+    film, ckpt = moving_bar(tmp_path / "in.mp4", frames=6, size=(50, 34), sound=True), tmp_path / "look.safetensors"
+    forward = ["--method", "feedforward", "--ckpt", str(ckpt), "--updates", "3"]
+    assert run(film, style, tmp_path / "a.mp4", *forward, "--measure") == 0
+    assert "Gram distance" in capsys.readouterr().err
+    check_kept(film, tmp_path / "a.mp4")
+    written = ckpt.read_bytes()
+    assert run(film, style, tmp_path / "b.mp4", *forward) == 0  # without a training
+    assert ckpt.read_bytes() == written
+    ckpt.unlink()
+    assert run(film, style, tmp_path / "c.mp4", *forward) == 0
+    assert ckpt.read_bytes() == written
+    assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes() == (tmp_path / "c.mp4").read_bytes()
+
+
+def test_files_that_are_no_network_of_this_style_are_refused(tmp_path, style, capsys):
+    film, ckpt, out = moving_bar(tmp_path / "in.mp4", 3), tmp_path / "look.safetensors", tmp_path / "out.mp4"
+    other = tmp_path / "other.png"
+    Image.fromarray(ramp(1, 40, 60)[0][::-1]).save(other)
+    assert run(film, style, tmp_path / "a.mkv", "--method", "feedforward", "--ckpt", str(ckpt), "--updates", "1") == 0
+    torch.save({"state_dict": {}}, tmp_path / "run.ckpt")
+    (tmp_path / "cut.safetensors").write_bytes(ckpt.read_bytes()[:500])
+    save_file({"a": torch.zeros(2)}, tmp_path / "alien.safetensors")
+    for said, picture, file, method in (
+        ("trained for look.png", other, ckpt, "feedforward"),
+        ("no network of `vidiff stylize`", style, tmp_path / "run.ckpt", "feedforward"),
+        ("no network of `vidiff stylize`", style, tmp_path / "cut.safetensors", "feedforward"),
+        ("no network of `vidiff stylize`", style, tmp_path / "alien.safetensors", "feedforward"),
+        ("accepted: .safetensors", style, tmp_path / "new.ckpt", "feedforward"),
+        ("no network to keep with method optimize", style, ckpt, "optimize"),
+    ):
+        assert run(film, picture, out, "--method", method, "--ckpt", str(file)) == 2
+        assert said in capsys.readouterr().err and not out.exists()
+
+
+def test_training_brings_a_network_nearer_to_the_style():
+    steps, frames = Steps(64), ramp(4, 40, 48)
+    style = [steps.pre_process(ramp(1, 48, 48)[0].transpose(1, 0, 2)[..., ::-1].copy())]
+    pairs = [torch.cat([steps.pre_process(a), steps.pre_process(b)]) for a, b in zip(frames, frames[1:])]
+    network, ratios = style_network(), []
+    for updates in (0, 60):
+        train(network.train().requires_grad_(True), Stand(), style, pairs, flow_method("dis"), Weights(), updates)
+        measure = StyleMeasure(Stand(), style)
+        assert len(list(feedforward_stylizer(network, steps, measure)(frames))) == 4
+        ratios.append(measure.values()["gram_ratio"])
+    assert ratios[1] < 0.7 * ratios[0]

@@ -14,6 +14,9 @@ def stylize(
     input: Path,
     style: Path,
     output: Path,
+    method: Literal["optimize", "feedforward"] = "optimize",
+    ckpt: Path | None = None,
+    updates: int = 300,
     extractor: Literal["vgg19", "vgg16", "vgg16_hed", "lite0"] | None = None,
     resolution: int = 160,
     iterations: int = 15,
@@ -28,7 +31,8 @@ def stylize(
     """Give videos the style of a picture or of another video; times, sizes and sound stay.
 
     Args:
-        input, style, output, extractor, resolution, iterations: see `vidiff.inference.stylize.stylize`.
+        input, style, output, method, ckpt, updates: see `vidiff.inference.stylize.stylize`.
+        extractor, resolution, iterations: see `vidiff.inference.stylize.stylize`.
         strength, keep_color, denoise, sharpen: see `vidiff.inference.stylize.stylize`.
         frame_by_frame, measure, device: see `vidiff.inference.stylize.stylize`.
     """
@@ -39,7 +43,8 @@ def stylize(
     read_style(style, resolution)
     from vidiff.inference import stylize as stylizing
 
-    what = dict(extractor=extractor, resolution=resolution, iterations=iterations, strength=strength)
+    what = dict(method=method, ckpt=ckpt, updates=updates)
+    what |= dict(extractor=extractor, resolution=resolution, iterations=iterations, strength=strength)
     what |= dict(keep_color=keep_color, denoise=denoise, sharpen=sharpen, frame_by_frame=frame_by_frame)
     results = stylizing.stylize(input, style, output, **what, measure=measure, device=device, say=say)
     for done in results:

@@ -17,6 +17,7 @@ from vidiff.progress import track
 from vidiff.video.container import stated_frames
 from vidiff.video.filetype import sniff
 from vidiff.video.open import open_reader
+from vidiff.video.reader import Reader
 from vidiff.video.remux import SUFFIXES, UNTIMED_FPS, Change, check_output, identities, is_translation, record, remux
 
 
@@ -57,8 +58,13 @@ class Job:
 
         if self.entry is None or self.entry.kind == "video":
             return remux(self.source, self.target, tracked, say, made)
-        reader = open_reader(self.source, self.entry.kind, "pyav", self.entry.files, self.entry.white)
-        return record(reader, self.target, tracked, made)
+        return record(self.reader(), self.target, tracked, made)
+
+    def reader(self) -> Reader:
+        """The frames by their numbers."""
+        if self.entry is None:
+            return open_reader(self.source)
+        return open_reader(self.source, self.entry.kind, "pyav", self.entry.files, self.entry.white)
 
     @property
     def num_frames(self) -> int | None:

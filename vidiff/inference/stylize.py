@@ -6,15 +6,28 @@ import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
+from torch import nn
 
 from vidiff.errors import UsageError, at_least
+from vidiff.files import check_suffix, check_writable
 from vidiff.flow import flow_method
 from vidiff.inference.device import pick_device
 from vidiff.inference.jobs import Job, Translated, find_jobs
 from vidiff.inference.style_measure import StyleMeasure
+from vidiff.inference.style_network import (
+    SUFFIX,
+    read_network,
+    restyle,
+    style_digest,
+    style_network,
+    train,
+    training_pairs,
+    write_network,
+)
 from vidiff.inference.style_source import read_style
 from vidiff.inference.style_steps import SMALLEST, Steps
 from vidiff.inference.style_transfer import Before, Optimization, Weights
@@ -22,6 +35,7 @@ from vidiff.inference.translate import run_jobs
 from vidiff.nn.style_maps import ExtractorName, available_extractor, style_extractor
 from vidiff.video.remux import Change, identities
 
+Method = Literal["optimize", "feedforward"]
 RESOLUTION = 160  # pixels of the shorter side: some CPU-seconds a frame
 BETTER = "; VGG19's are better: `vidiff weights fetch vgg19` (575 MB)"
 
@@ -31,6 +45,9 @@ def stylize(
     style: str | Path,
     output: str | Path,
     *,
+    method: Method = "optimize",
+    ckpt: str | Path | None = None,
+    updates: int = 300,
     extractor: ExtractorName | None = None,
     resolution: int = RESOLUTION,
     iterations: int = 15,
@@ -49,6 +66,10 @@ def stylize(
         input: a video; a folder, manifest, strip or array of videos.
         style: a picture, or a video, of which up to 8 frames are taken.
         output: a .mp4, .mov or .mkv; a folder where the input holds several videos.
+        method: `optimize`: every frame by optimization; `feedforward`: a network is trained on frames of the input for
+            the style, then restyles each frame in one pass.
+        ckpt: a .safetensors of that network: used where it is, else written after its training.
+        updates: of the training of that network.
         extractor: the network whose features tell content and style: vgg19, vgg16, vgg16_hed or lite0; None: the first
             of these that is here.
         resolution: pixels of the shorter side that is worked at, where the video has more; it keeps its own size.
@@ -69,7 +90,8 @@ def stylize(
         UsageError: the request cannot be carried out; nothing is written. RunError: the one video cannot be read.
     """
     at_least(SMALLEST, resolution=resolution)
-    at_least(1, iterations=iterations)
+    at_least(1, iterations=iterations, updates=updates)
+    check_ckpt(method, ckpt)
     if not (math.isfinite(strength) and strength >= 0):
         raise UsageError(f"strength must be a number of at least 0, got {strength}")
     jobs, unusable = find_jobs(Path(input), Path(output), say)
@@ -79,12 +101,24 @@ def stylize(
     steps = Steps(resolution, keep_color, denoise, sharpen, pick_device(device))
     pictures = [Steps(resolution, keep_color, device=steps.device).pre_process(frame) for frame in frames]
     extract = style_extractor(name)
-    flow = None if frame_by_frame else flow_method("dis")
-    optimization = Optimization(extract, pictures, Weights(style=strength * Weights.style), iterations, flow)
     taken = StyleMeasure(extract, pictures) if measure else None
-    say(f"style by optimization with features of {name}{BETTER if name != 'vgg19' else ''}")
-    made = f"style of {Path(style).name} by optimization with features of {name}"
-    results = list(run_jobs(jobs, unusable, frame_stylizer(optimization, steps, taken), say, made))
+    say(f"style by method {method} with features of {name}{BETTER if name != 'vgg19' else ''}")
+    weights, flow = Weights(style=strength * Weights.style), flow_method("dis")
+    if method == "optimize":
+        optimization = Optimization(extract, pictures, weights, iterations, None if frame_by_frame else flow)
+        change = frame_stylizer(optimization, steps, taken)
+    else:
+        record = {"name": Path(style).name, "extractor": name, "style": f"{style_digest(pictures)}-{weights}"}
+        if ckpt is not None and Path(ckpt).exists():
+            network = read_network(Path(ckpt), record["style"])
+        else:
+            network = style_network().to(steps.device)
+            train(network, extract, pictures, training_pairs(jobs, steps), flow, weights, updates)
+            if ckpt is not None:
+                write_network(Path(ckpt), network, record)
+        change = feedforward_stylizer(network.to(steps.device), steps, taken)
+    made = f"style of {Path(style).name} by {method} with features of {name}"
+    results = list(run_jobs(jobs, unusable, change, say, made))
     if taken is not None:
         say(taken.summary())
     return results
@@ -122,6 +156,39 @@ def frame_stylizer(optimization: Optimization, steps: Steps, measure: StyleMeasu
             yield steps.post_process(image, before.result)
 
     return change
+
+
+def feedforward_stylizer(network: nn.Module, steps: Steps, measure: StyleMeasure | None = None) -> Change:
+    """As `frame_stylizer`, by a network that was trained for the style; its features were extracted in its training.
+
+    Args:
+        network: see `style_network`.
+        steps, measure: see `frame_stylizer`.
+    """
+    network.eval().requires_grad_(False)
+
+    def change(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        for image in frames:
+            source = steps.pre_process(image)
+            result = restyle(network, source)
+            if measure is not None:
+                measure.add(image, source, result)
+            yield steps.post_process(image, result)
+
+    return change
+
+
+def check_ckpt(method: Method, ckpt: str | Path | None) -> None:
+    """Raise UsageError where a network's file is named that this method has no use for, or that cannot be written."""
+    if method not in ("optimize", "feedforward"):
+        raise UsageError(f"method must be optimize or feedforward, got {method!r}")
+    if ckpt is None:
+        return
+    if method == "optimize":
+        raise UsageError("ckpt: there is no network to keep with method optimize; method feedforward trains one")
+    if not Path(ckpt).exists():
+        check_suffix(ckpt, SUFFIX)
+        check_writable(Path(ckpt))
 
 
 def check_apart(jobs: Sequence[Job], style: Path) -> None:
