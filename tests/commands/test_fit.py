@@ -58,14 +58,11 @@ def test_a_run_leaves_everything_in_its_folder(fit, tmp_path, capsys):
     assert set(report["controls"]) <= {c.name for c in CONTROLS}  # else nobody compares with them
     assert report["config_hash"] == config_hash((run / "config.yaml").read_text())
     assert {p.name for p in (run / "checkpoints").iterdir()} == {"last.ckpt", "best.ckpt"}
-    scored = {}
-    for r in steps[2::2]:
-        motion = float(r["val/motion"])
-        scored[float(r["val/fvd_random"]) * max(motion, 1 / motion)] = int(r["step"])
+    scored = {float(r["val/clip_distance"]): int(r["step"]) for r in steps[2::2]}
     chosen = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)["global_step"]
     assert chosen == scored[min(scored)] == report["checkpoint_step"] and report["steps"] == 4
     assert torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 4
-    assert report["selection"] == "lowest fvd_random x max(motion, 1/motion)"
+    assert report["selection"] == "lowest clip_distance"
     assert {p.suffix for p in (run / "samples").iterdir()} == {".png", ".gif", ".mp4", ".json"}
     printed = capsys.readouterr().out
     assert "r/report.json" in printed and "r/samples/final.png" in printed and "page     r/report.html" in printed
@@ -94,7 +91,7 @@ def test_a_run_leaves_everything_in_its_folder(fit, tmp_path, capsys):
 def test_what_cannot_choose_a_checkpoint_is_refused(fit, capsys):
     """The lowest diversity is not the best one."""
     assert fit("--run_dir", "r", "--evaluation.metrics_in_training", "[diversity,motion]") == 2
-    assert "such as fvd_random; got diversity, motion" in capsys.readouterr().err
+    assert "such as clip_distance; got diversity, motion" in capsys.readouterr().err
 
 
 def test_run_folders_have_names_of_their_own(fit):

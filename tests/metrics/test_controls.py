@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from vidiff.metrics.controls import CONTROLS, controls, standing
+from vidiff.metrics.controls import CONTROLS, LEAD, compared, controls, lead_of, standing
 from vidiff.metrics.pixels import FrameDifference
 
 
@@ -15,6 +15,15 @@ def test_standing_is_that_of_the_worst_run():
     assert ahead == [] and [c.name for c in behind] == ["untrained", "frames_frozen"]
     ahead, behind = standing([(1.0, {"untrained": 2.0, "frames_frozen": 1.0, "grey_noise": None})])
     assert [c.name for c in ahead] == ["untrained"] and [c.name for c in behind] == ["frames_frozen"]
+
+
+def test_reports_without_the_lead_metric_are_compared_by_the_former_one():
+    assert lead_of(["fvd_random", "motion"]) == lead_of(["fvd_random_a2b"]) == "fvd_random"
+    assert lead_of(["fvd_random", LEAD]) == lead_of([f"{LEAD}_a2b", "fvd_random_a2b"]) == LEAD == "clip_distance"
+    old = {"metrics": {"fvd_random": {"value": 1.0}}, "controls": {"untrained": {"fvd_random": 2.0}}}
+    both = {name: {"value": 3.0} for name in ("fvd_random", LEAD)}
+    new = {"metrics": both, "controls": {"untrained": {"fvd_random": 2.0, LEAD: 4.0}}}
+    assert compared(old) == [(1.0, {"untrained": 2.0})] and compared(new) == [(3.0, {"untrained": 4.0})]
 
 
 def test_controls_are_rubbish_in_the_way_they_say():

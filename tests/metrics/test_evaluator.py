@@ -14,7 +14,7 @@ from vidiff.metrics.frechet import block_jackknife, frechet_from_features
 from vidiff.metrics.pixels import FrameDifference
 from vidiff.metrics.protocol import Protocol, expand
 
-NAMES = ["fvd_random", "kvd_random", "prdc_random", "motion", "diversity", "nearest"]
+NAMES = ["clip_distance", "fvd_random", "kvd_random", "prdc_random", "motion", "diversity", "nearest"]
 
 
 def clips(n, seed, low=0, high=256, size=16, frames=4):

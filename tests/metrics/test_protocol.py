@@ -17,6 +17,7 @@ from vidiff.metrics.protocol import ACCEPTED, expand
         ("kvd2048_16f", ("kernel", "i3d", None, 2048, 16, None, True)),
         ("fid", ("frechet", "inception_clean", 1, None, None, None, True)),
         ("fid_legacy", ("frechet", "inception_legacy", 1, None, None, None, True)),
+        ("clip_distance", ("blocks", "clip_statistics", 1, None, None, None, False)),
         ("fvd_random", ("frechet", "rand3d", 1, None, None, None, False)),
         ("fd_lite0", ("frechet", "lite0", 1, None, None, None, False)),
         ("coverage_random", ("coverage", "rand3d", None, None, None, None, False)),

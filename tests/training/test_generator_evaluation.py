@@ -45,6 +45,10 @@ def test_the_first_metric_decides_where_motion_is_not_measured():
     assert score("fvd_random", "motion", diversity=1.0) == math.inf
 
 
+def test_a_metric_that_sees_time_decides_alone():
+    assert score("clip_distance", "fvd_random", "motion", clip_distance=3.0, fvd_random=9.0, motion=0.2) == 3.0
+
+
 def clips_of(model) -> torch.Tensor:
     return torch.cat([clips for _, clips in model.iter_samples(range(6), seed=3, batch_size=4)])
 

@@ -70,7 +70,7 @@ def test_a_run_is_measured_in_every_direction(fit, capsys, monkeypatch, experime
     assert list(errors) == domains and all(0 < e < 16 for e in errors.values())
     copies = [report["directions"][n]["identity_position_error"] for n in names]
     assert min(errors.values()) * 0.7 < min(copies) <= max(copies) < 1.4 * max(errors.values())  # 6 clips each
-    assert "fvd_random" in report["selection"] and report["protocol"]["sources"] == "test"
+    assert "clip_distance" in report["selection"] and report["protocol"]["sources"] == "test"
     curve = rows(Path("r/metrics.csv"))
     assert curve[-1]["val/fvd_random"] and float(curve[-1][f"test/psnr_{names[0]}"]) > 0
     each = [float(curve[-1][f"val/fvd_random_{n}"]) for n in report["directions"]]

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from vidiff.bench.rows import Row
 from vidiff.errors import UsageError
-from vidiff.metrics.controls import CONTROLS, LEAD, standing
+from vidiff.metrics.controls import CONTROLS, lead_of, standing
 from vidiff.metrics.protocol import check_comparable
 from vidiff.statistics import Comparison, compare, t_interval, winners
 
@@ -74,7 +74,8 @@ def check_rows(rows: Sequence[Row]) -> None:
 def leads(rows: Sequence[Row]) -> list[str]:
     """The metrics that families are compared by: the leading one, of a translation each direction's."""
     metrics = list(dict.fromkeys(row["metric"] for row in rows))
-    return [m for m in metrics if m == LEAD or m.startswith(f"{LEAD}_")] or metrics[:1]
+    lead = lead_of(metrics)
+    return [m for m in metrics if m == lead or m.startswith(f"{lead}_")] or metrics[:1]
 
 
 def tables(rows: Sequence[Row], metrics: Sequence[str] = ()) -> list[Table]:

@@ -85,7 +85,7 @@ def still(e: Evidence) -> Finding | None:
     return Finding("still", "G stands still.", f"{text[0].upper()}{text[1:]}.", advice, "bad")
 
 
-MEASURES = ("val/fvd_random", "val/motion", "val/diversity")
+MEASURES = ("val/clip_distance", "val/fvd_random", "val/motion", "val/diversity")
 
 
 def _spread(curve: Curve) -> float:

@@ -15,7 +15,7 @@ from vidiff.data.shapes.render import psnr
 from vidiff.data.shapes.scene import MARKER, VERSION, render_scene
 from vidiff.errors import RunError, UsageError
 from vidiff.files import read_yaml
-from vidiff.metrics.controls import LEAD
+from vidiff.metrics.controls import LEAD, lead_of
 from vidiff.video.open import open_reader
 
 PLACES = ("root", "seed", "cache", "cache_limit_gb", "num_workers", "timeout", "multiprocessing_context", "backend")
@@ -85,9 +85,12 @@ class FinishedRun:
     @property
     def criterion(self) -> float:
         """What the run's own choice of a checkpoint minimizes, of the report's values: less is better."""
-        leads = [v for name, v in self.values.items() if name == LEAD or name.startswith(f"{LEAD}_")]
+        lead = lead_of(self.values)
+        leads = [v for name, v in self.values.items() if name == lead or name.startswith(f"{lead}_")]
         if not leads:
-            raise UsageError(f"{self.folder}: its report has no {LEAD}, by which runs are compared")
+            raise UsageError(f"{self.folder}: its report has no {lead}, by which runs are compared")
+        if lead == LEAD:
+            return math.fsum(leads) / len(leads)
         motion = max(self.values.get("motion", 1.0), 0.01)
         return math.fsum(leads) / len(leads) * max(motion, 1 / motion)
 

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from vidiff import keyed
 
-LEAD = "fvd_random"  # what models and controls are compared by
+LEAD = "clip_distance"  # what models and controls are compared by
+FORMER = "fvd_random"  # the same in reports that do not have it
 
 Maker = Callable[[Tensor, int], Tensor]
 
@@ -134,10 +135,17 @@ def controls_of(report: dict[str, Any]) -> dict[str, dict[str, float | None]]:
     return out
 
 
+def lead_of(names: Iterable[str]) -> str:
+    """By which of these metrics models and controls are compared; a translation's carry the name of a direction."""
+    names = list(names)
+    return LEAD if any(n == LEAD or n.startswith(f"{LEAD}_") for n in names) else FORMER
+
+
 def compared(report: dict[str, Any]) -> list[tuple[float | None, dict[str, float | None]]]:
-    """What `standing` compares of a run's report: its `fvd_random` and the controls', of each direction."""
+    """What `standing` compares of a run's report: its lead metric and the controls', of each direction."""
     controls, pairs = controls_of(report), []
+    lead = lead_of(report["metrics"])
     for name, result in report["metrics"].items():
-        if name == LEAD or name.startswith(f"{LEAD}_"):  # a translation has one a direction
+        if name == lead or name.startswith(f"{lead}_"):  # a translation has one a direction
             pairs.append((result.get("value"), {c: values.get(name) for c, values in controls.items()}))
     return pairs

@@ -15,7 +15,7 @@ from vidiff.metrics.features import Extractor
 from vidiff.metrics.kernel import nearest_distances
 from vidiff.metrics.protocol import CALLER_FIELDS, CODE_VERSION, Protocol
 from vidiff.metrics.resolve import Metric
-from vidiff.metrics.scores import CLIPS_NEEDED, score, standard_error
+from vidiff.metrics.scores import clips_needed, score, standard_error
 from vidiff.metrics.stored import load_features, save_features
 
 
@@ -102,7 +102,8 @@ class Evaluator:
         Returns:
             {metric name: {"value": float | None, "floor": float | None, "protocol": dict, "hash": str,
             "official": bool, "low_n": bool}}; ratios (motion, diversity) also "fake" and "real", `recognizable` also
-            "parts", with `blocks` also "se". `value` is None only for a ratio to a real side of exactly 0. `low_n`:
+            "parts", as `clip_distance` its blocks, with `blocks` also "se". `value` is None only for a ratio to a real
+            side of exactly 0. `low_n`:
             fewer samples than features, so that bias dominates a Fréchet distance.
 
         Raises:
@@ -178,7 +179,7 @@ class Evaluator:
             "protocol": protocol.as_dict(),
             "hash": protocol.hash,
             "official": e.official,
-            "low_n": spec.score == "frechet" and samples < e.dim,
+            "low_n": spec.score in ("frechet", "blocks") and samples < e.widest,
         }
         if self.blocks > 1:
             result["se"] = standard_error(m, reference, fake, self.blocks)
@@ -219,7 +220,7 @@ class Evaluator:
             value = float(nearest_distances(rows, rows, exclude_self=True).mean()) if len(rows) > 1 else None
             return value, rule, len(reference)
         reference, other, rule = self._floor_sides(reference, n_fake)
-        if min(len(reference), len(other)) < CLIPS_NEEDED.get(m.spec.score, 1):
+        if min(len(reference), len(other)) < clips_needed(m):
             return None, rule, len(other)
         return score(m, reference, other)["value"], rule, len(other)
 

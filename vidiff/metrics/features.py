@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vidiff.clip import clip_to_frames
+from vidiff.clip import clip_to_frames, frames_to_clip
+from vidiff.errors import UsageError
 from vidiff.pretrained.lite0 import lite0_network
-from vidiff.pretrained.weights import MANIFEST
+from vidiff.pretrained.weights import MANIFEST, file_sha256
 
 
 def check_clips(clips: Tensor, min_size: int = 1) -> Tensor:
@@ -93,6 +96,11 @@ class Extractor(nn.Module):
 
     def features(self, clips: Tensor) -> Tensor:
         raise NotImplementedError
+
+    @property
+    def widest(self) -> int:
+        """Features of its largest covariance: with fewer samples, bias dominates a Fréchet distance."""
+        return self.dim
 
     def train(self, mode: bool = True):
         """Always in evaluation mode: a feature must not depend on the rest of its batch."""
@@ -177,3 +185,94 @@ class Lite0(Extractor):
         frames = F.interpolate(frames, size=(112, 112), mode="bilinear", antialias=True)
         pooled = self.net.forward_head(self.net.forward_features((frames / 255 - 0.5) / 0.5), pre_logits=True)
         return pooled @ self.projection  # (B*F, 1280) -> (B*F, 128)
+
+
+RANGES = {"unit": (0.0, 1.0), "signed": (-1.0, 1.0), "bytes": (0.0, 255.0)}
+
+
+class TorchScript(Extractor):
+    """Features of anybody's TorchScript file, see `load`."""
+
+    trust = "a file of the user's"
+
+    def __init__(self, path: str | Path, values: str, size: int | None, frames: int | None):
+        super().__init__()
+        if values not in RANGES:
+            raise UsageError(f"the values that {path} takes must be one of {', '.join(RANGES)}, got {values!r}")
+        if not Path(path).is_file():
+            raise UsageError(f"{path}: no such file")
+        self.sha256 = file_sha256(Path(path))
+        try:
+            self.net = torch.jit.load(str(path), map_location="cpu").eval()
+        except (RuntimeError, ValueError) as error:
+            raise UsageError(f"{path}: no TorchScript module: {str(error).splitlines()[0]}") from error
+        self.low, self.high = RANGES[values]
+        self.size, self.frames_per_clip, self.kind = size, frames, "frames" if frames else "clips"
+        self.name = f"{Path(path).stem}_{self.sha256[:8]}_{values}"
+        self.resize = f"{size}x{size} bilinear antialias" if size else "native size"
+        self.dim = self._checked(path)
+
+    def features(self, clips: Tensor) -> Tensor:
+        b, _, t, h, w = clips.shape
+        x = self.pick_frames(clips) if self.frames_per_clip else clip_to_frames(clips)  # (N, 3, H, W)
+        x = self.low + (self.high - self.low) / 255 * x.float()
+        if self.size and (h, w) != (self.size, self.size):
+            x = F.interpolate(x, size=(self.size, self.size), mode="bilinear", antialias=True)
+        return self.net(x if self.frames_per_clip else frames_to_clip(x, t))
+
+    def _checked(self, path: str | Path) -> int:
+        """The number of features; refused where the file gives no finite row a clip that is a function of that clip."""
+        noise = np.random.Generator(np.random.PCG64(0)).integers(0, 256, (3, 3, 16, 64, 64), dtype=np.uint8)
+        clips, what = (
+            torch.from_numpy(noise),
+            "clips (B, 3, T, H, W)" if self.kind == "clips" else "frames (N, 3, H, W)",
+        )
+        try:
+            with exact(clips.device):
+                out, alone = self.features(clips), self.features(clips[:1])
+        except (RuntimeError, TypeError) as error:
+            last = str(error).strip().splitlines()[-1]
+            raise UsageError(f"{path} does not take float {what} in [{self.low:g}, {self.high:g}]: {last}") from error
+        rows = 3 * (self.frames_per_clip or 1)
+        if not isinstance(out, Tensor) or out.ndim != 2 or len(out) != rows:
+            got = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
+            raise UsageError(f"{path} gives {got} for {rows} {self.kind}; features are ({rows}, D)")
+        if not torch.isfinite(out).all():
+            raise UsageError(f"{path} gives features of noise that are not finite")
+        out, alone = out.float(), alone.float()
+        if not torch.allclose(out[: len(alone)], alone, rtol=1e-3, atol=1e-4 * float(out.abs().max())):
+            raise UsageError(f"{path}: the features of a clip depend on the rest of its batch")
+        if torch.allclose(out[0], out[-1], rtol=1e-6):
+            raise UsageError(f"{path} gives the same features for different clips")
+        return out.shape[1]
+
+
+def load(
+    path: str | Path,
+    values: str = "signed",
+    size: int | None = None,
+    frames: int | None = None,
+    fingerprint: Sequence[float] | None = None,
+) -> TorchScript:
+    """Features of any TorchScript file, for an `Evaluator` or as `fd@PATH` and `kd@PATH` in `vidiff evaluate`.
+
+    TorchScript is code: load files that you trust. How a network is fed cannot be read from its file, so that it is
+    said here and checked as far as that goes; the sha256 of the file is part of every protocol.
+
+    Args:
+        path: a file of `torch.jit.save`.
+        values: what the network takes for black to white: `signed` [-1, 1], `unit` [0, 1] or `bytes` [0, 255].
+        size: height and width that frames are brought to first; None: as they are.
+        frames: None: the network takes clips (B, 3, T, H, W). A number: it takes frames (N, 3, H, W), and so many
+            evenly spaced ones of each clip are given to it.
+        fingerprint: what `fingerprint()` of the same network gave elsewhere; another one, beyond 1e-3, is refused.
+
+    Raises:
+        UsageError: no TorchScript, or what it gives are no features.
+    """
+    network = TorchScript(path, values, size, frames)
+    if fingerprint is not None:
+        found = np.array(network.fingerprint())
+        if found.shape != np.shape(fingerprint) or not np.allclose(found, fingerprint, rtol=1e-3, atol=1e-3):
+            raise UsageError(f"{path} has another fingerprint: {found.tolist()}, {list(fingerprint)} is expected")
+    return network

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -146,6 +146,25 @@ def frechet_from_features(real: Array, fake: Array, ddof: int = 1) -> float:
     """Fréchet distance of two feature sets (N, D) and (M, D)."""
     a, b = moments(real), moments(fake)
     return frechet_distance(a.mean, a.covariance(ddof), b.mean, b.covariance(ddof))
+
+
+def block_distances(
+    real: Tensor, fake: Tensor, blocks: Mapping[str, slice], ddof: int = 1, spread: float = 0.02
+) -> dict[str, float]:
+    """Fréchet distance of each block of features, every feature in units of its real standard deviation, divided by
+    the number of the block's features.
+
+    Args:
+        real, fake: features (N, D) and (M, D).
+        blocks: name -> columns.
+        ddof: of the covariances.
+        spread: the smallest standard deviation that counts as a unit, so that what is the same in (almost) all real
+            clips is no division by nothing.
+    """
+    a, b = as_float64(real), as_float64(fake)
+    mean, unit = a.mean(0), a.std(0, correction=ddof).clamp(min=spread)
+    a, b = (a - mean) / unit, (b - mean) / unit
+    return {name: frechet_from_features(a[:, at], b[:, at], ddof) / (at.stop - at.start) for name, at in blocks.items()}
 
 
 def block_jackknife(features: Array, statistic: Callable[[Array], float], blocks: int = 16, seed: int = 0) -> float:

@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from vidiff.errors import UsageError
 
@@ -20,12 +21,18 @@ PRDC = ("precision", "recall", "density", "coverage")
 _FIXED = {
     "fid": ("frechet", "inception_clean", 1),
     "fid_legacy": ("frechet", "inception_legacy", 1),
+    "clip_distance": ("blocks", "clip_statistics", 1),
     "fvd_random": ("frechet", "rand3d", 1),
     "fd_lite0": ("frechet", "lite0", 1),
     "kvd_random": ("kernel", "rand3d", None),
     "kd_lite0": ("kernel", "lite0", None),
+    "swd_random": ("sliced", "rand3d", None),
+    "fvd_random_inf": ("infinity", "rand3d", 1),
+    "detectability": ("auroc", "clip_statistics", None),
     "motion": ("motion", "frame_difference", None),
     "flicker": ("flicker", "second_difference", None),
+    "motion_difference": ("wasserstein", "frame_difference", None),
+    "flicker_difference": ("wasserstein", "second_difference", None),
     "grid": ("grid", "grid_peak", None),
     "diversity": ("diversity", "pixels", None),
     "nearest": ("nearest", "pixels", None),
@@ -34,12 +41,16 @@ _FIXED = {
     **{f"{p}_random": (p, "rand3d", None) for p in PRDC},
 }
 _GROUPS = {"prdc_random": [f"{p}_random" for p in PRDC]}
-_I3D = re.compile(r"(fvd|kvd)([1-9]\d*)_([1-9]\d*)f(@sgv)?")
+_I3D = re.compile(r"(fvd|kvd)([1-9]\d*)_([1-9]\d*)f(_inf)?(@sgv)?")
+_FILE = {"fd@": ("frechet", 1), "kd@": ("kernel", None)}  # and the path of a TorchScript file
 ACCEPTED = (
     "auto",
     "fvd<N>_<T>f (as fvd2048_16f)",
     "fvd<N>_<T>f@sgv",
+    "fvd<N>_<T>f_inf",
     "kvd<N>_<T>f",
+    "fd@FILE.pt",
+    "kd@FILE.pt",
     *_FIXED,
     *_GROUPS,
 )
@@ -73,18 +84,22 @@ def parse_name(name: str) -> Name:
     """Parse a metric's name.
 
     `fvd2048_16f` is the Fréchet distance of 2048 generated clips of 16 frames in I3D logits, with ddof 0 as in
-    StyleGAN-V (Skorokhodov et al. 2022, arXiv 2112.14683); `@sgv` adds that paper's prefix subset of the real videos.
+    StyleGAN-V (Skorokhodov et al. 2022, arXiv 2112.14683); `@sgv` adds that paper's prefix subset of the real videos,
+    `_inf` is the distance extrapolated to any number of clips. `fd@net.pt` is that of features of a TorchScript file.
 
     Raises:
         UsageError: unknown name, with the accepted ones and the nearest.
     """
-    if match := _I3D.fullmatch(name):
-        kind, n, t, sgv = match.groups()
+    if (match := _I3D.fullmatch(name)) and not (match[1] == "kvd" and match[4]):
+        kind, n, t, infinity, sgv = match.groups()
         ddof = 0 if kind == "fvd" else None
-        score = "frechet" if kind == "fvd" else "kernel"
+        score = "infinity" if infinity else "frechet" if kind == "fvd" else "kernel"
         return Name(name, score, "i3d", ddof, int(n), int(t), "prefix" if sgv else None)
     if name in _FIXED:
         return Name(name, *_FIXED[name])
+    if name[:3] in _FILE and len(name) > 3:
+        score, ddof = _FILE[name[:3]]
+        return Name(f"{name[:3]}{Path(name[3:]).stem}", score, f"file:{name[3:]}", ddof)
     names = ["fvd2048_16f", *_FIXED, *_GROUPS, "auto"]
     # A beginning counts more than a likeness: `fvd` means a video metric, although `fid` is but one letter away.
     near = [n for n in names if name and n.startswith(name)] or difflib.get_close_matches(name, names, n=1)
@@ -165,6 +180,21 @@ def protocol_hash(protocol: dict) -> str:
     """First 16 hex digits of the sha256 of the canonical JSON of the hashed fields."""
     text = json.dumps(hashed_fields(protocol), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def mark_leaks(results: dict[str, dict], frozen: Sequence[str]) -> None:
+    """Give results of a network that the model was trained against a `leak`, the reason not to go by them.
+
+    A generator that lowered a distance in the features of a network in training is judged by its own teacher there.
+
+    Args:
+        results: name -> result of `Evaluator.evaluate`; changed in place.
+        frozen: the sha256, or their first digits, of the networks that the model was trained against.
+    """
+    for result in results.values():
+        sha256 = result.get("protocol", {}).get("sha256", "")
+        if any(sha256.startswith(known) for known in frozen if known):
+            result["leak"] = "the model was trained against this network"
 
 
 def check_comparable(protocols: Sequence[Protocol | dict]) -> None:

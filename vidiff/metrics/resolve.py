@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vidiff.metrics import acd, features, official, recognizable
+from vidiff.metrics import acd, clip_statistics, features, official, recognizable
 from vidiff.metrics import pixels as temporal
 from vidiff.metrics.features import Extractor
 from vidiff.metrics.protocol import Name, expand, parse_name
@@ -46,8 +46,9 @@ def resolve_metrics(
 ) -> list[Metric]:
     """Names -> metrics, their networks loaded; call it before a run starts, so that what is missing is said then.
 
-    `auto` = `fvd<num_clips>_<num_frames>f` and `fid` where their weights are found, `fvd_random`, `fd_lite0` where
-    its package is installed, `motion`, `diversity`, `nearest`. `auto_note` says in words what that came to.
+    `auto` = `fvd<num_clips>_<num_frames>f` and `fid` where their weights are found, `clip_distance`, `fvd_random`,
+    `fd_lite0` where its package is installed, `motion`, `diversity`, `nearest`. `auto_note` says in
+    words what that came to.
 
     Args:
         names: "auto", one comma-separated string, or a sequence (which may hold "auto" beside others).
@@ -67,6 +68,7 @@ def resolve_metrics(
         "i3d": lambda: official.I3D(weights, manifest["i3d"]),
         "inception_clean": lambda: official.Inception("clean", weights, manifest["inception"]),
         "inception_legacy": lambda: official.Inception("legacy", weights, manifest["inception"]),
+        "clip_statistics": clip_statistics.ClipStatistics,
         "rand3d": features.RandomConv3d,
         "lite0": features.Lite0,
         "frame_difference": temporal.FrameDifference,
@@ -79,7 +81,8 @@ def resolve_metrics(
     made: dict[str, Extractor] = {}
     for spec in specs:
         if spec.extractor not in made:
-            made[spec.extractor] = makers[spec.extractor]()
+            file = spec.extractor.removeprefix("file:")
+            made[spec.extractor] = features.load(file) if file != spec.extractor else makers[spec.extractor]()
     metrics = [Metric(spec.name, spec, made[spec.extractor]) for spec in specs]
     for m in metrics:
         # The rule that reserved names never stand for anything but the published weights.
@@ -93,7 +96,7 @@ def _auto_names(num_clips: int, num_frames: int, weights, manifest: Mapping[str,
         names.append(f"fvd{num_clips}_{num_frames}f")
     if fidelity_available() and find(manifest["inception"], weights):
         names.append("fid")
-    names.append("fvd_random")
+    names += ["clip_distance", "fvd_random"]
     if lite0_available():
         names.append("fd_lite0")
     return [*names, *(["motion"] if num_frames > 1 else []), "diversity", "nearest"]

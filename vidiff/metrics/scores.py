@@ -2,20 +2,55 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 import numpy as np
 from torch import Tensor
 
 from vidiff.errors import RunError
+from vidiff.metrics.detectability import LEAST, detectability
 from vidiff.metrics.feature_sets import Features
-from vidiff.metrics.frechet import block_jackknife, frechet_from_features
+from vidiff.metrics.frechet import block_distances, block_jackknife, frechet_from_features
+from vidiff.metrics.infinity import SAMPLES_PER_FEATURE, frechet_infinity
 from vidiff.metrics.kernel import kernel_distance, nearest_distances
 from vidiff.metrics.pixels import mean_pair_distance
 from vidiff.metrics.prdc import prdc
 from vidiff.metrics.protocol import PRDC
 from vidiff.metrics.resolve import Metric
+from vidiff.metrics.sliced import sliced_wasserstein, wasserstein
 
 PRDC_K = 5  # neighbors
-CLIPS_NEEDED = {"frechet": 2, "kernel": 2, "diversity": 2, **dict.fromkeys(PRDC, PRDC_K + 1)}  # a side; else 1
+CLIPS_NEEDED = {
+    "frechet": 2,
+    "blocks": 2,
+    "sliced": 2,
+    "auroc": LEAST,
+    "kernel": 2,
+    "diversity": 2,
+    **dict.fromkeys(PRDC, PRDC_K + 1),
+}  # a side; else 1
+
+
+def clips_needed(metric: Metric) -> int:
+    """Clips a side without which there is no value."""
+    if metric.spec.score == "infinity":
+        return math.ceil(SAMPLES_PER_FEATURE * metric.extractor.dim)
+    return CLIPS_NEEDED.get(metric.spec.score, 1)
+
+
+def _of_blocks(metric: Metric, a: Tensor, b: Tensor) -> dict:
+    parts = block_distances(a, b, metric.extractor.blocks, metric.spec.ddof)
+    return {"value": sum(parts.values()), "parts": parts}
+
+
+STATISTICS: dict[str, Callable[[Metric, Tensor, Tensor], dict]] = {
+    "blocks": _of_blocks,
+    "sliced": lambda metric, a, b: {"value": sliced_wasserstein(a, b)},
+    "wasserstein": lambda metric, a, b: {"value": wasserstein(a, b)},
+    "infinity": lambda metric, a, b: frechet_infinity(a, b, metric.spec.ddof),
+    "auroc": lambda metric, a, b: detectability(a, b),
+}
 
 
 def score(metric: Metric, real: Features, fake: Features, shared: dict | None = None) -> dict:
@@ -28,6 +63,10 @@ def score(metric: Metric, real: Features, fake: Features, shared: dict | None = 
     a, b = real.rows[name], fake.rows[name]  # one row a clip
     if kind in ("frechet", "kernel"):
         return {"value": _distance(metric, a, b, (len(real), len(fake)))}
+    if kind in STATISTICS:
+        if min(len(a), len(b)) < (least := clips_needed(metric)):
+            raise RunError(f"{metric.name} needs at least {least} clips a side, got {len(a)} and {len(b)}")
+        return STATISTICS[kind](metric, a, b)
     if kind in PRDC:
         shared = {} if shared is None else shared
         if ("prdc", name) not in shared:
@@ -61,8 +100,9 @@ def _distance(metric: Metric, a: Tensor, b: Tensor, clips: tuple[int, int]) -> f
 
 
 def standard_error(metric: Metric, real: Features, fake: Features, blocks: int) -> float | None:
-    """Block-jackknife standard error over the generated clips; None where there are fewer than 2 clips a block."""
-    if len(fake) < 2 * blocks:
+    """Block-jackknife standard error over the generated clips; None where there are fewer than 2 clips a block
+    and of what is no smooth function of them."""
+    if len(fake) < 2 * blocks or metric.spec.score in ("infinity", "auroc"):  # that one has its interval
         return None
     name = metric.extractor.name
 

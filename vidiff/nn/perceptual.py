@@ -11,6 +11,7 @@ from vidiff.clip import clip_to_frames
 from vidiff.pretrained.frozen import Frozen, precise
 from vidiff.pretrained.lite0 import lite0_network
 from vidiff.pretrained.vgg import RELUS, vgg16_features
+from vidiff.pretrained.weights import MANIFEST
 
 FeatureMaps = Callable[[Tensor], list[Tensor]]
 FeatureNetwork = Literal["lite0", "vgg16", "vgg16_hed"]
@@ -44,7 +45,7 @@ def _color_frames(clip: Tensor) -> Tensor:
 
 class _Lite0(Frozen):
     def __init__(self):
-        super().__init__(lite0_network("perceptual `lite0`"))
+        super().__init__(lite0_network("perceptual `lite0`"), MANIFEST["lite0"].sha256)
 
     def __call__(self, clip: Tensor) -> list[Tensor]:
         frames = _color_frames(clip)  # its input is (x/255 - 0.5)/0.5, which is [-1, 1]
@@ -55,7 +56,7 @@ class _Lite0(Frozen):
 
 class _VGG16(Frozen):
     def __init__(self, key: Literal["vgg16", "vgg16_hed"]):
-        super().__init__(vgg16_features(key, f"perceptual `{key}`"))
+        super().__init__(vgg16_features(key, f"perceptual `{key}`"), MANIFEST[key].sha256)
 
     def __call__(self, clip: Tensor) -> list[Tensor]:
         x = _color_frames(clip)

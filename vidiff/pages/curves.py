@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vidiff.metrics.controls import LEAD
+from vidiff.metrics.controls import FORMER, LEAD
 from vidiff.pages.chart import Series, chart
 from vidiff.pages.folder import Recorded, dictionary
 from vidiff.pages.markup import Markup, tag
 
+LEADS = (LEAD, FORMER)  # drawn first, in this order
 PLAYERS = {"d": "discriminator", "g": "generator"}
 MAIN = {  # what every run has: title -> columns and their labels
     "Losses": {"train/d_total": "discriminator", "train/g_total": "generator"},
@@ -30,8 +31,9 @@ def charts(runs: Sequence[Recorded]) -> tuple[list[Markup], list[Markup]]:
 
 def directions_of(columns: Sequence[str]) -> list[str]:
     """Names of the directions of a translation, as the columns have them: `a2b`."""
-    start = f"val/{LEAD}_"
-    return [column.removeprefix(start) for column in columns if column.startswith(start)]
+    starts = tuple(f"val/{lead}_" for lead in LEADS)
+    found = [column.removeprefix(s) for column in columns for s in starts if column.startswith(s)]
+    return list(dict.fromkeys(found))
 
 
 def _measures(run: Recorded) -> dict[str, dict[str, str]]:
@@ -44,7 +46,7 @@ def _measures(run: Recorded) -> dict[str, dict[str, str]]:
         direction = next((d for d in directions if name.endswith(f"_{d}")), "")
         base = name.removesuffix(f"_{direction}") if direction else name
         out.setdefault(base, {})[column] = direction or ("mean" if directions else base)
-    order = sorted(out, key=lambda base: (base != LEAD, base))
+    order = sorted(out, key=lambda base: (*(base != lead for lead in LEADS), base))
     return {base: dict(sorted(out[base].items())) for base in order}
 
 
@@ -84,7 +86,9 @@ def _of_several(runs: Sequence[Recorded]) -> tuple[list[Markup], list[Markup]]:
             first += [column] if title in MAIN else []
     measures = [c for c in columns if c.split("/")[0] in ("val", "test")]
     plain = [c for c in measures if not any(c.endswith(f"_{d}") for d in directions)]
-    order = sorted(plain, key=lambda c: (c != f"val/{LEAD}", c)) + [c for c in first if c in columns]
+    order = sorted(plain, key=lambda c: (*(c != f"val/{lead}" for lead in LEADS), c)) + [
+        c for c in first if c in columns
+    ]
     rest = [c for c in columns if c not in order]
 
     def drawn(column: str) -> Markup:

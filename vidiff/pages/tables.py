@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from vidiff.errors import UsageError
-from vidiff.metrics.controls import CONTROLS, LEAD, controls_of
+from vidiff.metrics.controls import CONTROLS, controls_of, lead_of
 from vidiff.metrics.protocol import check_comparable
 from vidiff.pages.chart import ladder
 from vidiff.pages.folder import Recorded, dictionary
 from vidiff.pages.markup import Markup, join, table, tag
 from vidiff.pages.words import clip_size, clock, count, data_set, device, duration, family, number, verdict, videos
 
-NOTE = "motion and diversity are ratios to real clips (1 is right); fvd_random is no FVD."
+NOTE = "motion and diversity are ratios to real clips (1 is right); clip_distance and fvd_random are no FVD."
 OTHERS = {"identity": "source", "oracle": "truth"}  # controls of a translation
 MEASURES = {  # of a translation -> how the table calls it
     "psnr": "PSNR, dB",
@@ -39,10 +39,17 @@ def _generator(run: Recorded) -> Markup:
     rows.append(["real against real (floor)", *[number(r.get("floor")) for r in metrics.values()]])
     for name, values in controls.items():
         rows.append([name.replace("_", " "), *[number(values[m]) if m in values else "" for m in metrics]])
+    leaks = {m: r["leak"] for m, r in metrics.items() if "leak" in r}
+    said = [tag("p", f"Do not go by {m}: {reason}.", class_="warn") for m, reason in leaks.items()]
     full = table(
-        ["clips", *metrics], rows, f"Measures of {run.name}, its floors and controls", ["own", "floor"] + [""] * 99
+        ["clips", *(f"({m})" if m in leaks else m for m in metrics)],
+        rows,
+        f"Measures of {run.name}, its floors and controls",
+        ["own", "floor"] + [""] * 99,
     )
-    return join(_ladder(run, LEAD, "this model"), full, tag("p", NOTE, class_="small"), _selection(run))
+    return join(
+        _ladder(run, lead_of(metrics), "this model"), full, *said, tag("p", NOTE, class_="small"), _selection(run)
+    )
 
 
 def _ladder(run: Recorded, metric: str, own: str) -> Markup | None:
@@ -64,7 +71,7 @@ def _translation(run: Recorded) -> Markup:
     blocks = []
     for name, direction in run.directions.items():
         title = f"{' '.join(map(str, direction.get('sources') or []))} to {direction.get('target')}"
-        inner = [_ladder(run, f"{LEAD}_{name}", "translations"), _direction(run, name, direction)]
+        inner = [_ladder(run, f"{lead_of(run.metrics)}_{name}", "translations"), _direction(run, name, direction)]
         blocks.append(tag("div", tag("h3", title), *inner))
     return join(tag("div", *blocks, class_="pair"), _probes(run), _selection(run))
 

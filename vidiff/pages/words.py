@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from vidiff.metrics.controls import LEAD, Control, compared, standing
+from vidiff.metrics.controls import Control, compared, lead_of, standing
 from vidiff.pages.folder import Recorded, dictionary
 
 
@@ -102,17 +102,18 @@ def verdict(run: Recorded) -> tuple[str, str, str]:
         return "open", "Not finished", f"No report yet: this is the state at generator step {count(run.step)}."
     pairs = compared(run.report)
     ahead, behind = standing(pairs)
+    lead = lead_of(run.metrics)
     value = ", ".join(number(v) for v, _ in pairs)
     if not ahead and not behind:
         return "open", "Not compared", "The report compares no controls."
     rubbish = [c.label for c in behind if c.shows == "rubbish"]
     if rubbish:
-        return "bad", "Not learned yet", f"By {LEAD} ({value}) this model is {_behind(rubbish, run)}.{_extra(run)}"
+        return "bad", "Not learned yet", f"By {lead} ({value}) this model is {_behind(rubbish, run)}.{_extra(run)}"
     where = "in every direction " if len(pairs) > 1 else ""
     beaten = listed([_label(c, run) for c in ahead])
     left = f" Behind {listed([_label(c, run) for c in behind])}." if behind else " Behind nothing that was compared."
     kind, word = ("open", "Partly learned") if min(taken(run).values(), default=1.0) < 0.5 else ("good", "Learned")
-    return kind, word, f"By {LEAD} ({value}) {where}ahead of {beaten}.{left}{_extra(run)}"
+    return kind, word, f"By {lead} ({value}) {where}ahead of {beaten}.{left}{_extra(run)}"
 
 
 def _behind(labels: list[str], run: Recorded) -> str:

@@ -13,10 +13,15 @@ class Frozen:
     state dict, moving average and device moves, and follows its input instead.
 
     It works in float32, or in float64 for such input: half precision is for what can adapt to it by training.
+
+    Args:
+        network: the network.
+        sha256: of the file of its weights. A model that trains against this network is not to be measured by it.
     """
 
-    def __init__(self, network: nn.Module):
+    def __init__(self, network: nn.Module, sha256: str = ""):
         self.network = network.requires_grad_(False).eval()
+        self.sha256 = sha256
 
     def network_for(self, x: Tensor) -> nn.Module:
         """The network on the device of x and in its precision, for an x that has been through `precise`."""
@@ -24,6 +29,24 @@ class Frozen:
         if own.device != x.device or own.dtype != x.dtype:
             self.network.to(device=x.device, dtype=x.dtype)
         return self.network
+
+
+def trained_against(model: nn.Module) -> list[str]:
+    """The sha256 of every frozen network that a model holds, itself or in an object that is no module, sorted."""
+    found, seen = set(), set()
+    todo = [value for module in model.modules() for value in vars(module).values()]
+    while todo:
+        value = todo.pop()
+        if id(value) in seen or isinstance(value, nn.Module | Tensor):
+            continue
+        seen.add(id(value))
+        if isinstance(value, Frozen):
+            found.add(value.sha256)
+        elif isinstance(value, dict | list | tuple):
+            todo += value.values() if isinstance(value, dict) else value
+        elif type(value).__module__.startswith("vidiff.") and hasattr(value, "__dict__"):
+            todo += vars(value).values()
+    return sorted(found - {""})
 
 
 def precise(x: Tensor) -> Tensor:

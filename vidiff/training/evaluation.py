@@ -23,9 +23,11 @@ from vidiff.inference.checkpoint import load_like
 from vidiff.inference.checkpoint_file import read_checkpoint
 from vidiff.metrics.evaluator import Evaluator
 from vidiff.metrics.gather import gather_processes
+from vidiff.metrics.protocol import mark_leaks
 from vidiff.metrics.resolve import auto_note, resolve_metrics
 from vidiff.nn.blocks import count_parameters
 from vidiff.paths import cache_dir
+from vidiff.pretrained.frozen import trained_against
 from vidiff.training import machine
 from vidiff.training.checkpoints import Checkpoints
 from vidiff.training.dashboards import Dashboard
@@ -61,7 +63,9 @@ class EvaluationOptions:
     every_n_steps: int = 500
     num_clips: int = 256
     metrics: str | list[str] = "auto"
-    metrics_in_training: list[str] = field(default_factory=lambda: ["fvd_random", "motion", "diversity"])
+    metrics_in_training: list[str] = field(
+        default_factory=lambda: ["clip_distance", "fvd_random", "motion", "diversity"]
+    )
     batch_size: int = 32
     reference: str = "train"
     blocks: int = 0
@@ -138,10 +142,10 @@ class Evaluation(Callback, ABC):
                     f"have {spec.num_frames} and {spec.resolution}: set data.num_frames and data.resolution, or leave "
                     "it out of evaluation.metrics and evaluation.metrics_in_training"
                 )
-        if not self._training_metrics or self._training_metrics[0].spec.score not in ("frechet", "kernel"):
+        if not self._training_metrics or self._training_metrics[0].spec.score not in ("frechet", "kernel", "blocks"):
             raise UsageError(
                 "evaluation.metrics_in_training: the first chooses best.ckpt and must be a distance between "
-                f"distributions, such as fvd_random; got {', '.join(options.metrics_in_training) or 'none'}"
+                f"distributions, such as clip_distance; got {', '.join(options.metrics_in_training) or 'none'}"
             )
         if trainer.is_global_zero and options.metrics == "auto" and trainer.progress_bar_callback:
             trainer.print(auto_note(self._metrics))
@@ -264,7 +268,9 @@ class Evaluation(Callback, ABC):
         """Measure the checkpoint of `step` on clips never used for selection; one process writes and prints it."""
         with measuring(trainer, f"{Path(checkpoint).name} of step {step} for the report"):
             results = self.results(module)
-        report = self._head(trainer, module, checkpoint, step) | results
+        frozen = trained_against(module)
+        mark_leaks(results["metrics"], frozen)
+        report = self._head(trainer, module, checkpoint, step) | {"trained_against": frozen} | results
         if trainer.is_global_zero:
             name = "report.json" if trainer.state.fn == "fit" else f"report-{trainer.state.fn.value}.json"
             write_json(self.run.dir / name, report)

@@ -11,7 +11,7 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
 from vidiff.clip import ClipSpec
-from vidiff.metrics.controls import LEAD, controls
+from vidiff.metrics.controls import FORMER, LEAD, controls
 from vidiff.metrics.evaluator import Evaluator
 from vidiff.metrics.resolve import resolve_metrics
 from vidiff.metrics.sprites import SIDE
@@ -35,7 +35,7 @@ class GeneratorEvaluation(Evaluation):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         super().setup(trainer, pl_module, stage)
-        names = [LEAD, *(["motion"] if pl_module.spec.num_frames > 1 else []), "diversity", "nearest"]
+        names = [LEAD, FORMER, *(["motion"] if pl_module.spec.num_frames > 1 else []), "diversity", "nearest"]
         if self._can_be_named(pl_module.spec):
             named = resolve_metrics(NAMED, frame_stride=self.data.frame_stride)
             for metrics in (self._metrics, self._training_metrics):
@@ -57,21 +57,24 @@ class GeneratorEvaluation(Evaluation):
         return self.data.style == "plain" and spec.channels == 3 and spec.num_frames > 1 and spec.resolution >= SIDE
 
     def score(self, values: dict[str, float]) -> float:
-        """The first metric x max(m, 1/m), where m is the motion as a ratio to real clips.
+        """The first metric; another one than `clip_distance` x max(m, 1/m), m the motion as a ratio to real clips.
 
-        The Fréchet distances see little of time: without the factor `fvd_random` kept clips that hardly moved (m 0.2)
-        before better ones that did. Without `motion` in `metrics_in_training` the first metric decides alone.
+        The other distances see little of time: without the factor `fvd_random` kept clips that hardly moved (m 0.2)
+        before better ones that did. Without `motion` in `metrics_in_training` they decide alone, too.
 
         Args:
             values: of one evaluation, by logged name, such as `val/fvd_random`.
         """
+        if self._training_metrics[0].name == LEAD:
+            return super().score(values)
         motion = max(values.get("val/motion", 1.0), STILL)
         return super().score(values) * max(motion, 1 / motion)
 
     @property
     def selection(self) -> str:
         names = [m.name for m in self._training_metrics]
-        return f"lowest {names[0]}" + (" x max(motion, 1/motion)" if "motion" in names else "")
+        by_motion = names[0] != LEAD and "motion" in names
+        return f"lowest {names[0]}" + (" x max(motion, 1/motion)" if by_motion else "")
 
     def measure(self, module: LightningModule) -> dict[str, float]:
         """The metrics of `metrics_in_training`, flicker and grid, and how well D remembers its training clips."""

@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from vidiff.metrics.controls import LEAD, standing
+from vidiff.metrics.controls import lead_of, standing
 
 
 def number(value: float | None) -> str:
@@ -29,31 +29,37 @@ def print_report(report: dict[str, Any], path: Path, files: dict[str, Path]) -> 
     metrics, controls = report["metrics"], report["controls"]
     table = Table(title=_title(report))
     table.add_column("clips")
-    for metric in metrics:
-        table.add_column(metric, justify="right")
+    for metric, result in metrics.items():
+        table.add_column(metric, justify="right", style="dim" if "leak" in result else None)
     table.add_row("generated", *[number(r["value"]) for r in metrics.values()], style="bold")
     table.add_row("real against real (floor)", *[number(r["floor"]) for r in metrics.values()], end_section=True)
     for name, values in controls.items():
         table.add_row(name.replace("_", " "), *[number(values[m]) if m in values else "" for m in metrics])
     console.print(table)
-    if LEAD in metrics:
-        for line in _verdict(metrics[LEAD]["value"], {name: values.get(LEAD) for name, values in controls.items()}):
+    for metric, result in metrics.items():
+        if "leak" in result:
+            console.print(f"Do not go by {metric}: {result['leak']}.")
+    if (lead := lead_of(metrics)) in metrics:
+        others = {name: values.get(lead) for name, values in controls.items()}
+        for line in _verdict(lead, metrics[lead]["value"], others):
             console.print(line)
     console.print(f"The best checkpoint has the {report['selection']}.")
-    console.print("motion and diversity are ratios to real clips (1 is right); fvd_random is no FVD.")
+    console.print(
+        "motion and diversity are ratios to real clips (1 is right); clip_distance and fvd_random are no FVD."
+    )
     if parts := metrics.get("recognizable", {}).get("parts"):
         shares = ", ".join(f"{name} {share:.0%}" for name, share in parts.items() if name != "mean")
         console.print(f"recognizable is the share of clips in which shape and motion can be named; parts: {shares}.")
     _print_places(console, path, files)
 
 
-def _verdict(value: float | None, controls: dict[str, float | None]) -> list[str]:
+def _verdict(lead: str, value: float | None, controls: dict[str, float | None]) -> list[str]:
     """Which controls a model is ahead of and which it is behind, in words; what it must not be behind comes first."""
     ahead, behind = standing([(value, controls)])
     names = [", ".join(c.label for c in side) or "none" for side in (ahead, behind)]
-    lines = [f"By {LEAD} ahead of: {names[0]}; behind: {names[1]}."]
+    lines = [f"By {lead} ahead of: {names[0]}; behind: {names[1]}."]
     if rubbish := [c.label for c in behind if c.shows == "rubbish"]:
-        lines.insert(0, f"NOT ahead of {', '.join(rubbish)}: by {LEAD} this model has learnt nothing yet.")
+        lines.insert(0, f"NOT ahead of {', '.join(rubbish)}: by {lead} this model has learnt nothing yet.")
     return lines
 
 
@@ -67,13 +73,14 @@ def print_translation_report(report: dict[str, Any], path: Path, files: dict[str
     """A row for each direction, the copy and the oracle beside it, and where everything lies."""
     console = Console(width=None if sys.stdout.isatty() else 140)  # a file has no width: no cell is cut
     table = Table(title=_title(report))
-    columns = ("direction", "fvd_random", "psnr", "ssim", "cycle psnr", "flicker - source's", "grid", "position error")
+    lead = lead_of(report["metrics"])
+    columns = ("direction", lead, "psnr", "ssim", "cycle psnr", "flicker - source's", "grid", "position error")
     columns += ("taken for the target",)
     keys = ("psnr", "ssim", "cycle_psnr", "flicker_difference", "nyquist_ratio", "position_error")
     for column in columns:
         table.add_column(column, justify="left" if column == "direction" else "right")
     for name, d in report["directions"].items():
-        fvd = report["metrics"].get(f"fvd_random_{name}", {})
+        fvd = report["metrics"].get(f"{lead}_{name}", {})
         accuracy = d.get("target_accuracy")
         table.add_row(
             f"{name}: {' '.join(d['sources'])} to {d['target']}",
@@ -88,7 +95,7 @@ def print_translation_report(report: dict[str, Any], path: Path, files: dict[str
             if control in d["controls"]:
                 paired = [number(d.get(f"{control}_{k}")) for k in ("psnr", "ssim")]
                 place = number(d.get(f"{control}_position_error"))
-                table.add_row(f"  {label}", number(d["controls"][control].get("fvd_random")), *paired, "", "", place)
+                table.add_row(f"  {label}", number(d["controls"][control].get(lead)), *paired, "", "", place)
         table.add_row("  real against real (floor)", number(fvd.get("floor")), end_section=True)
     console.print(table)
     real = ", ".join(f"{k} {v:.0%}" for k, v in report["classifier"]["accuracy_on_real"].items())

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 HEAD = ("name", "family", "makes", "frames", "file", "license", "measured")
+LEADS = ("clip_distance", "fvd_random")  # the first that was measured
 SHOWN = 8  # measures of the seeds' table
 OF_DIRECTIONS = {
     "psnr": "PSNR to the true counterpart, dB",
@@ -40,10 +41,16 @@ def headline(card: dict[str, Any]) -> str:
     gains = [d["psnr_gain"] for d in card["directions"].values() if "psnr_gain" in d]
     if gains:
         return f"PSNR gain over the source {', '.join(f'{g:+.1f}' for g in gains)} dB"
-    lead = card["measures"]["fvd_random"]
+    name = _lead(card)
+    lead = card["measures"][name]
     named = card["measures"].get("recognizable", {}).get("value")
     share = "" if named is None else f", {named:.0%} recognizable"
-    return f"fvd_random {number(lead['value'])} (floor {number(lead['floor'])}){share}"
+    return f"{name} {number(lead['value'])} (floor {number(lead['floor'])}){share}"
+
+
+def _lead(card: dict[str, Any]) -> str:
+    """The metric that the checkpoint was chosen by; a translation's carry the name of a direction."""
+    return next(n for n in LEADS if any(m.startswith(n) for m in card["measures"]) or n == LEADS[-1])
 
 
 def table(cards: Sequence[dict[str, Any]]) -> str:
@@ -92,12 +99,13 @@ def measured(card: dict[str, Any]) -> list[list[str]]:
             for key, text in OF_DIRECTIONS.items()
             if any(key in d for d in directions.values())
         ]
-        lead = [card["measures"].get(f"fvd_random_{n}", {}) for n in directions]
-        rows.append(["fvd_random", *(number(m.get("value")) for m in lead)])
-        rows.append(["fvd_random, real against real (floor)", *(number(m.get("floor")) for m in lead)])
+        name = _lead(card)
+        lead = [card["measures"].get(f"{name}_{n}", {}) for n in directions]
+        rows.append([name, *(number(m.get("value")) for m in lead)])
+        rows.append([f"{name}, real against real (floor)", *(number(m.get("floor")) for m in lead)])
         for control, text in (("identity", "untranslated"), ("oracle", "true counterpart, re-encoded")):
-            values = [d.get("controls", {}).get(control, {}).get("fvd_random") for d in directions.values()]
-            rows.append([f"fvd_random, {text}", *map(number, values)])
+            values = [d.get("controls", {}).get(control, {}).get(name) for d in directions.values()]
+            rows.append([f"{name}, {text}", *map(number, values)])
         return rows
     metrics, controls = card["measures"], card["controls"]
     rows = [["clips", *metrics], ["generated", *(number(m["value"]) for m in metrics.values())]]
@@ -115,7 +123,7 @@ def tried(card: dict[str, Any]) -> list[list[str]]:
     """The seeds that were tried, best first, as a table."""
     names = list(card["seeds"][0]["values"])
     if card["directions"]:
-        names = [f"{key}_{way}" for key in ("psnr_gain", "ssim", "fvd_random") for way in card["directions"]]
+        names = [f"{key}_{way}" for key in ("psnr_gain", "ssim", _lead(card)) for way in card["directions"]]
     keep = [n for n in names if any(n in s["values"] for s in card["seeds"])][:SHOWN]
     rows = [["seed", "criterion", "step", *keep]]
     for seed in card["seeds"]:
