@@ -230,8 +230,13 @@ def _compared(data_set: str, rows: Sequence[Row], found: Sequence[Comparison]) -
         ends = [] if c.low is None else sorted((sign * c.low, sign * c.high))
         between = f" [{number(ends[0])}, {number(ends[1])}]" if ends else ""
         wins = c.wins if sign == 1 else 1 - c.wins
-        needed = "more than 1,000" if c.needed is None else str(c.needed)
-        texts = [other, str(c.pairs), number(sign * c.difference) + between, number(sign * c.effect, 2)]
+        needed = "n/a" if c.pairs < 2 else "more than 1,000" if c.needed is None else str(c.needed)
+        texts = [
+            other,
+            str(c.pairs),
+            number(sign * c.difference) + between,
+            number(sign * c.effect if c.pairs > 1 else None, 2),
+        ]
         body.append([Cell(t) for t in (*texts, f"{wins:.0%}", f"{c.p:.2g} ({c.corrected:.2g})", needed)])
     passed = sorted(winners(found))
     verdict = (
