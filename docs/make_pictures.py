@@ -161,7 +161,7 @@ def stylized() -> np.ndarray:
 
 def degradations() -> np.ndarray:
     """One scene, whole and with each kind of damage."""
-    film = clips((1,), 8, 80)
+    film = clips((1,), 6, 72)
     ops = [
         ("noise", GaussianNoise()),
         ("few photons", PoissonNoise((15.0, 15.0))),
