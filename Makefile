@@ -33,7 +33,7 @@ demo-generate: install ## train a generator of the embedded videos, one page (10
 	$(BIN)/vidiff fit --config experiments/anytime.yaml --config experiments/_demo_generate.yaml --run_dir $(RUN)
 	$(BIN)/vidiff report $(RUN)
 
-test: install ## the fast test suite, one process a core (about 5 minutes on 2 cores)
+test: install ## the fast test suite, one process a core (5 to 12 minutes on 2 cores)
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
 test-slow: install ## the tests that take minutes
