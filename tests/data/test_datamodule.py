@@ -139,6 +139,8 @@ def test_eval_clips_are_keyed_by_id(strips):
             rows.update({int(k): (clip, int(label)) for k, clip, label in zip(i, c, y)})
     assert sorted(rows) == list(range(35))
     assert all(torch.equal(rows[k][0], clips[k]) and rows[k][1] == labels[k] for k in range(35))
+    videos = torch.cat([batch["video"] for batch in data.eval_batches("train", 35, seed=1)]).tolist()
+    assert videos == data.eval_videos("train", 35, seed=1) != data.eval_videos("train", 35, seed=2)
     other = torch.cat([c for _, c, _ in data.eval_clips("train", 35, seed=2)])
     assert not torch.equal(other, clips)
     fewer = torch.cat([c for _, c, _ in data.eval_clips("train", 20, seed=1)])

@@ -10,9 +10,10 @@ import torch
 
 from vidiff.errors import RunError, UsageError
 from vidiff.metrics import Evaluator, RandomConv3d, check_comparable, resolve_metrics
-from vidiff.metrics.frechet import block_jackknife, frechet_from_features
+from vidiff.metrics.frechet import frechet_from_features
 from vidiff.metrics.pixels import FrameDifference
 from vidiff.metrics.protocol import Protocol, expand
+from vidiff.metrics.uncertainty import estimate
 
 NAMES = ["clip_distance", "fvd_random", "kvd_random", "prdc_random", "motion", "diversity", "nearest"]
 
@@ -170,9 +171,16 @@ def test_standard_errors(metrics, sets):
     r = Evaluator(metrics, lambda: batches(sets[0]), blocks=8).evaluate(batches(sets[1]))
     net = RandomConv3d()
     real, fake = net(sets[0]), net(sets[1])
-    expected = block_jackknife(fake, lambda f: frechet_from_features(real, f), 8)
+    expected = estimate(real, fake, frechet_from_features, blocks=8).se  # of both sides
     assert r["fvd_random"]["se"] == pytest.approx(expected, rel=1e-3)
-    assert all(v["se"] > 0 for v in r.values())
+    assert all(v["se"] > 0 for name, v in r.items() if name != "recall_random")  # that one is 0 whatever is left out
+    videos = np.arange(len(sets[0])) // 2
+    paired = Evaluator(metrics, lambda: batches(sets[0]), blocks=8, real_videos=videos).evaluate(batches(sets[1]))
+    assert paired["fvd_random"]["se"] == pytest.approx(
+        estimate(real, fake, frechet_from_features, videos, blocks=8).se, rel=1e-3
+    )
+    one = Evaluator(metrics, lambda: batches(sets[0]), blocks=8, real_videos=[0] * 40).evaluate(batches(sets[1]))
+    assert one["fvd_random"]["se"] is None and one["nearest"]["se"] == r["nearest"]["se"]
     few = Evaluator(metrics, lambda: batches(sets[0]), blocks=8).evaluate(batches(sets[1][:12]))
     assert few["fvd_random"]["se"] is None
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from helpers import case_a, rng
 
-from vidiff.metrics import Moments, block_jackknife, frechet_distance
+from vidiff.metrics import Moments, frechet_distance, jackknife
 from vidiff.metrics.frechet import frechet_from_features, moments
 
 
@@ -147,8 +147,8 @@ def test_jackknife_matches_the_spread_over_fresh_samples():
         return scale * rng(100 + seed).standard_normal((n, d)) + 0.2
 
     truth = np.std([distance(sample(i)) for i in range(60)], ddof=1)
-    estimate = np.mean([block_jackknife(sample(i), distance) for i in range(6)])
+    estimate = np.mean([jackknife(sample(i), distance) for i in range(6)])
     assert 0.6 < estimate / truth < 1.4
-    assert block_jackknife(sample(0), distance) == block_jackknife(torch.from_numpy(sample(0)), distance)
+    assert jackknife(sample(0), distance) == jackknife(torch.from_numpy(sample(0)), distance)
     with pytest.raises(ValueError, match="at least 32 clips"):
-        block_jackknife(sample(0)[:20], distance)
+        jackknife(sample(0)[:20], distance)

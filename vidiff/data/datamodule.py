@@ -104,14 +104,12 @@ class ClipDataModule(LightningDataModule):
         self.num_frames, self.resolution = num_frames, resolution
         self.frame_stride, self.channels = frame_stride, channels
         self.batch_size, self.clips_per_epoch = batch_size, clips_per_epoch
-        self.seed = seed
-        self.split = split
+        self.seed, self.split = seed, split
         self.fit, self.backend, self.stills = fit, backend, stills
         self.on_error, self.max_bad_fraction = on_error, max_bad_fraction
         self.loading = dict(num_workers=num_workers, timeout=timeout, multiprocessing_context=multiprocessing_context)
         self.cache, self.cache_limit = cache, int(cache_limit_gb * 1e9)
-        self.augment = build_augment(augment)
-        self._num_classes = num_classes
+        self.augment, self._num_classes = build_augment(augment), num_classes
 
     # ---- what there is
 
@@ -120,14 +118,12 @@ class ClipDataModule(LightningDataModule):
         self._ensure_root()
         index = build_index(self.root, self.backend, self.stills)
         if are_photos(index):
-            warnings.warn(
-                f"{self.root}: unrelated pictures; if photos, set data.stills: true, num_frames: 1", stacklevel=2
-            )
+            hint = "if photos, set data.stills: true, num_frames: 1"
+            warnings.warn(f"{self.root}: unrelated pictures; {hint}", stacklevel=2)
 
     def setup(self, stage: str | None = None) -> None:
         """Index the videos and divide them; every process finds the same, and the same faults."""
-        self.videos  # noqa: B018
-        self.num_classes  # noqa: B018
+        self.videos, self.num_classes  # noqa: B018
 
     def _ensure_root(self) -> None:
         if self.embedded:
@@ -332,6 +328,11 @@ class ClipDataModule(LightningDataModule):
         dataset = self._eval_dataset(split, seed, **domains)
         requests = dataset.requests(torch.arange(rank, num_clips, world).numpy())
         yield from ClipPass(dataset, requests, batch_size, bad_files=self.bad_files, **self.loading)
+
+    def eval_videos(self, split: str, num_clips: int, seed: int = 0, **domains: Any) -> list[int]:
+        """The video that each clip of `eval_batches` is of, by number, in the order of the ids."""
+        dataset = self._eval_dataset(split, seed, **domains)
+        return [video for _, video in dataset.requests(torch.arange(num_clips).numpy())]
 
     def _eval_dataset(self, split: str, seed: int) -> ClipDataset:
         return self.dataset(split, seed, "evaluation")

@@ -10,12 +10,12 @@ import importlib
 _HOME = {
     "Moments": "frechet",
     "frechet_distance": "frechet",
-    "block_jackknife": "frechet",
     "kernel_distance": "kernel",
     "RandomConv3d": "features",
     "Lite0": "features",
     "Extractor": "features",
     "Evaluator": "evaluator",
+    "jackknife": "uncertainty",
     "gather_processes": "gather",
     "Metric": "resolve",
     "Protocol": "protocol",

@@ -51,8 +51,10 @@ class Evaluator:
             content, split, number, seed, frames, stride, resolution): equal fingerprints must mean equal clips.
         gather: `(ids (n,), rows (n, W)) -> the same of all processes`; pass `vidiff.metrics.gather_processes` under
             DDP (it does nothing on one process). All processes then return the same results.
-        blocks: with blocks > 1 each result has "se", its block-jackknife standard error over the generated clips
-            (costs that many further evaluations of the statistic; None where there are fewer than 2 clips a block).
+        blocks: with blocks > 1 each result has "se", its block-jackknife standard error over the clips of both sides
+            (twice as many further evaluations of the statistic; None where there are fewer than 2 clips a block).
+        real_videos: the source video of each clip of `real`, in the order of the ids: clips of one video are no
+            independent samples, and stay in one block. None: every clip is of its own.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class Evaluator:
         fingerprint: str | None = None,
         gather: Gather | None = None,
         blocks: int = 0,
+        real_videos: Sequence[int] | None = None,
     ):
         unknown = set(fields or {}) - set(CALLER_FIELDS)
         if unknown:
@@ -83,7 +86,7 @@ class Evaluator:
         self.metrics = list(metrics)
         self.device = torch.device(device)
         self.gather = gather or one_process
-        self.blocks = blocks
+        self.blocks, self.real_videos = blocks, real_videos
         self.floor_rule = floor_rule
         self.cache = Path(cache) if cache is not None and fingerprint is not None else None
         self.fingerprint = fingerprint
@@ -182,7 +185,8 @@ class Evaluator:
             "low_n": spec.score in ("frechet", "blocks") and samples < e.widest,
         }
         if self.blocks > 1:
-            result["se"] = standard_error(m, reference, fake, self.blocks)
+            videos = self.real_videos if m.spec.score != "nearest" else None
+            result["se"] = standard_error(m, reference, fake, self.blocks, videos)
         return result
 
     def _protocol(self, m: Metric, n_real: int, fake: Features, **unhashed: Any) -> Protocol:

@@ -1,9 +1,9 @@
-"""The one Fréchet distance of this package, streaming moments for it, and its standard error."""
+"""The one Fréchet distance of this package, and streaming moments for it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -165,26 +165,3 @@ def block_distances(
     mean, unit = a.mean(0), a.std(0, correction=ddof).clamp(min=spread)
     a, b = (a - mean) / unit, (b - mean) / unit
     return {name: frechet_from_features(a[:, at], b[:, at], ddof) / (at.stop - at.start) for name, at in blocks.items()}
-
-
-def block_jackknife(features: Array, statistic: Callable[[Array], float], blocks: int = 16, seed: int = 0) -> float:
-    """Standard error of `statistic(features)` by the delete-one-block jackknife (Künsch 1989).
-
-    A bootstrap would be wrong here: drawing with replacement adds the 1/N bias of a Fréchet distance once more, and
-    its interval misses the point estimate.
-
-    Args:
-        features: (N, ...), one row a clip: all frames of a clip must stay in one row, they are no independent samples.
-        statistic: function of such an array.
-        blocks: number of random blocks g; SE^2 = (g-1)/g * sum (theta_i - mean theta)^2.
-    """
-    n = len(features)
-    if n < 2 * blocks:
-        raise ValueError(f"a jackknife over {blocks} blocks needs at least {2 * blocks} clips, got {n}")
-    block = np.random.Generator(np.random.PCG64(seed)).permutation(n) % blocks
-    values = []
-    for b in range(blocks):
-        keep = np.flatnonzero(block != b)
-        values.append(statistic(features[torch.from_numpy(keep)] if isinstance(features, Tensor) else features[keep]))
-    theta = np.asarray(values, dtype=np.float64)
-    return float(math.sqrt((blocks - 1) / blocks * np.square(theta - theta.mean()).sum()))

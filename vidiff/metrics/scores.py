@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from torch import Tensor
@@ -11,7 +11,7 @@ from torch import Tensor
 from vidiff.errors import RunError
 from vidiff.metrics.detectability import LEAST, detectability
 from vidiff.metrics.feature_sets import Features
-from vidiff.metrics.frechet import block_distances, block_jackknife, frechet_from_features
+from vidiff.metrics.frechet import block_distances, frechet_from_features
 from vidiff.metrics.infinity import SAMPLES_PER_FEATURE, frechet_infinity
 from vidiff.metrics.kernel import kernel_distance, nearest_distances
 from vidiff.metrics.pixels import mean_pair_distance
@@ -19,6 +19,7 @@ from vidiff.metrics.prdc import prdc
 from vidiff.metrics.protocol import PRDC
 from vidiff.metrics.resolve import Metric
 from vidiff.metrics.sliced import sliced_wasserstein, wasserstein
+from vidiff.metrics.uncertainty import jackknife
 
 PRDC_K = 5  # neighbors
 CLIPS_NEEDED = {
@@ -99,16 +100,34 @@ def _distance(metric: Metric, a: Tensor, b: Tensor, clips: tuple[int, int]) -> f
     return frechet_from_features(a, b, metric.spec.ddof) if metric.spec.score == "frechet" else kernel_distance(a, b)
 
 
-def standard_error(metric: Metric, real: Features, fake: Features, blocks: int) -> float | None:
-    """Block-jackknife standard error over the generated clips; None where there are fewer than 2 clips a block
-    and of what is no smooth function of them."""
-    if len(fake) < 2 * blocks or metric.spec.score in ("infinity", "auroc"):  # that one has its interval
+def standard_error(
+    metric: Metric, real: Features, fake: Features, blocks: int, videos: Sequence[int] | None = None
+) -> float | None:
+    """Jackknife standard error over the clips of both sides, see `vidiff.metrics.uncertainty`.
+
+    None where a side has fewer than 2 clips a block or a single video, and of what is no smooth function of the clips.
+    The training clips that `nearest` is measured against are no sample of others: of it the generated side alone.
+
+    Args:
+        blocks: of a side; as many as there are videos, where these are fewer.
+        videos: the source video of each real clip.
+    """
+    # The area under the curve comes with an interval.
+    if min(len(real), len(fake)) < 2 * blocks or metric.spec.score in ("infinity", "auroc"):
         return None
     name = metric.extractor.name
 
-    def statistic(kept: Tensor) -> float:
-        value = score(metric, real, Features(kept, {name: kept}, fake.shape))["value"]
+    def statistic(a: Tensor, b: Tensor) -> float:
+        sides = (Features(rows, {name: rows}, fake.shape) for rows in (a, b))
+        value = score(metric, *sides)["value"]
         return float("nan") if value is None else value
 
-    se = block_jackknife(fake.rows[name], statistic, blocks)
+    a, b = real.rows[name], fake.rows[name]
+    errors = [jackknife(b, lambda kept: statistic(a, kept), None, blocks, seed=1)]
+    if metric.spec.score != "nearest":
+        groups = min(blocks, len(a if videos is None else set(videos)))
+        if groups < 2:
+            return None
+        errors.append(jackknife(a, lambda kept: statistic(kept, b), videos, groups))
+    se = math.hypot(*errors)
     return se if np.isfinite(se) else None

@@ -55,19 +55,39 @@ def estimate(
         ValueError: a side has fewer than two clips a block, or fewer videos than blocks.
     """
     real, fake = as_float64(real), as_float64(fake)
-    both = (
-        _variance(real, lambda kept: distance(kept, fake), real_videos, blocks, seed),
-        _variance(fake, lambda kept: distance(real, kept), fake_videos, blocks, seed + 1),
+    sides = (
+        jackknife(real, lambda kept: distance(kept, fake), real_videos, blocks, seed),
+        jackknife(fake, lambda kept: distance(real, kept), fake_videos, blocks, seed + 1),
     )
-    value, se = float(distance(real, fake)), math.sqrt(sum(both))
-    half = float(stats.t.ppf((1 + level) / 2, blocks - 1)) * se
+    value, se = float(distance(real, fake)), math.hypot(*sides)
+    half = quantile(blocks, level) * se
     return Estimate(value, se, value - half, value + half)
 
 
-def _variance(
-    rows: Tensor, statistic: Callable[[Tensor], float], videos: Sequence | None, blocks: int, seed: int
+def quantile(blocks: int, level: float = 0.95) -> float:
+    """How many standard errors Student's interval of a jackknife over so many blocks reaches to either side."""
+    return float(stats.t.ppf((1 + level) / 2, blocks - 1))
+
+
+def jackknife(
+    rows: Array,
+    statistic: Callable[[Array], float],
+    videos: Sequence | None = None,
+    blocks: int = BLOCKS,
+    seed: int = 0,
 ) -> float:
-    """Of one side."""
+    """Standard error of a statistic of one side by the delete-one-block jackknife, see `estimate`.
+
+    Args:
+        rows: (N, ...), a row a clip: all frames of a clip must stay in one row, they are no independent samples.
+        statistic: function of such rows.
+        videos: the source video of each clip; None: every clip is of its own.
+        blocks: g.
+        seed: of the division into blocks.
+
+    Raises:
+        ValueError: fewer than two clips a block, or fewer videos than blocks.
+    """
     names = np.arange(len(rows)) if videos is None else np.unique(np.asarray(videos), return_inverse=True)[1]
     if len(names) != len(rows):
         raise ValueError(f"{len(rows)} clips, but {len(names)} names of their videos")
@@ -79,7 +99,7 @@ def _variance(
         )
     block = (np.random.Generator(np.random.PCG64(seed)).permutation(count) % blocks)[names]
     theta = np.asarray([statistic(rows[np.flatnonzero(block != b)]) for b in range(blocks)], dtype=np.float64)
-    return float((blocks - 1) / blocks * np.square(theta - theta.mean()).sum())
+    return math.sqrt((blocks - 1) / blocks * np.square(theta - theta.mean()).sum())
 
 
 class Difference(NamedTuple):

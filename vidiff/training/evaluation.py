@@ -234,6 +234,7 @@ class Evaluation(Callback, ABC):
             fingerprint=hashlib.sha256(record.encode()).hexdigest(),
             gather=gather_processes,
             blocks=blocks,
+            real_videos=data.eval_videos(self.split, self.options.num_clips, seed, **which) if blocks else None,
         )
 
     def evaluate(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, float]:
