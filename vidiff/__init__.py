@@ -7,6 +7,7 @@ _HOME = {  # looked up when they are asked for, so that `import vidiff` stays fr
     "compare_folders": "vidiff.inference.compare",
     "load_model": "vidiff.inference.checkpoint",
     "restore": "vidiff.inference.restore",
+    "segment": "vidiff.inference.segment",
     "sample_to": "vidiff.inference.sample",
     "stylize": "vidiff.inference.stylize",
     "translate_video": "vidiff.inference.translate",

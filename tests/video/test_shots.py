@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import random
+
 import av
 import numpy as np
 import pytest
 from films import ramp
 from helpers import SHARED
 
-from vidiff.video.shots import color_change, is_cut
+from vidiff.data.shapes.scene import render_scene
+from vidiff.video.shots import color_change, is_cut, shot_starts
 
 
 def test_the_change_is_a_distance_between_nothing_and_all():
@@ -28,11 +31,29 @@ def test_motion_is_no_cut_and_another_picture_is():
     assert is_cut(moving[0], 255 - moving[0][::-1])
 
 
+@pytest.mark.parametrize("detector", ["color", "adaptive"])
 @pytest.mark.parametrize(("name", "cuts"), [("bikes", [30, 76, 137, 187, 242]), ("carphone_pristine", [])])
-def test_cuts_of_a_real_film(name, cuts):
+def test_cuts_of_a_real_film(name, cuts, detector):
     path = SHARED / "data" / "clips" / f"{name}.mp4"
     if not path.is_file():
         pytest.skip(f"needs {path.name} beside the checkout")
     with av.open(str(path)) as reader:
         frames = [f.reformat(96, 72, format="rgb24").to_ndarray() for f in reader.decode(video=0)]
-    assert [i for i in range(1, len(frames)) if is_cut(frames[i - 1], frames[i])] == cuts
+    assert list(shot_starts(frames, detector)) == [0, *cuts]
+
+
+def test_detectors_on_joined_scenes():
+    """Six films of eight embedded scenes, 10 to 30 frames each: cuts that are found, and what else is."""
+    found = {}
+    for detector in ("color", "adaptive"):
+        hits = false = 0
+        for film in range(6):
+            numbers, frames, truth = random.Random(film), [], []
+            for shot in range(8):
+                truth.append(len(frames))
+                frames += list(render_scene(0, 8 * film + shot, frames=numbers.randint(10, 30)))
+            starts = set(shot_starts(frames, detector))
+            hits, false = hits + len(starts & set(truth[1:])), false + len(starts - set(truth))
+        found[detector] = (hits, false)
+        print(f"{detector}: {hits} of 42 cuts, {false} elsewhere")
+    assert found["color"] == (42, 0) and 26 <= found["adaptive"][0] <= 36 and found["adaptive"][1] <= 1

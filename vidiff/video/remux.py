@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -60,18 +62,28 @@ def remux(source: Path, target: Path, change: Change, warn: Callable[[str], None
         RunError: the source cannot be read, or the frames not be encoded. UsageError: the output cannot be written.
     """
     check_output(target, identities([source]))
+    with open_film(source, warn) as shown:
+        return write_film(target, change(shown.frames()), shown, made)
+
+
+@contextmanager
+def open_film(source: Path, warn: Callable[[str], None]) -> Iterator[Film]:
+    """A film that is open inside the block.
+
+    Raises:
+        RunError: it cannot be read.
+    """
     try:
         reader = open_container(source)
     except av_errors() as error:
         raise RunError(f"{source}: not a readable video ({reason(error)})") from error
     with reader:
-        shown = Film(reader, source, lambda text: warn(f"{source}: {text}"))
-        return _write(target, change(shown.frames()), shown, made)
+        yield Film(reader, source, lambda text: warn(f"{source}: {text}"))
 
 
 def record(reader: Reader, target: Path, change: Change, made: str = "") -> int:
     """Write `target` with the frames that `change` makes of pictures or arrays; returns their number. See `remux`."""
-    return _write(target, change(reader.read([i])[0] for i in range(reader.info.num_frames)), Slides(reader), made)
+    return write_film(target, change(reader.read([i])[0] for i in range(reader.info.num_frames)), Slides(reader), made)
 
 
 def is_translation(path: Path) -> bool:
@@ -79,8 +91,17 @@ def is_translation(path: Path) -> bool:
     return MARK in comment(path)
 
 
-def _write(target: Path, images: Iterable[np.ndarray], shown: Film | Slides, made: str) -> int:
-    """Encode frames; the folder, and anything in it, is made when the first has come."""
+def write_film(target: Path, images: Iterable[np.ndarray], shown: Shown, made: str) -> int:
+    """Encode frames, beside what comes with them; their number.
+
+    The folder, and anything in it, is made when the first frame has come.
+
+    Args:
+        target: ends in .mp4, .mov or .mkv; appears only when it is whole.
+        images: RGB frames uint8 (H, W, 3).
+        shown: when and how they are to be shown, and what comes with them.
+        made: by what, for the comment of the file.
+    """
     images = iter(images)
     first = next(images)
     with new_container(target) as writer:
@@ -97,7 +118,7 @@ def _keep_metadata(writer, metadata: dict[str, str], made: str) -> None:
     writer.metadata["comment"] = "; ".join(filter(None, [old, f"{MARK} {__version__}", made]))
 
 
-def _encode(writer, encoder: Encoder, images: Iterable[np.ndarray], shown: Film | Slides) -> int:
+def _encode(writer, encoder: Encoder, images: Iterable[np.ndarray], shown: Shown) -> int:
     """Encode every frame at its time, with the sound that is due before it; the number of frames."""
     tracks, durations, count = shown.attach(writer), {}, 0
 
@@ -119,6 +140,27 @@ def _encode(writer, encoder: Encoder, images: Iterable[np.ndarray], shown: Film 
     if tracks is not None:
         tracks.write_until(None)
     return count
+
+
+class Shown(Protocol):
+    """When and how frames are shown.
+
+    `form` of the frames; `times`: (time, duration) of each in ticks, taken off as it is written; `last_lasts`: ticks,
+    0: as `times` has it; `metadata` of the file; `attach(writer)`: what comes with them, None: nothing.
+    """
+
+    form: VideoFormat
+    times: list[tuple[int, int]]
+    last_lasts: int
+    metadata: dict[str, str]
+
+    def attach(self, writer) -> Beside | None: ...
+
+
+class Beside(Protocol):
+    """What is written beside the frames: everything that is due before a time in seconds; None: the rest, and close."""
+
+    def write_until(self, seconds: Fraction | None) -> None: ...
 
 
 class Slides:
@@ -159,11 +201,17 @@ class Film:
         begins = [s.start_time * s.time_base for s in used if s.start_time is not None]
         self.begin = max(Fraction(0), min(begins, default=Fraction(0)))
 
-    def frames(self) -> Iterator[np.ndarray]:
-        """Upright RGB frames (H, W, 3), of the size of the first."""
+    def frames(self, height: int | None = None, width: int | None = None) -> Iterator[np.ndarray]:
+        """Upright RGB frames (H, W, 3), of the size given or of that of the first; `times` tells of each that came."""
+        picture = Picture(self.video, square=False)
+        return (picture(frame, height, width) for frame in self.decoded(picture))
+
+    def decoded(self, picture: Picture | None = None) -> Iterator:
+        """The decoder's frames, of which no picture is made; `times` grows, and is whole behind the last."""
+        picture = picture or Picture(self.video, square=False)
         video, start = self.video, round(self.begin / self.video.time_base)
         even = has_decoding_times(self.reader, video) and not PyAVReader(self.path).timestamps()[1]
-        picture, size = Picture(video, square=False), (video.codec_context.width, video.codec_context.height)
+        size = (video.codec_context.width, video.codec_context.height)
         clock = _Clock(start, max(1, round(1 / self.form.rate / video.time_base)), video.time_base)
         count = 0
         try:
@@ -177,7 +225,7 @@ class Film:
                     size = (0, 0)  # reported once
                 self.times.append(clock(None if even else frame.pts, 0 if even else frame.duration))
                 count += 1
-                yield picture(frame)
+                yield frame
         except av_errors() as error:
             raise RunError(f"{self.path}: damaged after {count} frames ({reason(error)})") from error
         if not count:
