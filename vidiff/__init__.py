@@ -6,6 +6,7 @@ __version__ = "0.1.0"
 _HOME = {  # looked up when they are asked for, so that `import vidiff` stays free of torch
     "compare_folders": "vidiff.inference.compare",
     "load_model": "vidiff.inference.checkpoint",
+    "read_provenance": "vidiff.video.provenance",
     "restore": "vidiff.inference.restore",
     "segment": "vidiff.inference.segment",
     "sample_to": "vidiff.inference.sample",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import codecs
 import glob
+import hashlib
 import json
 import os
 import platform
@@ -44,6 +45,12 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write a value as JSON for people and programs; NaN and infinity, which JSON lacks, are a ValueError."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def sha256_of(path: Path) -> str:
+    """The sha256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -75,7 +75,7 @@ def test_the_command_translates_a_folder_and_reports_what_failed(checkpoints, tm
     assert main([*command, "--output", str(tmp_path / "out")]) == 1
     said = capsys.readouterr().err
     assert "1 of 4" in said and "broken.avi" in said
-    found = {str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("*") if p.is_file()}
+    found = {str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("*.mp4")}
     assert found == {"a.mp4.mp4", "a.mkv.mp4", "deep/b.mp4"}
 
 

@@ -95,7 +95,7 @@ def test_names_with_colons(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     jobs, _ = find_jobs(Path("12:30:05.mp4"), Path("12:31:05.mp4"), print)
     assert jobs[0].num_frames == 10 and jobs[0].run(iter, print) == 10
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["12:30:05.mp4", "12:31:05.mp4"]
+    assert sorted(p.name for p in tmp_path.glob("*.mp4")) == ["12:30:05.mp4", "12:31:05.mp4"]
 
 
 def test_one_picture_is_no_video(tmp_path):

@@ -32,14 +32,15 @@ def restore(
     from vidiff.inference.jobs import find_jobs
 
     jobs, unusable = find_jobs(input, output, say)  # before torch is loaded
-    from vidiff.inference.checkpoint import load_model
+    from vidiff.inference.checkpoint import load_model, origin_of
     from vidiff.inference.restore import frame_restorer
     from vidiff.inference.translate import run_jobs
 
     what = dict(scale=scale, window=window, tile=tile, compare=compare, ema=ema)
-    change = frame_restorer(load_model(ckpt, device, trust or ()), **what, say=say)
+    model = load_model(ckpt, device, trust or ())
+    change, origin = frame_restorer(model, **what, say=say), origin_of(model, command="restore", **what)
     failed = []
-    for result in run_jobs(jobs, unusable, change, say):
+    for result in run_jobs(jobs, unusable, change, say, origin=origin):
         if result.error:
             failed.append(result.error)
         else:

@@ -34,13 +34,15 @@ def translate(
     from vidiff.inference.jobs import find_jobs
 
     jobs, unusable = find_jobs(input, output, say)  # before torch is loaded
-    from vidiff.inference.checkpoint import load_model
+    from vidiff.inference.checkpoint import load_model, origin_of
     from vidiff.inference.translate import frame_translator, run_jobs
 
     what = dict(direction=direction, target=target, resolution=resolution, window=window, tile=tile, compare=compare)
-    change = frame_translator(load_model(ckpt, device, trust or ()), **what, ema=ema, say=say)
+    model = load_model(ckpt, device, trust or ())
+    change = frame_translator(model, **what, ema=ema, say=say)
+    origin = origin_of(model, command="translate", **what, ema=ema)
     failed = []
-    for result in run_jobs(jobs, unusable, change, say):
+    for result in run_jobs(jobs, unusable, change, say, origin=origin):
         if result.error:
             failed.append(result.error)
         else:

@@ -18,6 +18,7 @@ from vidiff.errors import UsageError
 from vidiff.video.arrays import find_order, open_videos
 from vidiff.video.filetype import MEDIA_SUFFIXES, SOUND_SUFFIXES, natural, sniff
 from vidiff.video.pictures import header
+from vidiff.video.provenance import SUFFIX as SIDECAR
 from vidiff.video.reader import ReadError
 
 ACCEPTED = """\
@@ -167,6 +168,8 @@ def _film(pictures: list[Picture]) -> Item:
 
 def _name_other(found: Found, path: Path, name: str, kind: str) -> None:
     """A file that is neither video nor picture, with the reason: bad where it claims to be one."""
+    if name.endswith(SIDECAR):  # beside each file that this suite makes
+        return
     suffix = path.suffix.lower()
     claims = suffix in MEDIA_SUFFIXES or suffix == ".npy"
     reason = {"empty": "empty file", "video": "a sound file"}.get(kind, "not a video or image")

@@ -10,14 +10,17 @@ import torch
 from torch import Tensor
 
 from vidiff.errors import RunError, UsageError, first_line
+from vidiff.files import sha256_of
 from vidiff.inference.checkpoint_file import read_checkpoint
 from vidiff.inference.device import pick_device
 from vidiff.inference.tiles import on_grid
 from vidiff.inference.trust import Budget, build, check_names, look_up, named
 from vidiff.models.arguments import is_plain
 from vidiff.models.base import AdversarialModule
-from vidiff.models.record import AVERAGE, part_of, unlike
+from vidiff.models.record import AVERAGE, name_of, part_of, unlike
 from vidiff.models.translation import translator
+from vidiff.video.provenance import Origin
+from vidiff.zoo import is_zoo, path_of
 
 
 def load_model(
@@ -42,7 +45,23 @@ def load_model(
     torch.Size([4, 3, 16, 32, 32])
     """
     device = pick_device(device)
-    return build_model(read_checkpoint(path), path, trust, overrides).to(device)
+    model = build_model(read_checkpoint(path), path, trust, overrides).to(device)
+    model.loaded_from = {"name": Path(path).name, "sha256": sha256_of(path_of(path) if is_zoo(path) else Path(path))}
+    return model
+
+
+def origin_of(model: AdversarialModule, seed: int | None = None, **settings: Any) -> Origin:
+    """What is said of the files that a model makes, see `vidiff.video.provenance`.
+
+    Args:
+        model: loaded by `load_model`, or made in Python, where no checkpoint is named.
+        seed: of the latents.
+        settings: what else the files depend on.
+    """
+    plain = {name: value for name, value in model.arguments.items() if is_plain(value)}
+    configuration = {"class_path": name_of(type(model)), "init_args": plain, **settings}
+    loaded = model.loaded_from
+    return Origin(type(model).__name__, loaded.get("name", ""), loaded.get("sha256", ""), configuration, seed)
 
 
 def build_model(

@@ -17,8 +17,11 @@ from vidiff.progress import track
 from vidiff.video.container import stated_frames
 from vidiff.video.filetype import sniff
 from vidiff.video.open import open_reader
+from vidiff.video.provenance import Origin, finish
 from vidiff.video.reader import Reader
 from vidiff.video.remux import SUFFIXES, UNTIMED_FPS, Change, check_output, identities, is_translation, record, remux
+
+UNKNOWN = Origin()
 
 
 @dataclass(frozen=True)
@@ -46,8 +49,13 @@ class Job:
     target: Path
     entry: Entry | None = None
 
-    def run(self, change: Change, say: Callable[[str], None], made: str = "") -> int:
-        """Translate; the number of frames. `made`: see `vidiff.video.remux.remux`.
+    def run(self, change: Change, say: Callable[[str], None], made: str = "", origin: Origin = UNKNOWN) -> int:
+        """Translate, and say in and beside the file what made it; the number of frames.
+
+        Args:
+            change, say: see `vidiff.video.remux.remux`.
+            made: words about it for the file's comment, in front of those of `origin`.
+            origin: what makes the frames.
 
         Raises:
             RunError: the source cannot be read. UsageError: the output cannot be written.
@@ -56,9 +64,13 @@ class Job:
         def tracked(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
             return track(change(frames), self.source.name, self.num_frames)
 
+        made = "; ".join(filter(None, [made, origin.comment(altered=True)]))
         if self.entry is None or self.entry.kind == "video":
-            return remux(self.source, self.target, tracked, say, made)
-        return record(self.reader(), self.target, tracked, made)
+            count = remux(self.source, self.target, tracked, say, made)
+        else:
+            count = record(self.reader(), self.target, tracked, made)
+        finish(self.target, origin, [self.source])
+        return count
 
     def reader(self) -> Reader:
         """The frames by their numbers."""

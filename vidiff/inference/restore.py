@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from vidiff.augment.degrade import to_8_bits
 from vidiff.clip import clip_to_thwc, thwc_to_clip, uint8_to_unit
 from vidiff.errors import UsageError
+from vidiff.inference.checkpoint import origin_of
 from vidiff.inference.jobs import Translated, find_jobs
 from vidiff.inference.translate import frame_translator, run_jobs, side_by_side
 from vidiff.models.base import AdversarialModule
@@ -51,7 +52,8 @@ def restore(
     """
     jobs, unusable = find_jobs(Path(input), Path(output), say)
     change = frame_restorer(model, scale=scale, window=window, tile=tile, compare=compare, ema=ema, say=say)
-    return list(run_jobs(jobs, unusable, change, say))
+    settings = dict(command="restore", scale=scale, window=window, tile=tile, compare=compare, ema=ema)
+    return list(run_jobs(jobs, unusable, change, say, origin=origin_of(model, **settings)))
 
 
 def frame_restorer(

@@ -12,8 +12,10 @@ import torch
 from vidiff.clip import clip_to_thwc
 from vidiff.errors import UsageError, at_least
 from vidiff.files import check_writable
+from vidiff.inference.checkpoint import origin_of
 from vidiff.models.base import AdversarialModule
 from vidiff.models.translation import Translator
+from vidiff.video.provenance import finish
 from vidiff.video.sheet import sheet
 from vidiff.video.write import write_clip, write_cutout, write_mp4, write_npy, write_png
 
@@ -54,7 +56,7 @@ def sample_to(
         parts: also background, foreground and mask (mp4), and the foreground with alpha (mov).
 
     Returns:
-        The files.
+        The files; beside each one its `.provenance.json`, see `vidiff.video.provenance`.
 
     Raises:
         UsageError: this model cannot make that, or the folder cannot be written. Nothing is written before.
@@ -64,11 +66,14 @@ def sample_to(
     folder, written, kept, shown = Path(folder), [], [], []
     check_writable(folder / "sheet.png")
 
+    options = dict(labels=labels, num_frames=num_frames, ema=ema) | ({} if stage is None else {"stage": stage})
+    origin = origin_of(model, seed, command="sample", **options)
+
     def write(how: Callable[..., None], name: str, *what: Any) -> None:
-        how(folder / name, *what)
+        how(folder / name, *what, **({} if how is write_npy else {"comment": origin.comment()}))
+        finish(folder / name, origin)
         written.append(folder / name)
 
-    options = dict(labels=labels, num_frames=num_frames, ema=ema) | ({} if stage is None else {"stage": stage})
     for ids, clips in model.iter_samples(range(num_clips), seed, batch_size, **options):
         folder.mkdir(parents=True, exist_ok=True)  # not before there is something to put into it
         for i, clip in zip(ids.tolist(), clips):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -13,7 +14,7 @@ import torch
 from torch import nn
 
 from vidiff.errors import UsageError, at_least
-from vidiff.files import check_suffix, check_writable
+from vidiff.files import check_suffix, check_writable, sha256_of
 from vidiff.flow import flow_method
 from vidiff.inference.device import pick_device
 from vidiff.inference.jobs import Job, Translated, find_jobs
@@ -33,6 +34,7 @@ from vidiff.inference.style_steps import SMALLEST, Steps
 from vidiff.inference.style_transfer import Before, Optimization, Weights
 from vidiff.inference.translate import run_jobs
 from vidiff.nn.style_maps import ExtractorName, available_extractor, style_extractor
+from vidiff.video.provenance import Origin
 from vidiff.video.remux import Change, identities
 
 Method = Literal["optimize", "feedforward"]
@@ -118,7 +120,12 @@ def stylize(
                 write_network(Path(ckpt), network, record)
         change = feedforward_stylizer(network.to(steps.device), steps, taken)
     made = f"style of {Path(style).name} by {method} with features of {name}"
-    results = list(run_jobs(jobs, unusable, change, say, made))
+    settings = dict(command="stylize", method=method, extractor=name, resolution=resolution, iterations=iterations)
+    settings |= dict(updates=updates, strength=strength, keep_color=keep_color, denoise=denoise, sharpen=sharpen)
+    origin = Origin(f"style transfer by {method}", settings=settings, inputs=(Path(style),))
+    if ckpt is not None:
+        origin = replace(origin, checkpoint=Path(ckpt).name, sha256=sha256_of(Path(ckpt)))
+    results = list(run_jobs(jobs, unusable, change, say, made, origin))
     if taken is not None:
         say(taken.summary())
     return results

@@ -14,11 +14,13 @@ from torch import Tensor
 
 from vidiff.clip import clip_to_thwc, signed_to_uint8, thwc_to_clip, uint8_to_unit, unit_to_signed
 from vidiff.errors import RunError, UsageError, at_least, doing, unforeseen
-from vidiff.inference.jobs import Job, Translated, find_jobs
+from vidiff.inference.checkpoint import origin_of
+from vidiff.inference.jobs import UNKNOWN, Job, Translated, find_jobs
 from vidiff.inference.tiles import on_grid, plan_tiles, space_radius, through_tiles
 from vidiff.inference.windows import plan, through_windows
 from vidiff.models.translation import Translator, translator
 from vidiff.nn.resnet import GRID
+from vidiff.video.provenance import Origin
 from vidiff.video.remux import Change
 
 
@@ -54,19 +56,25 @@ def translate_video(
     """
     jobs, unusable = find_jobs(Path(input), Path(output), say)
     what = dict(direction=direction, target=target, resolution=resolution, window=window, tile=tile, compare=compare)
-    return list(run_jobs(jobs, unusable, frame_translator(model, **what, ema=ema, say=say), say))
+    origin = origin_of(model, command="translate", **what, ema=ema)
+    return list(run_jobs(jobs, unusable, frame_translator(model, **what, ema=ema, say=say), say, origin=origin))
 
 
 def run_jobs(
-    jobs: Sequence[Job], unusable: Sequence[Translated], change: Change, say: Callable[[str], None], made: str = ""
+    jobs: Sequence[Job],
+    unusable: Sequence[Translated],
+    change: Change,
+    say: Callable[[str], None],
+    made: str = "",
+    origin: Origin = UNKNOWN,
 ) -> Iterator[Translated]:
-    """Yield what became of each of `find_jobs`' videos as soon as it is known; see `translate_video`, and `remux` for
-    `made`."""
+    """Yield what became of each of `find_jobs`' videos as soon as it is known; see `translate_video`, and `Job.run` for
+    `made` and `origin`."""
     yield from unusable
     for job in jobs:
         try:
             with doing(f"translating {job.source}"):
-                frames = job.run(change, say, made)
+                frames = job.run(change, say, made, origin)
         except UsageError:  # about the output: the others have no better one
             raise
         except Exception as error:

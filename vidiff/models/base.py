@@ -110,6 +110,7 @@ class AdversarialModule(KeepsArguments, L.LightningModule):
         self._factories = {"g": optimizer_g, "d": optimizer_d}
         self.config: dict[str, Any] | None = None  # class_path and init_args as the command line parsed them
         self.data_record: dict[str, Any] = {}  # `describe()` of the training data, kept in checkpoints
+        self.loaded_from: dict[str, str] = {}  # `name` and `sha256` of the checkpoint that it was loaded from
         self.restored_data: dict[str, Any] = {}  # the same as a resumed checkpoint had it
         self._restored_end: int | None = None  # where the rates of a resumed run ended
         self.batches_seen = 0

@@ -35,6 +35,7 @@ from vidiff.training.page import Wall, trying, write_walls
 from vidiff.training.progress import measuring
 from vidiff.training.run import Run, config_hash
 from vidiff.training.training_log import Spent
+from vidiff.video.provenance import AI_GENERATED
 from vidiff.video.write import write_gif, write_mp4, write_png
 
 # Selection and report never share latents, else the best checkpoint's luck would be reported.
@@ -305,9 +306,9 @@ class Evaluation(Callback, ABC):
         folder = self.run.dir / "samples"
         folder.mkdir(parents=True, exist_ok=True)
         files = {suffix: folder / f"{stem}.{suffix}" for suffix in ("png", "gif", "mp4")}
-        write_png(files["png"], picture)
-        write_gif(files["gif"], clip)
-        write_mp4(files["mp4"], clip)
+        write_png(files["png"], picture, AI_GENERATED)
+        write_gif(files["gif"], clip, comment=AI_GENERATED)
+        write_mp4(files["mp4"], clip, comment=AI_GENERATED)
         return files
 
 

@@ -23,6 +23,7 @@ from vidiff.pages import PAGE, write_page
 from vidiff.pages.clips import wall
 from vidiff.progress import say
 from vidiff.training.run import Run
+from vidiff.video.provenance import AI_GENERATED
 from vidiff.video.write import to_frames, write_mp4
 
 
@@ -62,7 +63,7 @@ def write_walls(folder: Path, walls: Sequence[Wall], step: int) -> None:
     entries: list[dict[str, Any]] = []
     for i, (title, clips, across, columns) in enumerate(walls):
         name = f"wall-{i}.mp4"
-        write_mp4(folder / name, wall([to_frames(clip) for clip in clips], across), crf=20)
+        write_mp4(folder / name, wall([to_frames(clip) for clip in clips], across), crf=20, comment=AI_GENERATED)
         entries.append({"file": name, "title": title, "columns": columns, "clips": len(clips), "step": step})
     write_json(folder / "walls.json", {"walls": entries})
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from vidiff.errors import RunError
 from vidiff.files import check_suffix, replacing
@@ -81,6 +82,12 @@ def new_container(path: Path | str, **options: str) -> Iterator:
             raise RunError(f"{path}: could not be written by PyAV {av.__version__} ({reason(error)})") from error
 
 
+def _comment(container, text: str) -> None:
+    """A comment for the header of a container; nothing is changed by an empty one."""
+    if text:
+        container.metadata["comment"] = text
+
+
 class Encoder:
     """An H.264 stream in an open output container, by one thread: RGB frames in, packets out.
 
@@ -143,7 +150,7 @@ def to_frames(clip: Tensor | np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(np.broadcast_to(clip, (*clip.shape[:-1], 3)))
 
 
-def write_mp4(path: str | Path, clip: Tensor | np.ndarray, fps: float = 8, crf: int = 18) -> None:
+def write_mp4(path: str | Path, clip: Tensor | np.ndarray, fps: float = 8, crf: int = 18, comment: str = "") -> None:
     """Write one clip as an H.264 mp4 that plays everywhere (4:2:0, index at the front).
 
     The same pixels give the same bytes. 4:2:0 needs even sides: an odd height or width is padded by repeating its last
@@ -154,6 +161,7 @@ def write_mp4(path: str | Path, clip: Tensor | np.ndarray, fps: float = 8, crf: 
         clip: uint8 tensor (C, T, H, W) or array (T, H, W, C); C = 1 is repeated to 3.
         fps: frames per second, > 0.
         crf: x264's constant rate factor, 0 (best) .. 51; 18 is visually transparent.
+        comment: for the file's header.
 
     Raises:
         UsageError: another suffix, or a place that cannot be written.
@@ -166,19 +174,21 @@ def write_mp4(path: str | Path, clip: Tensor | np.ndarray, fps: float = 8, crf: 
     # x264's macroblock tree reads past small pictures: random bytes.
     options = {"x264-params": "mbtree=0"} if min(frames.shape[1:3]) < SMALL else {}
     with new_container(path, movflags="+faststart", fflags="+bitexact") as container:
+        _comment(container, comment)
         encoder = Encoder(container, *frames.shape[1:3], VideoFormat(rate, 1 / rate), crf, **options)
         for time, image in enumerate(frames):
             container.mux(encoder.encode(image, time))
         container.mux(encoder.flush())
 
 
-def write_cutout(path: str | Path, frames: np.ndarray, fps: float = 8.0) -> None:
+def write_cutout(path: str | Path, frames: np.ndarray, fps: float = 8.0, comment: str = "") -> None:
     """Write one clip with an alpha channel as a QuickTime file of PNG frames: every value survives.
 
     Args:
         path: ends in .mov; missing folders are made.
         frames: uint8 (T, H, W, 4): red, green, blue, alpha; the colours are not multiplied by alpha.
         fps: frames per second, > 0.
+        comment: for the file's header.
 
     Raises:
         UsageError: another suffix, or a place that cannot be written. RunError: this PyAV cannot encode it.
@@ -189,6 +199,7 @@ def write_cutout(path: str | Path, frames: np.ndarray, fps: float = 8.0) -> None
     if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 4:
         raise ValueError(f"expected uint8 (T, H, W, 4), got {frames.dtype} {frames.shape}")
     with new_container(path, fflags="+bitexact") as container:
+        _comment(container, comment)
         stream = container.add_stream("png", rate=frame_rate(fps))
         stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], "rgba"
         for time, image in enumerate(frames):
@@ -198,7 +209,14 @@ def write_cutout(path: str | Path, frames: np.ndarray, fps: float = 8.0) -> None
         container.mux(stream.encode())
 
 
-def write_gif(path: str | Path, clip: Tensor | np.ndarray, fps: float = 8, scale: int = 1, dither: bool = True) -> None:
+def write_gif(
+    path: str | Path,
+    clip: Tensor | np.ndarray,
+    fps: float = 8,
+    scale: int = 1,
+    dither: bool = True,
+    comment: str = "",
+) -> None:
     """Write one clip as an endlessly looping GIF with one palette for all frames, so that colours do not flicker.
 
     Args:
@@ -207,6 +225,7 @@ def write_gif(path: str | Path, clip: Tensor | np.ndarray, fps: float = 8, scale
         fps: frames per second; GIF counts hundredths of a second, so single frames differ and the whole keeps time.
         scale: times that each pixel is repeated, each way.
         dither: colors that the palette lacks are mixed of others; a small clip that is enlarged looks grainy then.
+        comment: kept in the file.
     """
     check_suffix(path, ".gif")
     frames = to_frames(clip)
@@ -218,21 +237,28 @@ def write_gif(path: str | Path, clip: Tensor | np.ndarray, fps: float = 8, scale
     images = [i.resize((scale * width, scale * height), Image.Resampling.NEAREST) for i in images]
     ticks = [round(100 * i / fps) for i in range(count + 1)]
     durations = [10 * max(2, b - a) for a, b in zip(ticks, ticks[1:])]  # ms; browsers slow anything under 20 down
+    said = {"comment": comment.encode()} if comment else {}
     with replacing(Path(path)) as temporary:
-        images[0].save(temporary, save_all=True, append_images=images[1:], duration=durations, loop=0, disposal=1)
+        images[0].save(
+            temporary, save_all=True, append_images=images[1:], duration=durations, loop=0, disposal=1, **said
+        )
 
 
-def write_png(path: str | Path, image: Tensor | np.ndarray) -> None:
+def write_png(path: str | Path, image: Tensor | np.ndarray, comment: str = "") -> None:
     """Write one image as PNG.
 
     Args:
         path: ends in .png.
         image: uint8 tensor (C, H, W) or array (H, W, C), C in {1, 3}.
+        comment: kept in the file, as text under the keyword `Comment`.
     """
     check_suffix(path, ".png")
     (frame,) = to_frames(image[None] if isinstance(image, np.ndarray) else image.unsqueeze(1))  # a clip of one frame
+    said = PngInfo()
+    if comment:
+        said.add_itxt("Comment", comment)
     with replacing(Path(path)) as temporary:
-        Image.fromarray(frame).save(temporary, format="PNG")
+        Image.fromarray(frame).save(temporary, format="PNG", pnginfo=said)
 
 
 def write_npy(path: str | Path, clips: Tensor | np.ndarray) -> None:
@@ -245,8 +271,8 @@ def write_npy(path: str | Path, clips: Tensor | np.ndarray) -> None:
         np.save(temporary, array, allow_pickle=False)
 
 
-def write_clip(path: str | Path, clip: Tensor | np.ndarray, fps: float = 8) -> None:
-    """Write one clip by the suffix of its name: .mp4, .gif, .png (all frames side by side) or .npy.
+def write_clip(path: str | Path, clip: Tensor | np.ndarray, fps: float = 8, comment: str = "") -> None:
+    """Write one clip by the suffix of its name: .mp4, .gif, .png (all frames side by side) or .npy (no comment).
 
     Raises:
         UsageError: any other suffix.
@@ -254,10 +280,10 @@ def write_clip(path: str | Path, clip: Tensor | np.ndarray, fps: float = 8) -> N
     check_suffix(path, *CLIP_SUFFIXES)
     suffix = Path(path).suffix.lower()
     if suffix == ".mp4":
-        write_mp4(path, clip, fps)
+        write_mp4(path, clip, fps, comment=comment)
     elif suffix == ".gif":
-        write_gif(path, clip, fps)
+        write_gif(path, clip, fps, comment=comment)
     elif suffix == ".png":
-        write_png(path, np.concatenate(list(to_frames(clip)), axis=1))
+        write_png(path, np.concatenate(list(to_frames(clip)), axis=1), comment)
     else:
         write_npy(path, clip)

@@ -6,12 +6,12 @@ stands for it wherever a checkpoint is taken. No torch in here.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 from vidiff.errors import RunError, UsageError, unknown_name
+from vidiff.files import sha256_of
 
 FOLDER = Path(__file__).parent
 PREFIX = "zoo:"
@@ -60,9 +60,3 @@ def path_of(name: str | Path, folder: Path = FOLDER) -> Path:
             f"{path} is damaged, or another file: its sha256 is not the one of its card. Install vidiff again"
         )
     return path
-
-
-def sha256_of(path: Path) -> str:
-    """The sha256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
