@@ -97,12 +97,26 @@ def test_directions_of_a_translation_lead_together():
         for d, value in (("a2b", a2b), ("b2a", b2a)):
             rows.append(row(family, 0, value, f"fvd_random_{d}", controls={"identity": 5.0, "oracle": 0.2}))
             rows.append(row(family, 0, 10.0, f"psnr_gain_{d}", controls={}))
-    quality, _, compared = tables(rows)
-    assert quality.head == ["", "seeds", "fvd_random_a2b", "worst", "fvd_random_b2a", "worst", "behind"]
-    found = lines(quality)
-    assert found["a"][-1] == "oracle" and found["b"][-1] == "IDENTITY, oracle"  # one direction is enough
+    there, back, _, compared = tables(rows)
+    assert there.head == back.head == ["", "seeds", "fvd_random", "worst", "psnr_gain", "behind"]
+    assert [t.title for t in (there, back)] == ["shapes, a2b: how good", "shapes, b2a: how good"]
+    assert lines(there)["b"][-1] == "oracle" and lines(back)["b"][-1] == "IDENTITY, oracle"
+    assert lines(there)["a"][2] == "1" and lines(back)["b"][2] == "6"
     assert lines(compared)["b"][2] == "-2"  # of the means over directions
-    assert found["*identity*"][2] == "5"
+    assert lines(there)["*identity*"][2] == "5"
+    assert tables(rows, ["psnr_gain"])[0].head == tables(rows, ["psnr_gain_a2b"])[0].head == there.head
+
+
+def test_what_was_trained_against_is_grey_and_decides_nothing():
+    why = "the model was trained against this network"
+    rows = [row("a", seed, 0.1, leak=why) for seed in range(3)] + [row("b", seed, 0.4) for seed in range(3)]
+    made = tables(rows)
+    assert len(made) == 2 and not any(cell.bold for cells in made[0].rows for cell in cells)  # nothing to compare
+    cell = made[0].rows[0][2]
+    assert cell.leak and cell.text == "(0.1 [0.1, 0.1]) †" and f"† fvd_random of a: {why}." in made[0].notes
+    assert not made[0].rows[1][2].leak
+    assert '<td title="a-seed0, a-seed1, a-seed2" class="leak">' in formats.html(made)
+    assert "(0.1 [0.1, 0.1]) †" in formats.markdown(made) and "(0.1" in formats.tex(made)
 
 
 def test_markdown_and_html_hold_the_same_cells():

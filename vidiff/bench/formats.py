@@ -71,7 +71,7 @@ def html(tables: Sequence[Table]) -> str:
         "table{border-collapse:collapse;margin:2rem 0 .5rem;display:block;overflow-x:auto}"
         "caption{font-weight:600;text-align:left;padding:.4rem 0}"
         "th,td{padding:.25rem .8rem;text-align:right;border-bottom:1px solid #ddd;font-variant-numeric:tabular-nums}"
-        "th:first-child{text-align:left}p{color:#555;font-size:.9rem}"
+        "th:first-child{text-align:left}.leak{color:#999}p{color:#555;font-size:.9rem}"
     )
     title = tables[0].title.split(":")[0] if tables else ""
     top = tag("head", tag("meta", charset="utf-8"), tag("title", f"Results: {title}"), tag("style", style))
@@ -81,7 +81,8 @@ def html(tables: Sequence[Table]) -> str:
 def _html(cell: Cell, first: bool) -> str:
     slanted = cell.text.startswith("*") and cell.text.endswith("*") and len(cell.text) > 1
     text = tag("em", cell.text.strip("*")) if slanted else tag("strong", cell.text) if cell.bold else cell.text
-    return tag("th" if first else "td", text, scope="row" if first else None, title=", ".join(cell.runs) or None)
+    more = dict(title=", ".join(cell.runs) or None, class_="leak" if cell.leak else None)
+    return tag("th" if first else "td", text, scope="row" if first else None, **more)
 
 
 def csv(rows: Sequence[Row]) -> str:

@@ -72,6 +72,7 @@ def _results(report: dict[str, Any]) -> Iterable[tuple[str, Row]]:
     """Each metric with its value, floor, standard error and protocol."""
     for metric, found in report["metrics"].items():
         values = {key: found.get(key) for key in ("value", "floor", "se")}
+        values |= {"leak": found["leak"]} if "leak" in found else {}
         yield metric, values | {"protocol": found["protocol"], "protocol_hash": protocol_hash(found["protocol"])}
     for direction, found in report.get("directions", {}).items():
         for name in OF_DIRECTIONS:

@@ -19,11 +19,12 @@ SHOWN = ("motion", "diversity", "psnr_gain")  # beside the lead, where nothing e
 
 
 class Cell(NamedTuple):
-    """What is shown, and which runs it is of."""
+    """What is shown, which runs it is of, and whether one of them was trained against the network that measures."""
 
     text: str
     runs: tuple[str, ...] = ()
     bold: bool = False
+    leak: bool = False
 
 
 class Table(NamedTuple):
@@ -83,21 +84,21 @@ def tables(rows: Sequence[Row], metrics: Sequence[str] = ()) -> list[Table]:
 
     Args:
         rows: of runs whose protocols are equal.
-        metrics: shown beside the leading one, as many as have room.
+        metrics: shown beside the leading one, as many as have room; of a translation without `_a2b`, or with it.
 
     Raises:
         UsageError: the rows cannot stand side by side, or none has such a metric.
     """
     check_rows(rows)
     known = list(dict.fromkeys(row["metric"] for row in rows))
-    if odd := [m for m in metrics if m not in known]:
+    if odd := [m for m in metrics if m not in known and not any(k.startswith(f"{m}_") for k in known)]:
         raise UsageError(f"--metrics: no result of {odd[0]!r}; there are: {', '.join(known)}")
     out = []
     for data_set in dict.fromkeys(row["data_set"] for row in rows):
         mine = [row for row in rows if row["data_set"] == data_set]
         found = comparisons(mine)
-        out += [_quality(data_set, mine, metrics, winners(found)), _cost(data_set, mine)]
-        out += [_compared(data_set, mine, found)] if found else []
+        out += [_quality(data_set, mine, lead, metrics, winners(found)) for lead in leads(mine)]
+        out += [_cost(data_set, mine), *([_compared(data_set, mine, found)] if found else [])]
     return out
 
 
@@ -116,45 +117,57 @@ def _families(rows: Sequence[Row]) -> dict[str, list[Row]]:
     return {family: out[family] for family in sorted(out, key=key)}
 
 
+def _known(rows: Sequence[Row], metric: str) -> list[Row]:
+    return [row for row in rows if row["metric"] == metric and row["value"] is not None]
+
+
+def _cell(text: str, rows: Sequence[Row]) -> Cell:
+    """Of these rows; in brackets where it must not be gone by."""
+    leak = any(row.get("leak") for row in rows)
+    return Cell(f"({text}) †" if leak else text, tuple(row["run"] for row in rows), leak=leak)
+
+
 def spread(rows: Sequence[Row], metric: str) -> Cell:
     """Mean and 95 % interval over seeds of one family's metric."""
-    mine = [row for row in rows if row["metric"] == metric and row["value"] is not None]
-    if not mine:
+    if not (mine := _known(rows, metric)):
         return Cell("n/a")
     mean, low, high = t_interval([row["value"] for row in mine])
-    text = number(mean) if low is None else f"{number(mean)} [{number(low)}, {number(high)}]"
-    return Cell(text, tuple(row["run"] for row in mine))
+    return _cell(number(mean) if low is None else f"{number(mean)} [{number(low)}, {number(high)}]", mine)
 
 
 def worst(rows: Sequence[Row], metric: str) -> Cell:
     """The worst seed's value."""
-    mine = [row for row in rows if row["metric"] == metric and row["value"] is not None]
-    if not mine:
+    if not (mine := _known(rows, metric)):
         return Cell("n/a")
     row = max(mine, key=lambda r: badness(metric, r["value"]))
-    return Cell(number(row["value"]), (row["run"],))
+    return _cell(number(row["value"]), [row])
 
 
-def _quality(data_set: str, rows: Sequence[Row], asked: Sequence[str], bold: set[str]) -> Table:
-    lead = leads(rows)
-    known = list(dict.fromkeys(row["metric"] for row in rows))
-    default = [m for m in known if m.startswith(SHOWN)]
-    room = MOST_COLUMNS - 3 - 2 * len(lead)
-    more = [m for m in (asked or default) if m not in lead][: max(0, room)]
-    head = ["", "seeds", *[w for m in lead for w in (m, "worst")], *more, "behind"][:MOST_COLUMNS]
+def _quality(data_set: str, rows: Sequence[Row], lead: str, asked: Sequence[str], bold: set[str]) -> Table:
+    """By one leading metric: of a translation, one of its directions."""
+    direction = lead.removeprefix(lead_of([row["metric"] for row in rows]))  # "", or `_a2b`
+    mine = [row for row in rows if row["metric"].endswith(direction)]
+    known = list(dict.fromkeys(row["metric"] for row in mine))
+    wanted = [m for a in asked for m in (a, a + direction) if m in known] or [m for m in known if m.startswith(SHOWN)]
+    more = [m for m in dict.fromkeys(wanted) if m != lead][: MOST_COLUMNS - 5]
+    head = ["", "seeds", *[m.removesuffix(direction) for m in (lead, "worst", *more)], "behind"]
     body = []
     for family, group in _families(rows).items():
-        seeds = {row["seed"] for row in group}
-        cells = [Cell(family, bold=family in bold), Cell(str(len(seeds)))]
-        for metric in lead:
-            cells += [spread(group, metric)._replace(bold=family in bold), worst(group, metric)]
-        body.append([*cells, *[spread(group, m) for m in more], _behind(group, lead)][:MOST_COLUMNS])
-    columns = [m for metric in lead for m in (metric, None)] + list(more)
-    for name, label in _references(rows):
-        cells = [Cell(f"*{label}*"), Cell("")]
-        cells += [_reference(rows, name, m) if m else Cell("") for m in columns]
-        body.append([*cells, Cell("")][:MOST_COLUMNS])
-    return Table(f"{data_set}: how good", head, body, _made(rows))
+        ahead = family in bold
+        cells = [Cell(family, bold=ahead), Cell(str(len({row["seed"] for row in group})))]
+        cells += [spread(group, lead)._replace(bold=ahead), worst(group, lead), *[spread(group, m) for m in more]]
+        body.append([*cells, _behind(group, lead)])
+    for name, label in _references(mine):
+        values = [_reference(mine, name, m) if m else Cell("") for m in (lead, "", *more)]
+        body.append([Cell(f"*{label}*"), Cell(""), *values, Cell("")])
+    title = f"{data_set}{direction.replace('_', ', ')}: how good"
+    return Table(title, head, body, _made([row for row in mine if row["metric"] == lead], _leaks(mine)))
+
+
+def _leaks(rows: Sequence[Row]) -> str:
+    """What must not be gone by, and why."""
+    found = dict.fromkeys((row["metric"], row["family"], row["leak"]) for row in rows if row.get("leak"))
+    return "".join(f" † {metric} of {family}: {why}." for metric, family, why in found)
 
 
 def _references(rows: Sequence[Row]) -> list[tuple[str, str]]:
@@ -175,14 +188,14 @@ def _reference(rows: Sequence[Row], name: str, metric: str) -> Cell:
     return Cell(number(fmean(values)), tuple(row["run"] for row in mine))
 
 
-def _behind(group: Sequence[Row], lead: Sequence[str]) -> Cell:
+def _behind(group: Sequence[Row], lead: str) -> Cell:
     """Controls that any of the runs is behind; what every model must be ahead of is named loudly."""
-    pairs = [(row["value"], row["controls"]) for row in group if row["metric"] in lead]
+    pairs = [(row["value"], row["controls"]) for row in group if row["metric"] == lead]
     ahead, behind = standing(pairs)
     if not ahead and not behind:
         return Cell("n/a")
     names = [c.label.upper() if c.shows == "rubbish" else c.label for c in behind]
-    return Cell(", ".join(names) or "none", tuple(row["run"] for row in group if row["metric"] in lead))
+    return Cell(", ".join(names) or "none", tuple(row["run"] for row in group if row["metric"] == lead))
 
 
 def _cost(data_set: str, rows: Sequence[Row]) -> Table:
@@ -208,7 +221,7 @@ def comparisons(rows: Sequence[Row]) -> list[Comparison]:
     """Families in pairs over (data set, seed), by what leads; one that failed has no value there."""
     lead, values = leads(rows), {}
     for row in rows:
-        if row["metric"] in lead and row["value"] is not None:
+        if row["metric"] in lead and row["value"] is not None and not row.get("leak"):
             pair = (row["data_set"], row["seed"])
             values.setdefault(row["family"], {}).setdefault(pair, []).append(row["value"])
     means = {f: {p: fmean(v) for p, v in pairs.items() if len(v) == len(lead)} for f, pairs in values.items()}
@@ -249,25 +262,28 @@ def _compared(data_set: str, rows: Sequence[Row], found: Sequence[Comparison]) -
     return Table(f"{data_set}: {first} against the others", head, body, notes)
 
 
-def _made(rows: Sequence[Row]) -> str:
-    """What the table was made with, for whoever wants to make it again."""
+def _made(rows: Sequence[Row], more: str = "") -> str:
+    """What the table was made with, for whoever wants to make it again; `more` follows.
+
+    Args:
+        rows: of the leading metric.
+    """
 
     def all_of(what: Any) -> str:
         return ", ".join(dict.fromkeys(str(w) for row in rows if (w := what(row))))
 
-    lead = [row for row in rows if row["metric"] in leads(rows)]
     clips = all_of(lambda r: r["protocol"].get("n_fake"))
     parts = [f"mean [95 % interval over seeds] of {clips} clips a run"]
-    errors = [row["se"] for row in lead if row.get("se") is not None]
+    errors = [row["se"] for row in rows if row.get("se") is not None]
     if errors:
         parts.append(
             f"standard error of one value by the choice of clips {number(min(errors), 2)} to {number(max(errors), 2)}"
         )
-    parts.append(f"protocol {', '.join(dict.fromkeys(row['protocol_hash'] for row in lead))}")
+    parts.append(f"protocol {', '.join(dict.fromkeys(row['protocol_hash'] for row in rows))}")
     for label, what in (
         ("commit", lambda r: (r.get("git_commit") or "")[:12]),
         ("made on", lambda r: r.get("date")),
         ("hardware", lambda r: (r.get("hardware") or {}).get("gpu") or (r.get("hardware") or {}).get("cpu")),
     ):
         parts += [f"{label} {text}"] if (text := all_of(what)) else []
-    return "; ".join(parts) + "."
+    return "; ".join(parts) + "." + more
