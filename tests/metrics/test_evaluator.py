@@ -146,6 +146,20 @@ def test_nearest_finds_a_generator_that_copies(metrics, sets):
     assert fresh["nearest"]["protocol"]["n_real"] == len(train)
 
 
+def test_unseen_clips_are_what_copies_and_what_can_be_told_apart_are_judged_by(sets):
+    train, unseen, asked = sets[0], clips(40, 5), resolve_metrics(["memorized", "detectability", "motion"])
+    evaluator = Evaluator(asked, lambda: batches(train), unseen=lambda: batches(unseen), fields={"split": "train"})
+    copies, fresh = evaluator.evaluate(batches(train)), evaluator.evaluate(batches(clips(40, 7)))
+    assert copies["memorized"]["value"] == 1 and abs(fresh["memorized"]["value"] - 0.5) < 0.25
+    assert copies["memorized"]["floor"] == 0.5 and copies["memorized"]["protocol"]["n_real"] == 40
+    splits = {name: r["protocol"]["split"] for name, r in fresh.items()}
+    assert splits == {"memorized": "train", "detectability": "unseen", "motion": "train"}
+    again = Evaluator(asked[1:2], lambda: batches(unseen)).evaluate(batches(train))
+    assert copies["detectability"]["value"] == again["detectability"]["value"]
+    with pytest.raises(UsageError, match="were not trained on"):
+        Evaluator(asked, lambda: batches(train))
+
+
 def test_a_still_and_a_collapsed_generator_show(metrics, sets):
     real = sets[0]
     still = real[:, :, :1].expand(-1, -1, 4, -1, -1).contiguous()

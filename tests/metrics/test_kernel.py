@@ -9,7 +9,7 @@ import pytest
 from helpers import rng
 
 from vidiff.metrics import kernel_distance
-from vidiff.metrics.kernel import nearest_distances
+from vidiff.metrics.kernel import memorized, nearest_distances
 
 
 def case_b():
@@ -34,3 +34,18 @@ def test_nearest_distances_against_brute_force():
     own = np.sqrt(((x[:, None] - x[None]) ** 2).sum(-1)) + np.diag(np.full(70, np.inf))
     np.testing.assert_allclose(nearest_distances(x, x, exclude_self=True, chunk=16).numpy(), own.min(1), atol=1e-12)
     assert nearest_distances(y[:9] * 1e6, y * 1e6).max() == 0  # a copy is exactly 0
+
+
+def test_memorized_is_one_half_for_fresh_rows_one_for_copies_and_in_between_for_some():
+    shares = []
+    for seed in range(20):
+        train, unseen, fresh = np.split(rng(seed).standard_normal((300, 6)), 3)
+        shares.append(memorized(train, unseen, fresh))
+    assert abs(np.mean(shares) - 0.5) < 0.04
+    assert memorized(train, unseen, train[:30]) == 1 and memorized(train, unseen, unseen[:30]) == 0
+    half = memorized(train, unseen, np.concatenate([train[:50], fresh[:50]]))
+    assert half == pytest.approx(0.5 + 0.5 * memorized(train, unseen, fresh[:50]), abs=1e-12)
+    # More of the one than of the other gives no advantage.
+    more = np.concatenate([train, rng(99).standard_normal((900, 6))])
+    assert memorized(more, unseen, fresh) == memorized(train, unseen, fresh)
+    assert memorized(train, train, fresh) == 0.5

@@ -12,7 +12,7 @@ import torch
 from vidiff.errors import UsageError
 from vidiff.metrics.feature_sets import Batches, Features, Gather, extract_features, one_process
 from vidiff.metrics.features import Extractor
-from vidiff.metrics.kernel import nearest_distances
+from vidiff.metrics.kernel import memorized, nearest_distances
 from vidiff.metrics.protocol import CALLER_FIELDS, CODE_VERSION, Protocol
 from vidiff.metrics.resolve import Metric
 from vidiff.metrics.scores import clips_needed, score, standard_error
@@ -42,7 +42,9 @@ class Evaluator:
         held_out: the same for real clips disjoint from `real`: the floor is `real` against them. Without it the floor
             is one seeded half of `real` against the other, and the protocol says so.
         floor_rule: what `held_out` is, in words, for the protocol.
-        train: the same for the training clips that `nearest` measures the distance to; default: `real`.
+        train: the same for the training clips that `nearest` and `memorized` measure the distance to; default: `real`.
+        unseen: the same for real clips that no model was trained on: what `detectability` compares with (default:
+            `real`), and what `memorized` cannot do without.
         fields: what the protocol says about the data: any of frame_stride, fps, split, subset, offset,
             decode, seed, dataset.
         device: where the extractors run.
@@ -65,6 +67,7 @@ class Evaluator:
         held_out: Callable[[], Batches] | None = None,
         floor_rule: str = "real against held-out",
         train: Callable[[], Batches] | None = None,
+        unseen: Callable[[], Batches] | None = None,
         fields: Mapping | None = None,
         device: torch.device | str = "cpu",
         cache: str | Path | None = None,
@@ -90,7 +93,9 @@ class Evaluator:
         self.floor_rule = floor_rule
         self.cache = Path(cache) if cache is not None and fingerprint is not None else None
         self.fingerprint = fingerprint
-        self._sources = {"real": real, "held_out": held_out, "train": train}
+        self._sources = {"real": real, "held_out": held_out, "train": train, "unseen": unseen}
+        if unseen is None and any(m.spec.score == "memorized" for m in metrics):
+            raise UsageError("memorized needs real videos that were not trained on: a split `val` beside `train`")
         self._sets: dict[str, Features] = {}
         self._floors: dict[tuple[str, int], tuple[float | None, str, int]] = {}
         self._prints: dict[str, tuple[float, ...]] = {}
@@ -170,7 +175,11 @@ class Evaluator:
         if spec.num_frames is not None and fake.shape[0] != spec.num_frames:
             raise UsageError(f"{m.name} is defined on clips of {spec.num_frames} frames, got {fake.shape[0]}")
         reference = self._reference(m)
-        values = score(m, reference, fake, shared)
+        if spec.score == "memorized":
+            sides = [side.rows[e.name] for side in (reference, self._set("unseen", [e]), fake)]
+            values = {"value": memorized(*sides)}
+        else:
+            values = score(m, reference, fake, shared)
         if (m.name, len(fake)) not in self._floors:
             self._floors[m.name, len(fake)] = self._floor(m, len(fake))
         floor, rule, floor_n = self._floors[m.name, len(fake)]
@@ -185,8 +194,7 @@ class Evaluator:
             "low_n": spec.score in ("frechet", "blocks") and samples < e.widest,
         }
         if self.blocks > 1:
-            videos = self.real_videos if m.spec.score != "nearest" else None
-            result["se"] = standard_error(m, reference, fake, self.blocks, videos)
+            result["se"] = standard_error(m, reference, fake, self.blocks, self.real_videos)
         return result
 
     def _protocol(self, m: Metric, n_real: int, fake: Features, **unhashed: Any) -> Protocol:
@@ -209,16 +217,23 @@ class Evaluator:
             trust=e.trust,
             fingerprint=self._prints.get(e.name),
             **unhashed,
-            **self.fields,
+            **self.fields | ({"split": "unseen"} if self._role(m) == "unseen" else {}),
         )
 
+    def _role(self, m: Metric) -> str:
+        """Which real clips a metric compares with."""
+        role = {"nearest": "train", "memorized": "train", "auroc": "unseen"}.get(m.spec.score, "real")
+        return role if self._sources[role] else "real"
+
     def _reference(self, m: Metric) -> Features:
-        role = "train" if m.spec.score == "nearest" and self._sources["train"] else "real"
-        return self._set(role, [m.extractor] if role == "train" else self._extractors())
+        role = self._role(m)
+        return self._set(role, self._extractors() if role == "real" else [m.extractor])
 
     def _floor(self, m: Metric, n_fake: int) -> tuple[float | None, str, int]:
         """(floor, rule, clips): what a perfect generator would get: real against real clips that are not the same."""
         reference = self._reference(m)
+        if m.spec.score == "memorized":
+            return 0.5, "as near to unseen clips as to training clips", n_fake
         if m.spec.score == "nearest" and self._sources["held_out"] is None:
             rows, rule = reference.rows[m.extractor.name], "each real clip to its nearest other one"
             value = float(nearest_distances(rows, rows, exclude_self=True).mean()) if len(rows) > 1 else None

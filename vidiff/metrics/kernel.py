@@ -52,3 +52,17 @@ def nearest_distances(x: Array, reference: Array, exclude_self: bool = False, ch
         # The distance itself directly: the expanded form loses half of the digits where a copy should give 0.
         out.append((rows - reference[d.argmin(1)]).norm(dim=1))
     return torch.cat(out)
+
+
+def memorized(train: Array, unseen: Array, fake: Array) -> float:
+    """Share of generated clips that are nearer to a training clip than to any unseen one: 1/2 is none too near.
+
+    As many of the one as of the other, the first; a tie counts half. After Meehan et al. 2020 (2004.05675), who test
+    the same ranks for data copying.
+
+    Args:
+        train, unseen, fake: features (N, D), (M, D), (L, D), a row a clip.
+    """
+    count = min(len(train), len(unseen))
+    there, elsewhere = (nearest_distances(fake, side[:count]) for side in (train, unseen))
+    return float(((there < elsewhere).double() + 0.5 * (there == elsewhere).double()).mean())

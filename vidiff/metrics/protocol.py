@@ -36,6 +36,7 @@ _FIXED = {
     "grid": ("grid", "grid_peak", None),
     "diversity": ("diversity", "pixels", None),
     "nearest": ("nearest", "pixels", None),
+    "memorized": ("memorized", "pixels", None),
     "recognizable": ("share", "recognizer", None),
     "acd_shapes": ("mean", "shape_colours", None),
     **{f"{p}_random": (p, "rand3d", None) for p in PRDC},

@@ -105,7 +105,8 @@ def standard_error(
 ) -> float | None:
     """Jackknife standard error over the clips of both sides, see `vidiff.metrics.uncertainty`.
 
-    None where a side has fewer than 2 clips a block or a single video, and of what is no smooth function of the clips.
+    None where a side has fewer than 2 clips a block or a single video, and of what is no mean over clips or smooth
+    function of them.
     The training clips that `nearest` is measured against are no sample of others: of it the generated side alone.
 
     Args:
@@ -113,7 +114,7 @@ def standard_error(
         videos: the source video of each real clip.
     """
     # The area under the curve comes with an interval.
-    if min(len(real), len(fake)) < 2 * blocks or metric.spec.score in ("infinity", "auroc"):
+    if min(len(real), len(fake)) < 2 * blocks or metric.spec.score in ("infinity", "auroc", "memorized"):
         return None
     name = metric.extractor.name
 

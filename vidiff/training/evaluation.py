@@ -211,6 +211,7 @@ class Evaluation(Callback, ABC):
     def _make_evaluator(self, metrics: list, seed: int, blocks: int = 0, **which) -> Evaluator:
         """An evaluator against seeded real clips (of one domain: `domain=NAME`), its protocol recorded."""
         data, about = self.data, self.data.describe()
+        unseen = "val" if self.split == "train" else self.split
         record = json.dumps([data.fingerprint, about, self.split, self.options.num_clips, seed, which], sort_keys=True)
         fields = {
             "frame_stride": about["frame_stride"],
@@ -229,6 +230,7 @@ class Evaluation(Callback, ABC):
             held_out=self._real_clips(seed + 1000, self.split, **which),
             floor_rule=f"another seeded draw of clips from the {self.split} videos",
             train=None if self.split == "train" else self._real_clips(seed, "train", **which),
+            unseen=self._real_clips(seed, unseen, **which) if data.videos[unseen] else None,
             fields=fields,
             device=self._device,
             cache=cache_dir() / "features",
