@@ -18,6 +18,7 @@ from vidiff.metrics.evaluator import Evaluator
 from vidiff.metrics.per_frame import frame_distances
 from vidiff.metrics.protocol import expand, parse_name
 from vidiff.metrics.resolve import Metric, auto_note, resolve_metrics
+from vidiff.metrics.uncertainty import BLOCKS
 from vidiff.pretrained.lite0 import lite0_available
 from vidiff.pretrained.weights import MANIFEST, require
 
@@ -47,6 +48,8 @@ def compare_folders(
     frame_stride: int = 1,
     seed: int = 0,
     per_frame: bool = False,
+    blocks: int = BLOCKS,
+    versus: str | Path | None = None,
     weights: str | Path | None = None,
     batch_size: int = 32,
     backend: Backend = "pyav",
@@ -65,6 +68,11 @@ def compare_folders(
         frame_stride: of the real videos; of generated ones every frame is taken.
         seed: of the choice of real clips.
         per_frame: instead, at each frame index of long videos, the Fréchet distance to single real frames.
+        blocks: of the jackknife that gives values their standard error `se`, see `vidiff.metrics.uncertainty`; 0: none.
+            It takes twice as many further evaluations of each distance.
+        versus: a second folder of generated videos, of the same latents in the same order of names: is the difference
+            of the two more than chance? Each distance gets `versus`: `value` of the second folder, `difference` of the
+            first less the second, and `p` of a permutation test.
         weights: file or folder with weights of official metrics.
         batch_size: clips at a time; fewer where they are large. It changes no value.
         backend: what reads videos.
@@ -82,6 +90,9 @@ def compare_folders(
     sizes = {"num_clips": num_clips, "resolution": resolution, "frame_stride": 1 if per_frame else frame_stride}
     how = {"seed": seed, "batch_size": batch_size, "whole_clips": not per_frame, "backend": backend, "say": say}
     both = FolderPair(real, fake, num_frames, **sizes, **how)
+    if per_frame and versus:
+        raise UsageError("two folders are compared by whole clips: leave out either per_frame or versus")
+    other = FolderPair(real, versus, num_frames, **sizes | _as(both), **how) if versus else None
     if per_frame:
         extractors = {m.name: m.extractor.to(device) for m in resolved}
         results = frame_distances(extractors, both.stills(), both.fake_clips(), device)
@@ -97,9 +108,23 @@ def compare_folders(
             # The floor: as many further videos, where there are that many; else the real clips are halved.
             held_out = partial(clips, both.num_clips) if len(both.reals) >= 2 * both.num_clips else None
             fields = both.protocol_fields(prefix)
-            evaluator = Evaluator(group, clips, held_out=held_out, fields=fields, device=device)
+            sure = dict(blocks=blocks, real_videos=both.real_videos(prefix))
+            evaluator = Evaluator(group, clips, held_out=held_out, fields=fields, device=device, **sure)
             results |= evaluator.evaluate(both.fake_clips(), both.num_clips)
+            if other:
+                _compare(results, evaluator, both, other)
     return Comparison({m.name: results[m.name] for m in resolved}, both.left_out)
+
+
+def _as(first: FolderPair) -> dict[str, int]:
+    """What the second folder has to have as the first one has it."""
+    return {"num_clips": first.num_clips, "resolution": first.resolution}
+
+
+def _compare(results: dict[str, dict], evaluator: Evaluator, first: FolderPair, second: FolderPair) -> None:
+    """Give the distances among `results` their `versus`."""
+    for name, found in evaluator.differences(first.fake_clips(), second.fake_clips()).items():
+        results[name]["versus"] = {"value": results[name]["value"] - found.difference, **found._asdict()}
 
 
 def _require_weights(metrics: str | Sequence[str], weights: str | Path | None) -> None:

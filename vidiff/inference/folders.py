@@ -14,7 +14,7 @@ from torch import Tensor
 from vidiff.data.dataset import ClipDataset
 from vidiff.data.index import Entry, build_index
 from vidiff.data.loader import ClipPass
-from vidiff.data.sampling import clip_span
+from vidiff.data.sampling import clip_span, video_at
 from vidiff.errors import UsageError, at_least, listed
 from vidiff.progress import track
 from vidiff.video.open import decoding
@@ -24,6 +24,7 @@ Batches = Iterator[tuple[Tensor, Tensor]]  # (ids (B,), clips uint8 (B, C, T, H,
 LeftOut = dict[str, list[dict[str, str]]]  # `real` or `fake` -> `path` and `reason` of each file
 BYTES_A_PIXEL = 60  # of memory, where the widest extractor works at a clip's own size
 MOST_BYTES = 5e9  # for one clip; larger ones take minutes each, if they fit at all
+PURPOSE = "evaluation"  # what real clips are drawn for
 NAMED = 10  # files that are left out, in what is said of them
 
 
@@ -100,6 +101,12 @@ class FolderPair:
         title, slots = "held-out" if first else "real", range(first, first + self.num_clips)
         return self._read("real", self.reals, slots, title, self.num_frames, self.frame_stride, in_turn=not prefix)
 
+    def real_videos(self, prefix: bool) -> list[int]:
+        """The video that each of `real_clips` is of, by number."""
+        if prefix:
+            return list(range(self.num_clips))
+        return video_at(np.arange(self.num_clips), len(self.reals), self.seed, PURPOSE).tolist()
+
     def stills(self) -> Batches:
         """Twice as many single frames of real videos."""
         return self._read("real", self.reals, range(2 * self.num_clips), "real", num_frames=1)
@@ -114,7 +121,7 @@ class FolderPair:
     ) -> Batches:
         """The clips of these slots: the videos take turns, or give one each; one that cannot be read ends it."""
         entries = [replace(e, label=None) for e in entries]  # class folders do not matter here
-        how = {"seed": self.seed, "purpose": "evaluation", "on_error": "raise"}
+        how = {"seed": self.seed, "purpose": PURPOSE, "on_error": "raise"}
         dataset = ClipDataset(self.index[side].root, entries, num_frames, self.resolution, stride, **how)
         requests = dataset.requests(np.array(slots)) if in_turn else dataset.each_once()[slots.start : slots.stop]
         for batch in track(ClipPass(dataset, requests, self.batch_size), f"{title} clips"):

@@ -15,8 +15,13 @@ from vidiff.metrics.features import Extractor
 from vidiff.metrics.kernel import memorized, nearest_distances
 from vidiff.metrics.protocol import CALLER_FIELDS, CODE_VERSION, Protocol
 from vidiff.metrics.resolve import Metric
-from vidiff.metrics.scores import clips_needed, score, standard_error
+from vidiff.metrics.scores import clips_needed, distance_of, score, standard_error
 from vidiff.metrics.stored import load_features, save_features
+from vidiff.metrics.uncertainty import Difference, permutation_test
+from vidiff.progress import track
+
+PERMUTED = ("frechet", "kernel", "blocks", "sliced")  # scores that are distances
+MOST_PERMUTED = 512  # features: 2,000 Fréchet distances of wider ones take hours
 
 
 class Evaluator:
@@ -127,6 +132,27 @@ class Evaluator:
             )
         shared: dict = {}
         return {m.name: self._result(m, real, fake, shared) for m in self.metrics}
+
+    def differences(self, first: Batches, second: Batches) -> dict[str, Difference]:
+        """Whether two sets of clips of the same latents differ, by each distance: see `permutation_test`.
+
+        Args:
+            first, second: as in `evaluate`; equal ids are of the same latent.
+
+        Raises:
+            UsageError: the sets differ in ids or in size.
+        """
+        tested = [m for m in self.metrics if m.spec.score in PERMUTED and m.extractor.widest <= MOST_PERMUTED]
+        extractors = list({m.extractor.name: m.extractor for m in tested}.values())
+        real = self._set("real", self._extractors())
+        where = dict(device=self.device, gather=self.gather)
+        a, b = (extract_features(clips, extractors, "generated", **where) for clips in (first, second))
+        if a.ids.tolist() != b.ids.tolist() or not a.shape == b.shape == real.shape:
+            raise UsageError(f"the sets differ: {len(a)} clips of {a.shape}, {len(b)} of {b.shape}, real {real.shape}")
+        return {
+            m.name: permutation_test(*(side.rows[m.extractor.name] for side in (real, a, b)), distance_of(m))
+            for m in track(tested, "permutation tests")
+        }
 
     def prepare(self) -> None:
         """Compute (or load) the real side now, so that the first `evaluate` is not the slow one."""

@@ -100,6 +100,17 @@ def _distance(metric: Metric, a: Tensor, b: Tensor, clips: tuple[int, int]) -> f
     return frechet_from_features(a, b, metric.spec.ddof) if metric.spec.score == "frechet" else kernel_distance(a, b)
 
 
+def distance_of(metric: Metric) -> Callable[[Tensor, Tensor], float]:
+    """The metric's value as a function of the features of real and of generated clips; NaN where it has none."""
+
+    def statistic(a: Tensor, b: Tensor) -> float:
+        sides = (Features(rows, {metric.extractor.name: rows}, (0, 0, 0)) for rows in (a, b))
+        value = score(metric, *sides)["value"]
+        return float("nan") if value is None else value
+
+    return statistic
+
+
 def standard_error(
     metric: Metric, real: Features, fake: Features, blocks: int, videos: Sequence[int] | None = None
 ) -> float | None:
@@ -116,14 +127,8 @@ def standard_error(
     # The area under the curve comes with an interval.
     if min(len(real), len(fake)) < 2 * blocks or metric.spec.score in ("infinity", "auroc", "memorized"):
         return None
-    name = metric.extractor.name
-
-    def statistic(a: Tensor, b: Tensor) -> float:
-        sides = (Features(rows, {name: rows}, fake.shape) for rows in (a, b))
-        value = score(metric, *sides)["value"]
-        return float("nan") if value is None else value
-
-    a, b = real.rows[name], fake.rows[name]
+    statistic = distance_of(metric)
+    a, b = (side.rows[metric.extractor.name] for side in (real, fake))
     errors = [jackknife(b, lambda kept: statistic(a, kept), None, blocks, seed=1)]
     if metric.spec.score != "nearest":
         groups = min(blocks, len(a if videos is None else set(videos)))
