@@ -71,7 +71,7 @@ class Plateau:
         min_factor: the product of all cuts never goes below.
     """
 
-    metric: str = "val/fvd_random"
+    metric: str = "val/clip_distance"
     factor: float = 0.5
     patience: int = 3
     min_factor: float = 0.01

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from vidiff.bench.definition import Benchmark, list_runs, load, narrowed
+from vidiff.bench.definition import Benchmark, chosen, list_runs, load
 from vidiff.errors import UsageError
 from vidiff.paths import experiments_dir
 from vidiff.training.cli import resolved_config
@@ -82,12 +82,11 @@ def test_seeds_come_first_and_sets_are_folders(tmp_path):
     assert small == [True, True, False, False] * 2
 
 
-def test_a_part_of_a_benchmark():
-    whole = Benchmark(["dcgan", "wgan"], own={"wgan": {"a": 1}}, seeds=[0, 1])
-    part = narrowed(whole, only=["dcgan"], seeds=[1])
-    assert (part.runs, part.seeds, part.own) == (["dcgan"], [1], {}) and narrowed(whole) == whole
+def test_a_part_of_a_benchmark(tmp_path):
+    runs = list_runs(Benchmark(["dcgan", "wgan"], seeds=[0, 1]), tmp_path, tmp_path, [])
+    assert [run.name for run in chosen(runs, only=["dcgan"], seeds=[1])] == ["dcgan-seed1"] and chosen(runs) == runs
     with pytest.raises(UsageError, match="--only: unknown experiment 'dcgam'. Did you mean 'dcgan'"):
-        narrowed(whole, only=["dcgam"])
+        chosen(runs, only=["dcgam"])
 
 
 def test_the_resolved_configuration_is_what_fit_writes(tmp_path):

@@ -84,6 +84,40 @@ def test_other_videos_make_another_run(tmp_path, started, capsys, monkeypatch):
     assert started == ["other-seed0"] and "other-seed0: the videos have changed" in capsys.readouterr().err
 
 
+def test_rows_stand_for_runs_that_are_elsewhere(tmp_path, started, capsys, monkeypatch):
+    """Two machines do a part each, into one file; what is there of the present configuration is not run again."""
+    texts = {"a": "data: {init_args: {}}", "b": "data: {init_args: {x: 1}}"}
+
+    def resolved(arguments):
+        return next(text for name, text in texts.items() if f"experiments/{name}.yaml" in arguments)
+
+    def train(run):
+        started.append(run.name)
+        write(run.folder, config_hash=config_hash(texts[run.experiment]))
+        return 0
+
+    monkeypatch.setattr(missing, "resolved_config", resolved)
+    monkeypatch.setattr(launch, "train", train)
+    both = Benchmark(["a", "b"], seeds=[0, 1])
+    first = run_missing(both, tmp_path, only=["a"])
+    assert [run.name for run in first.finished] == started == ["a-seed0", "a-seed1"]
+    run_missing(both, tmp_path, only=["b"], seeds=[0])
+    known = {row["run"] for row in read_rows([tmp_path / "results.jsonl"])}
+    assert known == {"a-seed0", "a-seed1", "b-seed0"}
+    for folder in tmp_path.glob("*-seed?"):
+        shutil.rmtree(folder)
+    started.clear()
+    done = run_missing(both, tmp_path)
+    assert started == ["b-seed1"] and len(done.finished) == 4
+    assert {row["run"] for row in read_rows([tmp_path / "results.jsonl"])} == known | {"b-seed1"}
+    started.clear()
+    texts["a"] = "data: {init_args: {y: 1}}"  # what was changed since is run anew, what was taken out is dropped
+    run_missing(Benchmark(["a", "b"]), tmp_path)
+    assert started == ["a-seed0"] and "a-seed0: its configuration has changed since" in capsys.readouterr().err
+    rows = read_rows([tmp_path / "results.jsonl"])
+    assert {(r["run"], r["config_hash"]) for r in rows} == {(f"{n}-seed0", config_hash(texts[n])) for n in "ab"}
+
+
 def test_a_failed_run_is_named_and_stops_nothing(tmp_path, started, capsys, monkeypatch):
     monkeypatch.setattr(missing, "resolved_config", lambda arguments: "data: {init_args: {}}")
     done = run_missing(Benchmark(["broken", "fine"]), tmp_path)

@@ -37,10 +37,13 @@ def test_written_and_read_back(tmp_path):
 def test_configurations_lie_beside_the_rows(tmp_path):
     run = as_run(write(tmp_path / "a-seed0"), "a-seed0")
     (run.folder / "config.yaml").write_text("seed_everything: 0\n")
-    write_configs(tmp_path / "results.jsonl", [run])
     name = config_hash("seed_everything: 0\n")
+    write_configs(tmp_path / "results.jsonl", [run], [row("a", 0, 0.5, config_hash=name)])
+    write_configs(tmp_path / "results.jsonl", [], [row("a", 0, 0.5, config_hash=name)])  # from another machine's part
     for path in (tmp_path, tmp_path / "results.jsonl"):
         assert read_config(path, name) == "seed_everything: 0\n" and read_config(path, "another") is None
+    write_configs(tmp_path / "results.jsonl", [], [])
+    assert read_config(tmp_path, name) is None
 
 
 def test_run_folders_and_folders_of_them(tmp_path):

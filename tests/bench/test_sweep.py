@@ -44,9 +44,9 @@ def test_shipped_sweeps_name_real_options(path, tmp_path):
 
 
 @pytest.mark.parametrize("path", [p for p in SWEEPS if p not in OURS], ids=lambda p: p.stem)
-def test_sweeps_of_wandb_call_a_benchmark(path):
+def test_sweeps_of_wandb_call_a_benchmark(path, tmp_path):
     """What an agent would call is a command of ours, for every value of the grid."""
-    from vidiff.bench.definition import load, narrowed
+    from vidiff.bench.definition import chosen, list_runs, load
     from vidiff.command_line import parser_of
     from vidiff.commands import bench
     from vidiff.configs import find_experiment
@@ -59,7 +59,8 @@ def test_sweeps_of_wandb_call_a_benchmark(path):
     assert grid["only"] == benchmark.runs and grid["seeds"] == benchmark.seeds
     for only in grid["only"]:
         given = parser_of(bench.run, "vidiff bench run").parse_args([*fixed[4:], f"--only={only}", "--seeds=1"])
-        assert narrowed(benchmark, given.only, given.seeds).runs == [only] and given.jobs == 1
+        runs = chosen(list_runs(benchmark, tmp_path, tmp_path, []), given.only, given.seeds)
+        assert [run.name for run in runs] == [f"{only}-seed1"] and given.jobs == 1
 
 
 @pytest.mark.parametrize(
@@ -152,7 +153,7 @@ import pathlib, sys, time
 folder = pathlib.Path(sys.argv[sys.argv.index("--run_dir") + 1]); folder.mkdir(parents=True)
 bad = float(sys.argv[sys.argv.index("--model.lr") + 1])
 with (folder / "metrics.csv").open("w") as file:
-    file.write("step,val/fvd_random\\n0,99\\n1,%g\\n" % bad)
+    file.write("step,val/clip_distance\\n0,99\\n1,%g\\n" % bad)
 time.sleep(3600 if bad > 5 else 0)
 """
     (tmp_path / "program.py").write_text(program)

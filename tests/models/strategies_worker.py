@@ -25,7 +25,7 @@ from vidiff.parallel import GameStrategy, rank
 class Evaluated(Callback):
     def on_train_batch_end(self, trainer, module, *_):
         module.after_evaluation(
-            {"val/fvd_random": {1: 2.0, 2: 3.0}.get(trainer.global_step, 1.0 / trainer.global_step)}
+            {"val/clip_distance": {1: 2.0, 2: 3.0}.get(trainer.global_step, 1.0 / trainer.global_step)}
         )
 
 

@@ -37,7 +37,7 @@ class History(Callback):
         self.terms.append({k: float(v) for k, v in module.terms.items()})
         self.weights.append([next(n.parameters()).detach().clone() for n in module.players.values()])
         if self.steps[-1:] != [trainer.global_step]:
-            module.after_evaluation({"val/fvd_random": METRIC.get(trainer.global_step, 9.0)})
+            module.after_evaluation({"val/clip_distance": METRIC.get(trainer.global_step, 9.0)})
         self.steps.append(trainer.global_step)
 
 
@@ -118,7 +118,7 @@ def test_strategies_are_functions_of_the_step():
     assert strategies.weighted("d", {"real": one, "fake": one}, 0) == {"real": 1.0, "fake": 3.0}
     assert [strategies.weighted("g", {"adv": one}, k)["adv"] for k in (0, 4, 5)] == [1.0, 0.5, 1.0]
     for value in (1.0, 2.0):
-        strategies.after_evaluation({"val/fvd_random": value})
+        strategies.after_evaluation({"val/clip_distance": value})
     strategies.balancer.value = 0.25
     assert [strategies.rate_factor(p, 5) for p in "gd"] == [pytest.approx(0.25), pytest.approx(0.0625)]
     assert (strategies.n_critic, strategies.g_steps, schedule.total_steps) == (2, 1, 10)
@@ -165,12 +165,12 @@ def test_regular_evaluations_reach_the_model(tmp_path):
     noted = []
     best = SimpleNamespace(offer=lambda *_: None)
     evaluation = GeneratorEvaluation(Run(tmp_path), EvaluationOptions(every_n_steps=2), best, None)
-    evaluation.score = evaluation.evaluate = lambda *_: {"val/fvd_random": 1.0}
+    evaluation.score = evaluation.evaluate = lambda *_: {"val/clip_distance": 1.0}
     for step in (2, 3, 4):
         evaluation._evaluate_and_offer(
             SimpleNamespace(global_step=step), SimpleNamespace(after_evaluation=noted.append)
         )
-    assert noted == [{"val/fvd_random": 1.0}] * 2
+    assert noted == [{"val/clip_distance": 1.0}] * 2
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -71,6 +71,14 @@ class Run(NamedTuple):
         """What the run printed."""
         return self.folder.with_name(f"{self.folder.name}.log")
 
+    @property
+    def report(self) -> Path:
+        return self.folder / "report.json"
+
+    @property
+    def has_report(self) -> bool:
+        return self.report.exists()
+
 
 def load(path: Path) -> Benchmark:
     """Read a definition.
@@ -122,13 +130,13 @@ def _written(path: Path, settings: dict[str, Any]) -> str:
     return str(path)
 
 
-def narrowed(benchmark: Benchmark, only: Sequence[str] = (), seeds: Sequence[int] = ()) -> Benchmark:
-    """Some of a benchmark's experiments and seeds, for one of several machines; nothing given is all of them.
+def chosen(runs: Sequence[Run], only: Sequence[str] = (), seeds: Sequence[int] = ()) -> list[Run]:
+    """Those of some experiments and seeds, for one of several machines; nothing given is all of them.
 
     Raises:
-        UsageError: an experiment that it does not have.
+        UsageError: an experiment that is not among them.
     """
-    if odd := [name for name in only if name not in benchmark.runs]:
-        raise UsageError(f"--only: {unknown_name('experiment', odd[0], benchmark.runs)}")
-    own = {n: o for n, o in benchmark.own.items() if not only or n in only}
-    return replace(benchmark, runs=list(only or benchmark.runs), seeds=list(seeds or benchmark.seeds), own=own)
+    names = list(dict.fromkeys(run.experiment for run in runs))
+    if odd := [name for name in only if name not in names]:
+        raise UsageError(f"--only: {unknown_name('experiment', odd[0], names)}")
+    return [run for run in runs if (not only or run.experiment in only) and (not seeds or run.seed in seeds)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,9 +13,9 @@ import yaml
 from jsonargparse import ArgumentParser
 from lightning.pytorch import LightningDataModule
 
-from vidiff.bench.definition import Benchmark, Run, list_runs
+from vidiff.bench.definition import Benchmark, Run, chosen, list_runs
 from vidiff.bench.launch import here, on_cluster, shown
-from vidiff.bench.rows import read_report, rows_of, write_configs, write_rows
+from vidiff.bench.rows import Row, read_report, read_rows, rows_of, write_configs, write_rows
 from vidiff.errors import RunError, UsageError
 from vidiff.progress import say
 from vidiff.training.cli import resolved_config
@@ -38,8 +39,13 @@ def run_missing(
     cluster: str = "",
     options: dict[str, Any] | None = None,
     name: str = "",
+    only: Sequence[str] = (),
+    seeds: Sequence[int] = (),
 ) -> Outcome:
-    """Train what has no report of its configuration and data yet; after each run, all rows go to `results.jsonl`.
+    """Train what has no result of its configuration and data yet; after each run, all rows go to `results.jsonl`.
+
+    Rows that are there of other configurations, or of runs that are not in the benchmark, are dropped; those of another
+    machine's part stay, and count as finished without their run folders.
 
     Args:
         benchmark: what to run.
@@ -51,17 +57,27 @@ def run_missing(
         jobs: runs at once.
         cluster, options: see `vidiff.bench.launch.on_cluster`; "": on this machine.
         name: of the benchmark, for the rows.
+        only, seeds: these experiments and seeds alone; seeds may be further ones.
     """
-    runs = list_runs(benchmark, out, out / "settings", list(extra))
-    done = Finished()
+    every = replace(benchmark, seeds=list(dict.fromkeys([*benchmark.seeds, *seeds])))
+    every = list_runs(every, out, out / "settings", list(extra))
+    runs = chosen(every, only, seeds)
+    done = Finished(_rows_by_run(out / RESULTS))
     state = {run.name: "done before" if done(run) else "waiting" for run in runs}
     missing = [run for run in runs if state[run.name] == "waiting"]
     say(f"{len(runs)} runs, {len(missing)} to train, at most {jobs} at once")
 
     def finished(_: Run | None = None) -> None:
-        ready = _ready(runs, state)
-        write_rows(out / RESULTS, [row for run in ready for row in rows_of(run, name)])
-        write_configs(out / RESULTS, ready)
+        ready = {run.name: run for run in _ready(runs, state)}
+        known = _rows_by_run(out / RESULTS)  # anew: another process may have finished another part
+        rows = []
+        for run in every:
+            if run.name in ready and run.has_report:
+                rows += rows_of(run, name)
+            elif run.name in ready or run.name not in state:
+                rows += known.get(run.name, [])
+        write_rows(out / RESULTS, rows)
+        write_configs(out / RESULTS, list(ready.values()), rows)
 
     with shown(runs, state):
         if cluster:
@@ -72,30 +88,38 @@ def run_missing(
     return Outcome(_ready(runs, state), [run for run in runs if state[run.name] == "FAILED"])
 
 
+def _rows_by_run(path: Path) -> dict[str, list[Row]]:
+    """Those of a file of results, if there is one."""
+    rows: dict[str, list[Row]] = {}
+    for row in read_rows([path]) if path.exists() else []:
+        rows.setdefault(row["run"], []).append(row)
+    return rows
+
+
 def _ready(runs: Sequence[Run], state: dict[str, str]) -> list[Run]:
     return [run for run in runs if state[run.name] in ("done", "done before")]
 
 
 class Finished:
-    """Says whether a run is finished as it would be now; one that was something else is put aside."""
+    """Says whether a run is finished as it would be now; one that was something else is put aside.
 
-    def __init__(self):
+    Args:
+        rows: results by the name of the run, of runs whose folders may be elsewhere.
+    """
+
+    def __init__(self, rows: dict[str, list[Row]] | None = None):
+        self._rows = rows or {}
         self._prints: dict[str, str | None] = {}
 
     def __call__(self, run: Run) -> bool:
-        report, config = run.folder / "report.json", run.folder / "config.yaml"
-        data = None
-        if report.exists():
-            before = read_report(report)
-            data, before = before.get("data", {}).get("fingerprint"), before.get("config_hash")
-            if before is None:
-                say(f"{run.name}: {report} is of an older version and does not say of which configuration: not "
-                    "checked, taken as it is. Remove the folder to run it anew.")  # fmt: skip
-                return True
-        elif config.exists():
-            before = config_hash(config.read_text())
-        else:
+        folder = (run.folder / "config.yaml").exists() or run.has_report
+        if not folder and run.name not in self._rows:
             return False
+        before, data = _made_of(run) if folder else [self._rows[run.name][0][key] for key in ("config_hash", "data")]
+        if before is None:
+            say(f"{run.name}: {run.report} is of an older version and does not say of which configuration: not "
+                "checked, taken as it is. Remove the folder to run it anew.")  # fmt: skip
+            return True
         try:
             now = resolved_config(run.arguments)
             same_data = data is None or data == self._data(now)
@@ -103,11 +127,10 @@ class Finished:
             say(f"{run.name}: {' '.join(str(error).split())}")
             return False  # `fit` says so too, and leaves what is there alone
         if before == config_hash(now) and same_data:
-            return report.exists()
-        names = (run.folder.with_name(f"{run.folder.name}.before-{number}") for number in itertools.count(1))
-        aside = run.folder.rename(next(name for name in names if not name.exists()))
+            return run.has_report or not folder
         what = "its configuration has" if same_data else "the videos have"
-        say(f"{run.name}: {what} changed since it was run: runs anew, the old run is {aside}")
+        old = f", the old run is {_put_aside(run.folder)}" if folder else ""
+        say(f"{run.name}: {what} changed since it was run: runs anew{old}")
         return False
 
     def _data(self, config: str) -> str | None:
@@ -118,6 +141,19 @@ class Finished:
         if key not in self._prints:
             self._prints[key] = data_fingerprint(section)
         return self._prints[key]
+
+
+def _made_of(run: Run) -> tuple[str | None, str | None]:
+    """Configuration hash and fingerprint of the videos of a run folder; the latter None where it is not finished."""
+    if not run.has_report:
+        return config_hash((run.folder / "config.yaml").read_text()), None
+    report = read_report(run.report)
+    return report.get("config_hash"), report.get("data", {}).get("fingerprint")
+
+
+def _put_aside(folder: Path) -> Path:
+    names = (folder.with_name(f"{folder.name}.before-{number}") for number in itertools.count(1))
+    return folder.rename(next(name for name in names if not name.exists()))
 
 
 def data_fingerprint(section: dict[str, Any]) -> str:

@@ -49,7 +49,7 @@ def rows_of(run: Run, benchmark: str = "") -> list[Row]:
     Raises:
         RunError: it has no readable report.
     """
-    report = read_report(run.folder / "report.json")
+    report = read_report(run.report)
     about = {
         "benchmark": benchmark,
         "run": run.name,
@@ -95,14 +95,22 @@ def write_rows(path: Path, rows: Sequence[Row]) -> None:
     write_text(path, "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows))
 
 
-def write_configs(path: Path, runs: Sequence[Run]) -> None:
-    """The whole configurations of runs beside their results, by hash: `bench verify` repeats them under later code."""
-    found = {}
+def write_configs(path: Path, runs: Sequence[Run], rows: Sequence[Row]) -> None:
+    """The whole configurations of rows beside them, by hash: `bench verify` repeats them under later code.
+
+    Args:
+        path: of the rows.
+        runs: whose folders hold their configurations; those of other rows were written before.
+        rows: whose configurations are wanted.
+    """
+    file = path.with_suffix(CONFIGS)
+    found = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     for run in runs:
-        if (file := run.folder / "config.yaml").exists():
-            text = file.read_text(encoding="utf-8")
+        if (config := run.folder / "config.yaml").exists():
+            text = config.read_text(encoding="utf-8")
             found[config_hash(text)] = text
-    write_json(path.with_suffix(CONFIGS), found)
+    wanted = dict.fromkeys(row["config_hash"] for row in rows)
+    write_json(file, {name: found[name] for name in wanted if name in found})
 
 
 def read_config(path: Path, name: str) -> str | None:

@@ -44,7 +44,7 @@ class Sweep:
     runs: list[str]
     space: dict[str, dict[str, Any]]
     trials: int
-    metric: str = "val/fvd_random"
+    metric: str = "val/clip_distance"
     overlay: dict[str, Any] = field(default_factory=dict)
     own_space: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
     budget: dict[str, float] = field(default_factory=dict)

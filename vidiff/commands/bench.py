@@ -23,8 +23,8 @@ def run(
 ) -> None:
     """Train what is missing of a benchmark and print its tables.
 
-    A run is finished when its report is of the configuration and the videos that it would have now; the rest is
-    continued or run anew. One that fails is named at the end and stops nothing.
+    A run is finished when its report, or what results.jsonl holds of it, is of the configuration and the videos that it
+    would have now; the rest is continued or run anew. One that fails is named at the end and stops nothing.
 
     Args:
         definition: a file of experiments/benchmarks, e.g. experiments/benchmarks/shapes.yaml.
@@ -38,17 +38,17 @@ def run(
         markdown: also write the tables to this file.
         fit: last: further arguments of every fit, e.g. --fit --data.fit crop.
     """
-    from vidiff.bench.definition import load, narrowed
+    from vidiff.bench.definition import load
     from vidiff.bench.missing import RESULTS, run_missing
     from vidiff.configs import find_experiment
     from vidiff.errors import RunError
 
     path = find_experiment(definition) or definition
     output = output or Path("runs") / "bench" / path.stem
-    benchmark = narrowed(load(path), only or (), seeds or ())
     extra = [*(["--data.root", str(data_root)] if data_root else []), *(fit or [])]
     on = "" if cluster == "none" else cluster
-    done = run_missing(benchmark, output, extra, max(1, jobs), on, _options(cluster_options or []), path.stem)
+    options, part = _options(cluster_options or []), dict(only=only or (), seeds=seeds or ())
+    done = run_missing(load(path), output, extra, max(1, jobs), on, options, path.stem, **part)
     if done.finished:
         table([output / RESULTS], output=markdown)
     if done.failed:
