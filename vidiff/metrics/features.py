@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from vidiff.clip import clip_to_frames, frames_to_clip
 from vidiff.errors import UsageError
 from vidiff.pretrained.lite0 import lite0_network
+from vidiff.pretrained.r3d import r3d_network
 from vidiff.pretrained.weights import MANIFEST, file_sha256
 
 
@@ -185,6 +186,42 @@ class Lite0(Extractor):
         frames = F.interpolate(frames, size=(112, 112), mode="bilinear", antialias=True)
         pooled = self.net.forward_head(self.net.forward_features((frames / 255 - 0.5) / 0.5), pre_logits=True)
         return pooled @ self.projection  # (B*F, 1280) -> (B*F, 128)
+
+
+class R3D18(Extractor):
+    """`fd_r3d18`: features of whole clips by torchvision's R3D-18 (Kinetics-400), projected to D = 128 as Lite0's.
+
+    Tran et al. 2018 (arXiv 1711.11248). It was trained to name what people do from pictures and their motion together.
+    Resized to 112 x 112 (bilinear, antialias; torchvision's own rule cuts a square out of 128 x 171).
+
+    Args:
+        weights: file or folder that is searched first.
+
+    Raises:
+        UsageError: the weights are missing or others.
+    """
+
+    name = "r3d18_112_p128"
+    dim = 128
+    sha256 = MANIFEST["r3d18"].sha256
+    trust = "manifest"
+    resize = "112x112 bilinear antialias"
+    MEAN, STD = (0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989)
+
+    def __init__(self, weights: str | Path | None = None):
+        super().__init__()
+        self.net = r3d_network("fd_r3d18", weights)
+        normals = np.random.Generator(np.random.PCG64(0)).standard_normal((512, self.dim))
+        self.register_buffer("projection", torch.from_numpy(np.linalg.qr(normals)[0].astype(np.float32)))
+        for name, values in (("mean", self.MEAN), ("std", self.STD)):
+            self.register_buffer(name, torch.tensor(values)[:, None, None, None], persistent=False)
+        self.eval()
+
+    def features(self, clips: Tensor) -> Tensor:
+        frames = clips.float().transpose(1, 2).flatten(0, 1)  # (B*T, 3, H, W)
+        frames = F.interpolate(frames, size=(112, 112), mode="bilinear", antialias=True)
+        resized = frames.unflatten(0, (len(clips), -1)).transpose(1, 2)  # (B, 3, T, 112, 112)
+        return self.net((resized / 255 - self.mean) / self.std) @ self.projection  # (B, 512) -> (B, 128)
 
 
 RANGES = {"unit": (0.0, 1.0), "signed": (-1.0, 1.0), "bytes": (0.0, 255.0)}

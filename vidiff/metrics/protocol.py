@@ -24,6 +24,8 @@ _FIXED = {
     "clip_distance": ("blocks", "clip_statistics", 1),
     "fvd_random": ("frechet", "rand3d", 1),
     "fd_lite0": ("frechet", "lite0", 1),
+    "fd_r3d18": ("frechet", "r3d18", 1),
+    "kd_r3d18": ("kernel", "r3d18", None),
     "kvd_random": ("kernel", "rand3d", None),
     "kd_lite0": ("kernel", "lite0", None),
     "swd_random": ("sliced", "rand3d", None),

@@ -71,6 +71,7 @@ def resolve_metrics(
         "clip_statistics": clip_statistics.ClipStatistics,
         "rand3d": features.RandomConv3d,
         "lite0": features.Lite0,
+        "r3d18": lambda: features.R3D18(weights),
         "frame_difference": temporal.FrameDifference,
         "second_difference": temporal.SecondDifference,
         "grid_peak": temporal.GridPeak,

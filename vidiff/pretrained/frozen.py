@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from torch import Tensor, nn
 
@@ -54,16 +56,17 @@ def precise(x: Tensor) -> Tensor:
     return x if x.dtype == torch.float64 else x.float()
 
 
-def load_weights(key: str, needed_by: str) -> dict[str, Tensor]:
+def load_weights(key: str, needed_by: str, path: str | Path | None = None) -> dict[str, Tensor]:
     """The tensors of a weights file that is here already; nothing is downloaded.
 
     Args:
         key: of `vidiff.pretrained.weights.MANIFEST`.
         needed_by: the setting that asks for it, for the message.
+        path: file or folder that is searched first.
 
     Raises:
         WeightsMissing: no such file. UsageError: another sha256.
     """
-    path = require(MANIFEST[key], needed_by)
-    verify(path, MANIFEST[key])
-    return torch.load(path, map_location="cpu", weights_only=True)
+    found = require(MANIFEST[key], needed_by, path)
+    verify(found, MANIFEST[key])
+    return torch.load(found, map_location="cpu", weights_only=True)

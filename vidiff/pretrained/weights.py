@@ -104,6 +104,7 @@ MANIFEST = {
         _of_torchvision(
             "raft", "raft_small_C_T_V2-01064c6d.pth", 4_007_000, "FlyingChairs and FlyingThings3D", "flow: raft"
         ),
+        _of_torchvision("r3d18", "r3d_18-b3b3357e.pth", 133_546_000, "Kinetics-400", "metrics fd_r3d18, kd_r3d18"),
         WeightsFile(
             key="lite0",
             file="efficientnet-lite0-57934424.pth",
