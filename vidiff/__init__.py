@@ -5,6 +5,8 @@ import importlib
 __version__ = "0.1.0"
 _HOME = {  # looked up when they are asked for, so that `import vidiff` stays free of torch
     "compare_folders": "vidiff.inference.compare",
+    "build_match_index": "vidiff.inference.match",
+    "find_matches": "vidiff.inference.match",
     "load_model": "vidiff.inference.checkpoint",
     "read_provenance": "vidiff.video.provenance",
     "restore": "vidiff.inference.restore",

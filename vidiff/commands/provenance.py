@@ -22,9 +22,10 @@ def provenance(
     Args:
         files: pictures, videos, arrays; exit code 1 where one is not the file that its sidecar is about.
         json_: print a JSON list: what `vidiff.read_provenance` returns of each, and `c2pa` where that is installed.
-        sign_key, sign_certificate: see `vidiff.video.c2pa.sign`; with --output.
+        sign_key: your private key for ES256, PEM (PKCS 8, curve P-256).
+        sign_certificate: the chain of certificates that belongs to it, PEM.
         output: the signed copy of the one file.
-        make_test_key: see `vidiff.video.c2pa.make_test_key`.
+        make_test_key: folder for a key and a certificate that nobody trusts, for trials.
     """
     if make_test_key is not None:
         from vidiff.video import c2pa
