@@ -145,3 +145,43 @@ def read(path) -> tuple[np.ndarray, dict]:
 def psnr(a: np.ndarray, b: np.ndarray) -> float:
     """Peak signal-to-noise ratio in dB."""
     return 10 * math.log10(255**2 / max(1e-9, np.mean((a.astype(float) - b.astype(float)) ** 2)))
+
+
+TONES = (440.0, 880.0, 1320.0)
+
+
+def toned(path: Path, third: int = 24, rate: int = 24, size=(64, 48), samples: int = 48000, codec: str = "aac") -> Path:
+    """A film whose frames carry their numbers (`makers.number_of`), with a tone of its own in each third."""
+    from makers import numbered
+
+    with av.open(str(path), "w") as writer:
+        video = writer.add_stream("libx264", rate=rate)
+        video.width, video.height, video.pix_fmt = *size, "yuv420p"
+        sound = writer.add_stream(codec, rate=samples, layout="stereo")
+        for i in range(3 * third):
+            writer.mux(video.encode(av.VideoFrame.from_ndarray(numbered(i, *size), format="rgb24")))
+        writer.mux(video.encode())
+        times = np.arange(samples * third // rate) / samples
+        wave = np.concatenate([0.3 * np.sin(2 * np.pi * tone * times) for tone in TONES]).astype(np.float32)
+        for start in range(0, len(wave), 1024):
+            block = np.ascontiguousarray(np.stack([wave[start : start + 1024]] * 2))
+            frame = av.AudioFrame.from_ndarray(block, format="fltp", layout="stereo")
+            frame.sample_rate, frame.time_base, frame.pts = samples, Fraction(1, samples), start
+            writer.mux(sound.encode(frame))
+        writer.mux(sound.encode())
+    return path
+
+
+def heard(path: Path, step: float = 0.05) -> list[tuple[float, float]]:
+    """(frequency in Hz, loudness) of each `step` seconds of a film's sound; 0 Hz where it is silent."""
+    with av.open(str(path)) as reader:
+        frames = list(reader.decode(audio=0))
+    rate, wave = frames[0].sample_rate, np.concatenate([f.to_ndarray()[0] for f in frames])
+    wave = np.concatenate([np.zeros(max(0, round(frames[0].time * rate))), wave])
+    out, size = [], round(step * rate)
+    for start in range(0, len(wave) - size + 1, size):
+        part = wave[start : start + size]
+        spectrum = np.abs(np.fft.rfft(part * np.hanning(size), 8 * size))
+        loud = float(np.sqrt(np.mean(part**2)))
+        out.append((float(np.argmax(spectrum)) * rate / (8 * size) if loud > 0.01 else 0.0, loud))
+    return out

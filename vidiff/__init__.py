@@ -4,14 +4,15 @@ import importlib
 
 __version__ = "0.1.0"
 _HOME = {  # looked up when they are asked for, so that `import vidiff` stays free of torch
-    "compare_folders": "vidiff.inference.compare",
     "build_match_index": "vidiff.inference.match",
+    "compare_folders": "vidiff.inference.compare",
+    "edit": "vidiff.inference.edit",
     "find_matches": "vidiff.inference.match",
     "load_model": "vidiff.inference.checkpoint",
     "read_provenance": "vidiff.video.provenance",
     "restore": "vidiff.inference.restore",
-    "segment": "vidiff.inference.segment",
     "sample_to": "vidiff.inference.sample",
+    "segment": "vidiff.inference.segment",
     "stylize": "vidiff.inference.stylize",
     "translate_video": "vidiff.inference.translate",
     "video_style_transfer": "vidiff.inference.stylize",

@@ -38,22 +38,22 @@ def check_whole(segments, clock):
 
 def test_the_shots_of_joined_scenes(tmp_path):
     source = frames_file(tmp_path / "in.mp4", scenes(20, 14, 31, 12))
-    found = shot_segments(source, "color", 8, print)
+    _, found = shot_segments(source, "color", 8, print)
     assert [s.start for s in found] == [0, 20, 34, 65]
     check_whole(found, read_clock(source, print))
-    assert [s.start for s in shot_segments(source, "color", 25, print)] == [0, 34, 65]
+    assert [s.start for s in shot_segments(source, "color", 25, print)[1]] == [0, 34, 65]
 
 
 def test_parts_of_one_length_go_by_the_clock(tmp_path):
     source = moving_bar(tmp_path / "in.mp4", frames=20, rate=Fraction(25), gap=3)  # at 0, 1, 4, 5, 8 ... 37 ticks
     clock = read_clock(source, print)
     assert clock.num_frames == 20 and [round(25 * clock.seconds(i)) for i in (0, 1, 2, 19)] == [0, 1, 4, 37]
-    found = even_segments(source, 0.4, None, print)  # 10 ticks
+    clock, found = even_segments(source, 0.4, None, print)  # 10 ticks
     assert [s.start for s in found] == [0, 6, 10, 16] and found[1].start_s == pytest.approx(12 / 25)
     check_whole(found, clock)
-    assert [s.start for s in even_segments(source, None, 7, print)] == [0, 7, 14]
-    assert [s.start for s in even_segments(source, 100.0, None, print)] == [0]
-    assert [s.start for s in even_segments(source, 1e-3, None, print)] == list(range(20))
+    assert [s.start for s in even_segments(source, None, 7, print)[1]] == [0, 7, 14]
+    assert [s.start for s in even_segments(source, 100.0, None, print)[1]] == [0]
+    assert [s.start for s in even_segments(source, 1e-3, None, print)[1]] == list(range(20))
 
 
 def test_a_last_frame_that_stands_still_belongs_to_the_film(tmp_path):

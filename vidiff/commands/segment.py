@@ -16,16 +16,17 @@ def segment(
     every_frames: int | None = None,
     detector: Literal["color", "adaptive"] = "color",
     min_frames: int = 8,
+    cut: Path | None = None,
 ) -> None:
     """Find the shots of a video, or parts of one length, and write them as a plan for `vidiff edit`.
 
     Args:
-        input, every, every_frames, detector, min_frames: see `vidiff.inference.segment.segment`.
+        input, every, every_frames, detector, min_frames, cut: see `vidiff.inference.segment.segment`.
         output: the plan, a .yaml that is not there yet.
     """
     from vidiff.inference.segment import segment as find
 
-    what = dict(every=every, every_frames=every_frames, detector=detector, min_frames=min_frames)
+    what = dict(every=every, every_frames=every_frames, detector=detector, min_frames=min_frames, cut=cut)
     segments = find(input, output, **what, say=say)
     for number, found in enumerate(segments, 1):
         print(f"{number:4}  {found}")

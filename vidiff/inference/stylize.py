@@ -91,44 +91,92 @@ def stylize(
     Raises:
         UsageError: the request cannot be carried out; nothing is written. RunError: the one video cannot be read.
     """
-    at_least(SMALLEST, resolution=resolution)
-    at_least(1, iterations=iterations, updates=updates)
-    check_ckpt(method, ckpt)
-    if not (math.isfinite(strength) and strength >= 0):
-        raise UsageError(f"strength must be a number of at least 0, got {strength}")
     jobs, unusable = find_jobs(Path(input), Path(output), say)
     check_apart(jobs, Path(style))
-    frames = read_style(Path(style), resolution)
-    name = extractor or available_extractor()
-    steps = Steps(resolution, keep_color, denoise, sharpen, pick_device(device))
-    pictures = [Steps(resolution, keep_color, device=steps.device).pre_process(frame) for frame in frames]
-    extract = style_extractor(name)
-    taken = StyleMeasure(extract, pictures) if measure else None
-    say(f"style by method {method} with features of {name}{BETTER if name != 'vgg19' else ''}")
-    weights, flow = Weights(style=strength * Weights.style), flow_method("dis")
-    if method == "optimize":
-        optimization = Optimization(extract, pictures, weights, iterations, None if frame_by_frame else flow)
-        change = frame_stylizer(optimization, steps, taken)
-    else:
-        record = {"name": Path(style).name, "extractor": name, "style": f"{style_digest(pictures)}-{weights}"}
-        if ckpt is not None and Path(ckpt).exists():
-            network = read_network(Path(ckpt), record["style"])
-        else:
-            network = style_network().to(steps.device)
-            train(network, extract, pictures, training_pairs(jobs, steps), flow, weights, updates)
-            if ckpt is not None:
-                write_network(Path(ckpt), network, record)
-        change = feedforward_stylizer(network.to(steps.device), steps, taken)
-    made = f"style of {Path(style).name} by {method} with features of {name}"
-    settings = dict(command="stylize", method=method, extractor=name, resolution=resolution, iterations=iterations)
-    settings |= dict(updates=updates, strength=strength, keep_color=keep_color, denoise=denoise, sharpen=sharpen)
-    origin = Origin(f"style transfer by {method}", settings=settings, inputs=(Path(style),))
-    if ckpt is not None:
-        origin = replace(origin, checkpoint=Path(ckpt).name, sha256=sha256_of(Path(ckpt)))
-    results = list(run_jobs(jobs, unusable, change, say, made, origin))
-    if taken is not None:
-        say(taken.summary())
+    what = dict(method=method, ckpt=ckpt, updates=updates, extractor=extractor, resolution=resolution)
+    what |= dict(iterations=iterations, strength=strength, keep_color=keep_color, denoise=denoise, sharpen=sharpen)
+    stylizer = Stylizer(style, **what, frame_by_frame=frame_by_frame, measure=measure, device=device, say=say)
+    stylizer.prepare(jobs)
+    results = list(run_jobs(jobs, unusable, stylizer.change, say, stylizer.made, stylizer.origin()))
+    if stylizer.measure is not None:
+        say(stylizer.measure.summary())
     return results
+
+
+class Stylizer:
+    """Gives frames a style; see `stylize` for its arguments.
+
+    `change` of RGB frames uint8 (H, W, 3) gives the same in the style, one by one, in constant memory; it is there
+    once `prepare` was called.
+
+    Raises:
+        UsageError, RunError: the style, or what it is to be found with, cannot be used.
+    """
+
+    def __init__(
+        self,
+        style: str | Path,
+        *,
+        method: Method = "optimize",
+        ckpt: str | Path | None = None,
+        updates: int = 300,
+        extractor: ExtractorName | None = None,
+        resolution: int = RESOLUTION,
+        iterations: int = 15,
+        strength: float = 1.0,
+        keep_color: bool = False,
+        denoise: bool = False,
+        sharpen: bool = False,
+        frame_by_frame: bool = False,
+        measure: bool = False,
+        device: str | torch.device | None = None,
+        say: Callable[[str], None] = warnings.warn,
+    ):
+        at_least(SMALLEST, resolution=resolution)
+        at_least(1, iterations=iterations, updates=updates)
+        check_ckpt(method, ckpt)
+        if not (math.isfinite(strength) and strength >= 0):
+            raise UsageError(f"strength must be a number of at least 0, got {strength}")
+        frames, name = read_style(Path(style), resolution), extractor or available_extractor()
+        self.steps = Steps(resolution, keep_color, denoise, sharpen, pick_device(device))
+        self.pictures = [Steps(resolution, keep_color, device=self.steps.device).pre_process(frame) for frame in frames]
+        self.extract = style_extractor(name)
+        self.measure = StyleMeasure(self.extract, self.pictures) if measure else None
+        say(f"style by method {method} with features of {name}{BETTER if name != 'vgg19' else ''}")
+        self.weights, self.flow = Weights(style=strength * Weights.style), flow_method("dis")
+        self.frame_by_frame, self.iterations, self.updates = frame_by_frame, iterations, updates
+        self.method, self.ckpt, self.network = method, None if ckpt is None else Path(ckpt), None
+        self.made = f"style of {Path(style).name} by {method} with features of {name}"
+        digest = f"{style_digest(self.pictures)}-{self.weights}"
+        self.record = {"name": Path(style).name, "extractor": name, "style": digest}
+        self.settings = dict(command="stylize", method=method, extractor=name, resolution=resolution)
+        self.settings |= dict(iterations=iterations, updates=updates, strength=strength, keep_color=keep_color)
+        self.settings |= dict(denoise=denoise, sharpen=sharpen)
+        self.style = Path(style)
+        if self.ckpt is not None and self.ckpt.exists():
+            self.network = read_network(self.ckpt, digest)
+
+    def origin(self) -> Origin:
+        """What is said of the files; see `vidiff.video.provenance`."""
+        origin = Origin(f"style transfer by {self.method}", settings=self.settings, inputs=(self.style,))
+        if self.ckpt is not None and self.ckpt.exists():
+            origin = replace(origin, checkpoint=self.ckpt.name, sha256=sha256_of(self.ckpt))
+        return origin
+
+    def prepare(self, jobs: Sequence[Job]) -> None:
+        """Train the network of method feedforward on frames of these films, where there is none yet."""
+        if self.method == "optimize":
+            flow = None if self.frame_by_frame else self.flow
+            optimization = Optimization(self.extract, self.pictures, self.weights, self.iterations, flow)
+            self.change = frame_stylizer(optimization, self.steps, self.measure)
+            return
+        if self.network is None:
+            self.network = style_network().to(self.steps.device)
+            pairs = training_pairs(jobs, self.steps)
+            train(self.network, self.extract, self.pictures, pairs, self.flow, self.weights, self.updates)
+            if self.ckpt is not None:
+                write_network(self.ckpt, self.network, self.record)
+        self.change = feedforward_stylizer(self.network.to(self.steps.device), self.steps, self.measure)
 
 
 def video_style_transfer(

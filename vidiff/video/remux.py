@@ -91,7 +91,7 @@ def is_translation(path: Path) -> bool:
     return MARK in comment(path)
 
 
-def write_film(target: Path, images: Iterable[np.ndarray], shown: Shown, made: str) -> int:
+def write_film(target: Path, images: Iterable[np.ndarray], shown: Shown, made: str, mark: str = MARK) -> int:
     """Encode frames, beside what comes with them; their number.
 
     The folder, and anything in it, is made when the first frame has come.
@@ -101,21 +101,22 @@ def write_film(target: Path, images: Iterable[np.ndarray], shown: Shown, made: s
         images: RGB frames uint8 (H, W, 3).
         shown: when and how they are to be shown, and what comes with them.
         made: by what, for the comment of the file.
+        mark: what the comment calls it.
     """
     images = iter(images)
     first = next(images)
     with new_container(target) as writer:
         # Without B-frames a file's last packet is its last frame, so that every frame lasts exactly as long as it did.
         encoder = Encoder(writer, *first.shape[:2], shown.form, bf="0")
-        _keep_metadata(writer, shown.metadata, made)
+        _keep_metadata(writer, shown.metadata, mark, made)
         return _encode(writer, encoder, chain([first], images), shown)
 
 
-def _keep_metadata(writer, metadata: dict[str, str], made: str) -> None:
+def _keep_metadata(writer, metadata: dict[str, str], mark: str, made: str) -> None:
     """Title, artist and date of the source, and in the comment that this is a translation, and by what."""
     writer.metadata.update({k: v for k, v in metadata.items() if k.lower() in ("title", "artist", "date")})
     old = next((v for k, v in metadata.items() if k.lower() == "comment"), "")
-    writer.metadata["comment"] = "; ".join(filter(None, [old, f"{MARK} {__version__}", made]))
+    writer.metadata["comment"] = "; ".join(filter(None, [old, f"{mark} {__version__}", made]))
 
 
 def _encode(writer, encoder: Encoder, images: Iterable[np.ndarray], shown: Shown) -> int:

@@ -74,8 +74,8 @@ def read_clock(path: Path, warn: Callable[[str], None]) -> Clock:
 
 def even_segments(
     path: Path, every: float | None, every_frames: int | None, warn: Callable[[str], None]
-) -> list[Segment]:
-    """Segments of so many seconds or frames; the last one may be shorter.
+) -> tuple[Clock, list[Segment]]:
+    """The clock of a film, and segments of so many seconds or frames; the last one may be shorter.
 
     Raises:
         UsageError: not exactly one of the two is given, or it is not above 0. RunError: the film cannot be read.
@@ -88,15 +88,17 @@ def even_segments(
         raise UsageError(f"every_frames must be at least 1, got {every_frames}")
     clock = read_clock(path, warn)
     if every_frames is not None:
-        return clock.segments(range(0, clock.num_frames, every_frames))
+        return clock, clock.segments(range(0, clock.num_frames, every_frames))
     begin, step, starts = clock.seconds(0), Fraction(every).limit_denominator(10**6), [0]
     for number in range(1, int((clock.seconds(clock.num_frames) - begin) / step) + 1):
         starts.append(clock.first_at(begin + number * step))
-    return clock.segments(sorted({start for start in starts if start < clock.num_frames}))
+    return clock, clock.segments(sorted({start for start in starts if start < clock.num_frames}))
 
 
-def shot_segments(path: Path, detector: Detector, min_frames: int, warn: Callable[[str], None]) -> list[Segment]:
-    """The shots of a film, as it is displayed; see `vidiff.video.shots.shot_starts`.
+def shot_segments(
+    path: Path, detector: Detector, min_frames: int, warn: Callable[[str], None]
+) -> tuple[Clock, list[Segment]]:
+    """The clock of a film, and its shots, as it is displayed; see `vidiff.video.shots.shot_starts`.
 
     Raises:
         UsageError: there is no such detector here. RunError: the film cannot be read.
@@ -105,7 +107,8 @@ def shot_segments(path: Path, detector: Detector, min_frames: int, warn: Callabl
     with open_film(path, warn) as film:
         frames = track(film.frames(*SEEN), f"shots of {path.name}", stated_frames(path))
         starts = list(shot_starts(frames, detector, min_frames))
-        return _clock(film).segments(starts)
+        clock = _clock(film)
+        return clock, clock.segments(starts)
 
 
 def _clock(film: Film) -> Clock:

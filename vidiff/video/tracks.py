@@ -29,36 +29,16 @@ class Tracks:
     """
 
     def __init__(self, path: Path, writer, begin: Fraction, warn: Callable[[str], None]):
-        self.writer, self.tracks, self.covers = writer, {}, []
+        self.writer, self.tracks = writer, {}
         self.reader = open_container(path)
         for stream in [*self.reader.streams.audio, *self.reader.streams.subtitles]:
             if track := _track(path, stream, writer, begin, warn):
                 self.tracks[stream.index] = track
-                _keep_names(stream, track.out, writer)
-        self._keep_covers(warn)
+                keep_names(stream, track.out, writer)
+        self.covers = keep_covers(self.reader, writer, warn)
         streams = [self.reader.streams[index] for index in self.tracks]
         self.packets = self.reader.demux(*streams) if streams else iter(())
         self.waiting = None
-
-    def _keep_covers(self, warn: Callable[[str], None]) -> None:
-        """Cover pictures: a track of one packet in mp4, an attachment in Matroska; QuickTime has no place for them."""
-        from av.stream import Disposition
-
-        streams = [s for s in self.reader.streams.video if s.disposition & Disposition.attached_pic]
-        for number, stream in enumerate(streams):
-            packet = next((p for p in self.reader.demux(stream) if p.size), None)
-            self.reader.seek(0)
-            codec = stream.codec_context.name if stream.codec_context is not None else None
-            if packet is None or codec not in COVERS or self.writer.format.name == "mov":
-                warn(f"its cover picture cannot be kept in {self.writer.format.name} and is left out")
-            elif self.writer.format.name == "matroska":
-                suffix = COVERS[codec]
-                name = f"cover{number or ''}.{suffix}"
-                self.writer.add_attachment(name, f"image/{suffix.replace('jpg', 'jpeg')}", bytes(packet))
-            else:
-                packet.stream = self.writer.add_stream_from_template(stream)
-                packet.stream.disposition = Disposition.attached_pic
-                self.covers.append(packet)
 
     def write_until(self, seconds: Fraction | None) -> None:
         """Write what is due before a time; None: everything, and close."""
@@ -111,21 +91,23 @@ class _Copied:
         yield from ()
 
 
-class _Encoded:
-    """A track of sound that is encoded anew, as AAC."""
+class Decoded:
+    """The sound of a stream as samples of one kind, on the clock of the output.
 
-    def __init__(self, stream, writer, begin: Fraction, warn: Callable[[str], None]):
-        layout, rate = _aac_takes(stream)
-        self.out = writer.add_stream("aac", rate=rate, layout=layout)
-        self.out.bit_rate = 96_000 * self.out.codec_context.layout.nb_channels
-        self.stream, self.begin, self.warn = stream, begin, warn
+    Args:
+        stream: of an open container.
+        begin: seconds that are taken off every time.
+        layout, rate: of the samples, which are float, a plane a channel.
+        warn: called where the sound is damaged.
+    """
+
+    def __init__(self, stream, begin: Fraction, layout: str, rate: int, warn: Callable[[str], None]):
+        self.stream, self.layout, self.rate, self.warn = stream, layout, rate, warn
         self.shift, self.next = -begin, Fraction(0)
         self.kind = self.resampler = None
 
-    def due(self, packet) -> Fraction:
-        return packet.dts * packet.time_base - self.begin
-
     def take(self, packet) -> Iterator:
+        """The frames that a packet makes."""
         try:
             frames = self.stream.decode(packet)
         except av_errors():
@@ -133,20 +115,17 @@ class _Encoded:
                 self.warn("its sound is damaged in places, which are left out")
             frames, self.warn = [], None  # reported once
         for frame in frames:
-            yield from self._encode(frame)
+            yield from self._resampled(frame)
 
-    def _encode(self, frame) -> Iterator:
+    def _resampled(self, frame) -> Iterator:
         import av
 
         kind = (frame.format.name, frame.layout.name, frame.sample_rate)
         if kind != self.kind:  # at the start, and where a broadcast goes from mono to stereo
-            yield from self._drain()
-            context = self.out.codec_context
-            self.kind = kind
-            self.resampler = av.AudioResampler("fltp", context.layout, context.sample_rate)
+            yield from self.end()
+            self.kind, self.resampler = kind, av.AudioResampler("fltp", self.layout, self.rate)
         frame.pts = round(self._time(frame) / frame.time_base)
-        for part in self.resampler.resample(frame):
-            yield from self.out.encode(part)
+        yield from self.resampler.resample(frame)
 
     def _time(self, frame) -> Fraction:
         """When a frame is due, in seconds; a clock that was put back goes on."""
@@ -156,12 +135,30 @@ class _Encoded:
         self.next = time + Fraction(frame.samples, frame.sample_rate)
         return time
 
-    def _drain(self) -> Iterator:
-        for part in self.resampler.resample(None) if self.resampler else ():
-            yield from self.out.encode(part)
+    def end(self) -> Iterator:
+        """The frames that were held until the end."""
+        yield from self.resampler.resample(None) if self.resampler else ()
+
+
+class _Encoded:
+    """A track of sound that is encoded anew, as AAC."""
+
+    def __init__(self, stream, writer, begin: Fraction, warn: Callable[[str], None]):
+        layout, rate = aac_takes(stream)
+        self.out = writer.add_stream("aac", rate=rate, layout=layout)
+        self.out.bit_rate = 96_000 * self.out.codec_context.layout.nb_channels
+        self.begin, self.sound = begin, Decoded(stream, begin, layout, rate, warn)
+
+    def due(self, packet) -> Fraction:
+        return packet.dts * packet.time_base - self.begin
+
+    def take(self, packet) -> Iterator:
+        for frame in self.sound.take(packet):
+            yield from self.out.encode(frame)
 
     def end(self) -> Iterator:
-        yield from self._drain()
+        for frame in self.sound.end():
+            yield from self.out.encode(frame)
         yield from self.out.encode(None)
 
 
@@ -198,7 +195,7 @@ def _takes(path: Path, index: int, format_name: str) -> bool:
     return True
 
 
-def _aac_takes(stream) -> tuple[str, int]:
+def aac_takes(stream) -> tuple[str, int]:
     """(layout, rate) nearest to a stream's that AAC can be encoded with."""
     import av
 
@@ -213,7 +210,31 @@ def _aac_takes(stream) -> tuple[str, int]:
         return "stereo", rate
 
 
-def _keep_names(stream, out, writer) -> None:
+def keep_covers(reader, writer, warn: Callable[[str], None]) -> list:
+    """The packets of cover pictures: a track of one packet in mp4, an attachment, which is written at once, in
+    Matroska; QuickTime has no place for them."""
+    from av.stream import Disposition
+
+    covers = []
+    streams = [s for s in reader.streams.video if s.disposition & Disposition.attached_pic]
+    for number, stream in enumerate(streams):
+        packet = next((p for p in reader.demux(stream) if p.size), None)
+        reader.seek(0)
+        codec = stream.codec_context.name if stream.codec_context is not None else None
+        if packet is None or codec not in COVERS or writer.format.name == "mov":
+            warn(f"its cover picture cannot be kept in {writer.format.name} and is left out")
+        elif writer.format.name == "matroska":
+            suffix = COVERS[codec]
+            name = f"cover{number or ''}.{suffix}"
+            writer.add_attachment(name, f"image/{suffix.replace('jpg', 'jpeg')}", bytes(packet))
+        else:
+            packet.stream = writer.add_stream_from_template(stream)
+            packet.stream.disposition = Disposition.attached_pic
+            covers.append(packet)
+    return covers
+
+
+def keep_names(stream, out, writer) -> None:
     """Language, title and role of a track."""
     out.disposition = stream.disposition
     if title := stream.metadata.get("title"):
