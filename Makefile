@@ -15,7 +15,7 @@ help: ## list the commands
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[offline,fid,flow,shots,c2pa,tensorboard,sweep,cluster,dev,docs]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[offline,fid,flow,shots,c2pa,tensorboard,sweep,export,cluster,dev,docs]'
 	touch $@
 
 install: $(VENV)/.installed ## create .venv and install everything, exact versions

@@ -7,6 +7,7 @@ _HOME = {  # looked up when they are asked for, so that `import vidiff` stays fr
     "build_match_index": "vidiff.inference.match",
     "compare_folders": "vidiff.inference.compare",
     "edit": "vidiff.inference.edit",
+    "export": "vidiff.inference.export",
     "find_matches": "vidiff.inference.match",
     "load_model": "vidiff.inference.checkpoint",
     "read_provenance": "vidiff.video.provenance",

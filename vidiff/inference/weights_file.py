@@ -23,7 +23,7 @@ from vidiff.models.record import AVERAGE, checksum
 from vidiff.models.translation import Translator
 
 SUFFIX = ".safetensors"
-RECORD, STEP = "vidiff", "global_step"  # keys of the header
+RECORD, STEP, ABOUT = "vidiff", "global_step", "about"  # keys of the header
 LARGEST_RECORD = 2**20  # characters
 
 
@@ -38,13 +38,17 @@ def round_weights(model: AdversarialModule) -> None:
         model.sampler.averaged()
 
 
-def write_weights(model: AdversarialModule, content: dict[str, Any], path: Path) -> None:
-    """Write the moving average of a model; see `round_weights` for what changes.
+def write_weights(
+    model: AdversarialModule, content: dict[str, Any], path: Path, rounded: bool = True, about: str = ""
+) -> None:
+    """Write the moving average of a model; see `round_weights` for what changes where it is rounded.
 
     Args:
         model: its moving average is written.
         content: the checkpoint that the model was made of, see `read_checkpoint`.
         path: of the file, a temporary one: see `vidiff.files.replacing`.
+        rounded: weights are bfloat16; else nothing is rounded.
+        about: JSON for other programs, in the header too.
 
     Raises:
         UsageError: it was trained with what only Python can give.
@@ -53,13 +57,14 @@ def write_weights(model: AdversarialModule, content: dict[str, Any], path: Path)
     if record["not_stored"]:
         raise UsageError(f"it was trained with {', '.join(record['not_stored'])} given in Python, which no file holds")
     average = model.generator_ema.module.state_dict()
-    tensors = {name: _stored(tensor) for name, tensor in average.items()}
+    tensors = {name: _stored(tensor, rounded) for name, tensor in average.items()}
     # Layers whose state has had other forms tell them apart by a number.
     versions = {layer: more["version"] for layer, more in average._metadata.items() if more.get("version", 1) != 1}
     state = _state(tensors, content["global_step"], versions)
     record = record | {"strategies": {}, "holds": AVERAGE, "statistics": "measured", "checksum": checksum(state)}
     record["versions"] = versions
     header = {"format": "pt", RECORD: json.dumps(record), STEP: str(content["global_step"])}
+    header |= {ABOUT: about} if about else {}
     path.write_bytes(save(tensors, header))  # `save_file` makes a file that only its owner may read
 
 
@@ -85,10 +90,10 @@ def load_weights(path: Path) -> dict[str, Any]:
     return {"state_dict": _state(tensors, step, versions), "vidiff": record, "global_step": step}
 
 
-def _stored(tensor: Tensor) -> Tensor:
+def _stored(tensor: Tensor, rounded: bool = True) -> Tensor:
     """A tensor as the file holds it."""
     tensor = tensor.detach().cpu().clone().contiguous()
-    return tensor.bfloat16() if tensor.is_floating_point() and tensor.ndim > 1 else tensor
+    return tensor.bfloat16() if rounded and tensor.is_floating_point() and tensor.ndim > 1 else tensor
 
 
 def _state(tensors: dict[str, Tensor], step: int, versions: dict[str, int]) -> dict[str, Tensor]:

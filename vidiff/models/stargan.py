@@ -151,4 +151,4 @@ class StarGAN(Translator):
 
     def mapping(self, source: int, target: int, ema: bool = True):
         network = self.network(source, target, ema)
-        return lambda clip: network(clip, torch.full((len(clip),), target, device=clip.device))
+        return lambda clip: network(clip, torch.full(clip.shape[:1], target, device=clip.device))
