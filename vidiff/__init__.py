@@ -9,6 +9,7 @@ _HOME = {  # looked up when they are asked for, so that `import vidiff` stays fr
     "edit": "vidiff.inference.edit",
     "export": "vidiff.inference.export",
     "find_matches": "vidiff.inference.match",
+    "interpolate_to": "vidiff.inference.interpolate",
     "load_model": "vidiff.inference.checkpoint",
     "read_provenance": "vidiff.video.provenance",
     "restore": "vidiff.inference.restore",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from vidiff.errors import UsageError
+
 
 def sample(
     *,
@@ -20,6 +22,8 @@ def sample(
     ema: bool = True,
     stage: int | None = None,
     parts: bool = False,
+    interpolate: list[int] | None = None,
+    steps: int = 16,
     device: str | None = None,
     trust: list[str] | None = None,
 ) -> None:
@@ -30,13 +34,23 @@ def sample(
         output: folder; None: samples-seed<seed> beside the checkpoint, or here.
         num_clips, num_frames, seed, labels, formats, fps: see `vidiff.inference.sample.sample_to`.
         batch_size, ema, stage, parts: see `vidiff.inference.sample.sample_to`.
+        interpolate: instead, a morph from one of these clips to the next (their numbers), of a conditional model with
+            one of the labels each.
+        steps: clips of the morph from one to the next.
         device, trust: see `vidiff.inference.checkpoint.load_model`.
     """
+    folder, how = output or ckpt.parent / f"samples-seed{seed}", dict(formats=formats or ("mp4",), fps=fps)
+    what = dict(num_frames=num_frames, seed=seed, labels=labels, ema=ema, batch_size=batch_size)
+    if interpolate is not None and (stage is not None or parts):
+        raise UsageError("interpolate: stage and parts are of single clips")
     from vidiff.inference.checkpoint import load_model
+    from vidiff.inference.interpolate import interpolate_to
     from vidiff.inference.sample import sample_to
 
-    folder = output or ckpt.parent / f"samples-seed{seed}"
     model = load_model(ckpt, device, trust or ())
-    what = dict(num_clips=num_clips, num_frames=num_frames, seed=seed, labels=labels, ema=ema, stage=stage, parts=parts)
-    sample_to(model, folder, formats=formats or ("mp4",), fps=fps, batch_size=batch_size, **what)
+    if interpolate is not None:
+        for path in interpolate_to(model, folder, interpolate, steps=steps, **what, **how):
+            print(path)
+        return
+    sample_to(model, folder, num_clips=num_clips, stage=stage, parts=parts, **what, **how)
     print(f"{num_clips} clips in {folder}")

@@ -62,7 +62,7 @@ def sample_to(
         UsageError: this model cannot make that, or the folder cannot be written. Nothing is written before.
     """
     at_least(1, num_clips=num_clips, batch_size=batch_size)
-    _check(model, formats, fps, stage, parts)
+    check(model, formats, fps, stage, parts)
     folder, written, kept, shown = Path(folder), [], [], []
     check_writable(folder / "sheet.png")
 
@@ -97,8 +97,10 @@ def sample_to(
     return written
 
 
-def _check(model: AdversarialModule, formats: Sequence[str], fps: float, stage: int | None, parts: bool) -> None:
-    """Refuse what this model cannot make."""
+def check(
+    model: AdversarialModule, formats: Sequence[str], fps: float, stage: int | None = None, parts: bool = False
+) -> None:
+    """Raise UsageError for what this model cannot make."""
     name = type(model).__name__
     if bad := [f for f in formats if f not in FORMATS] or ([] if formats else ["nothing"]):
         raise UsageError(f"formats: {bad[0]} cannot be written; accepted are {', '.join(FORMATS)}")

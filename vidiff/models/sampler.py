@@ -53,11 +53,12 @@ class Sampler:
         finally:
             network.train(was_training)
 
-    def labels(self, ids: Sequence[int], seed: int = 0, labels: Sequence[int] | None = None) -> Tensor | None:
+    def labels(self, ids: Sequence[int], seed: int = 0, labels: Sequence[int] | Tensor | None = None) -> Tensor | None:
         """Labels (len(ids),) on the generator's device; None of an unconditional model.
 
         Args:
-            labels: repeated in order; None = drawn uniformly by (seed of the model, seed, id).
+            labels: repeated in order; None = drawn uniformly by (seed of the model, seed, id). A float tensor
+                (len(ids), K) of shares of the classes is taken as it is.
 
         Raises:
             UsageError: the model takes no labels, or not these.
@@ -68,6 +69,8 @@ class Sampler:
             if labels is not None:
                 raise UsageError("this model is unconditional: it takes no labels")
             return None
+        if isinstance(labels, Tensor) and labels.is_floating_point():
+            return labels.to(device)
         if labels is None:
             return keyed.integers(ids, k, self.seed, "label", seed).to(device)
         if bad := [x for x in labels if not 0 <= x < k]:

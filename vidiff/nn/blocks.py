@@ -92,7 +92,7 @@ def minibatch_stddev(x: Tensor) -> Tensor:
 
 
 class ClassEmbedding(nn.Module):
-    """Labels (B,) int64 -> vectors (B, dim).
+    """Labels (B,) int64, or shares of the classes (B, num_classes) that sum to 1 -> vectors (B, dim).
 
     A label outside of 0 to num_classes - 1 is an IndexError on the CPU and an assertion of the kernel on CUDA.
 
@@ -107,6 +107,8 @@ class ClassEmbedding(nn.Module):
     def forward(self, label: Tensor | None) -> Tensor:
         if label is None:
             raise ValueError(f"this network is conditional on {self.table.num_embeddings} classes: pass labels")
+        if label.is_floating_point():  # between classes
+            return label.to(self.table.weight.dtype) @ self.table.weight
         return self.table(label)
 
 

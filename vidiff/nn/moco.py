@@ -56,7 +56,8 @@ class MoCoGenerator(nn.Module):
     def forward(self, content: Tensor, label: Tensor | None, noise: Tensor) -> Tensor:
         """content (B, Z), label (B,) or None, noise (B, 1 + T, M) -> clip (B, C, T, H, W) in [-1, 1]."""
         if self.num_classes:
-            content = torch.cat([content, F.one_hot(label, self.num_classes).to(content.dtype)], dim=1)
+            shares = label if label.is_floating_point() else F.one_hot(label, self.num_classes)  # (B, K)
+            content = torch.cat([content, shares.to(content.dtype)], dim=1)
         motion = self.motion(noise)
         constant = content[:, None].expand(-1, motion.shape[1], -1)  # (B, Z) -> (B, T, Z)
         path = torch.cat([constant, motion], dim=2).transpose(1, 2)  # (B, T, Z + M) -> (B, Z + M, T)
