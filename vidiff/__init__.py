@@ -11,6 +11,7 @@ _HOME = {  # looked up when they are asked for, so that `import vidiff` stays fr
     "find_matches": "vidiff.inference.match",
     "interpolate_to": "vidiff.inference.interpolate",
     "load_model": "vidiff.inference.checkpoint",
+    "overlay": "vidiff.inference.overlay",
     "read_provenance": "vidiff.video.provenance",
     "restore": "vidiff.inference.restore",
     "sample_to": "vidiff.inference.sample",

@@ -106,7 +106,7 @@ def test_the_command(tmp_path, capsys):
     assert main([*words, "--interpolate", "0", "0", "--labels", "0", "3", "--formats", "gif", "png"]) == 0
     assert capsys.readouterr().out.split() == [str(tmp_path / "m" / f"morph.{s}") for s in ("gif", "png")]
     assert main([*words, "--interpolate", "0", "1", "--parts"]) == 2
-    assert "stage and parts" in capsys.readouterr().err
+    assert "stage, parts and alpha" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

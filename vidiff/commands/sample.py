@@ -22,6 +22,7 @@ def sample(
     ema: bool = True,
     stage: int | None = None,
     parts: bool = False,
+    alpha: list[Literal["mov", "webm"]] | None = None,
     interpolate: list[int] | None = None,
     steps: int = 16,
     device: str | None = None,
@@ -33,7 +34,7 @@ def sample(
         ckpt: a checkpoint of a run, e.g. runs/.../checkpoints/best.ckpt, or a model of `vidiff zoo`: zoo:NAME.
         output: folder; None: samples-seed<seed> beside the checkpoint, or here.
         num_clips, num_frames, seed, labels, formats, fps: see `vidiff.inference.sample.sample_to`.
-        batch_size, ema, stage, parts: see `vidiff.inference.sample.sample_to`.
+        batch_size, ema, stage, parts, alpha: see `vidiff.inference.sample.sample_to`.
         interpolate: instead, a morph from one of these clips to the next (their numbers), of a conditional model with
             one of the labels each.
         steps: clips of the morph from one to the next.
@@ -41,8 +42,8 @@ def sample(
     """
     folder, how = output or ckpt.parent / f"samples-seed{seed}", dict(formats=formats or ("mp4",), fps=fps)
     what = dict(num_frames=num_frames, seed=seed, labels=labels, ema=ema, batch_size=batch_size)
-    if interpolate is not None and (stage is not None or parts):
-        raise UsageError("interpolate: stage and parts are of single clips")
+    if interpolate is not None and (stage is not None or parts or alpha):
+        raise UsageError("interpolate: stage, parts and alpha are of single clips")
     from vidiff.inference.checkpoint import load_model
     from vidiff.inference.interpolate import interpolate_to
     from vidiff.inference.sample import sample_to
@@ -52,5 +53,5 @@ def sample(
         for path in interpolate_to(model, folder, interpolate, steps=steps, **what, **how):
             print(path)
         return
-    sample_to(model, folder, num_clips=num_clips, stage=stage, parts=parts, **what, **how)
+    sample_to(model, folder, num_clips=num_clips, stage=stage, parts=parts, alpha=alpha or (), **what, **how)
     print(f"{num_clips} clips in {folder}")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
+from torch import Tensor
 
 from vidiff.clip import clip_to_thwc
 from vidiff.errors import UsageError, at_least
@@ -15,11 +16,13 @@ from vidiff.files import check_writable
 from vidiff.inference.checkpoint import origin_of
 from vidiff.models.base import AdversarialModule
 from vidiff.models.translation import Translator
+from vidiff.video.alpha import write_alpha
 from vidiff.video.provenance import finish
 from vidiff.video.sheet import sheet
 from vidiff.video.write import write_clip, write_cutout, write_mp4, write_npy, write_png
 
 Format = Literal["mp4", "gif", "png", "npy"]
+Alpha = Literal["mov", "webm"]
 FORMATS = get_args(Format)
 SHOWN = 16  # clips on the contact sheet
 
@@ -38,6 +41,7 @@ def sample_to(
     ema: bool = True,
     stage: int | None = None,
     parts: bool = False,
+    alpha: Sequence[Alpha] = (),
 ) -> list[Path]:
     """Make clips and write them into a folder; clip i is a function of the weights, the seed and i.
 
@@ -53,7 +57,8 @@ def sample_to(
         batch_size: clips made at once.
         ema: the generator's moving average, not its raw weights.
         stage: what an earlier stage of a growing network makes, 0 = the first.
-        parts: also background, foreground and mask (mp4), and the foreground with alpha (mov).
+        parts: also background, foreground and mask (mp4), and the foreground with alpha, every value kept (mov, PNG).
+        alpha: also the foreground with alpha as players and editors read it: mov (ProRes 4444), webm (VP9) or both.
 
     Returns:
         The files; beside each one its `.provenance.json`, see `vidiff.video.provenance`.
@@ -62,7 +67,9 @@ def sample_to(
         UsageError: this model cannot make that, or the folder cannot be written. Nothing is written before.
     """
     at_least(1, num_clips=num_clips, batch_size=batch_size)
-    check(model, formats, fps, stage, parts)
+    check(model, formats, fps, stage, parts or bool(alpha))
+    if bad := [suffix for suffix in alpha if suffix not in get_args(Alpha)]:
+        raise UsageError(f"alpha: {bad[0]} cannot be written; accepted are {', '.join(get_args(Alpha))}")
     folder, written, kept, shown = Path(folder), [], [], []
     check_writable(folder / "sheet.png")
 
@@ -79,14 +86,10 @@ def sample_to(
         for i, clip in zip(ids.tolist(), clips):
             for suffix in [s for s in ("mp4", "gif") if s in formats]:
                 write(write_clip, f"{i:05d}.{suffix}", clip, fps)
-        if parts:
+        if parts or alpha:
             made = model.parts(ids.tolist(), seed, labels, num_frames, ema)
             for row, i in enumerate(ids.tolist()):
-                for name in ("background", "foreground", "mask"):
-                    write(write_mp4, f"{i:05d}-{name}.mp4", made[name][row], fps)
-                cutout = clip_to_thwc(made["cutout"][row])  # (C + 1, T, H, W) -> (T, H, W, C + 1)
-                grey = [0, 0, 0, 1] if cutout.shape[-1] == 2 else slice(None)
-                write(write_cutout, f"{i:05d}-cutout.mov", cutout[..., grey], fps)
+                _write_parts(write, f"{i:05d}", {name: part[row] for name, part in made.items()}, fps, parts, alpha)
         if "npy" in formats:
             kept.append(clips)
         shown.extend(clips[: SHOWN - len(shown)])
@@ -95,6 +98,20 @@ def sample_to(
     if "png" in formats:
         write(write_png, "sheet.png", sheet([(f"seed {seed}", torch.stack(shown))]))
     return written
+
+
+def _write_parts(
+    write: Callable[..., None], name: str, made: dict[str, Tensor], fps: float, parts: bool, alpha: Sequence[str]
+) -> None:
+    """What a clip is made of, as files."""
+    cutout = clip_to_thwc(made["cutout"])  # (C + 1, T, H, W) -> (T, H, W, C + 1)
+    cutout = cutout[..., [0, 0, 0, 1] if cutout.shape[-1] == 2 else slice(None)]
+    if parts:
+        for part in ("background", "foreground", "mask"):
+            write(write_mp4, f"{name}-{part}.mp4", made[part], fps)
+        write(write_cutout, f"{name}-cutout.mov", cutout, fps)
+    for suffix in dict.fromkeys(alpha):
+        write(write_alpha, f"{name}-alpha.{suffix}", cutout, fps)
 
 
 def check(
