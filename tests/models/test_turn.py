@@ -14,6 +14,7 @@ from vidiff.models.dcgan import DCGAN
 from vidiff.models.r3gan import R3GAN
 from vidiff.models.turn import Turn
 from vidiff.models.wgan_gp import WGANGP
+from vidiff.nn.moco import Noise
 
 
 @pytest.mark.parametrize("family", sorted(families()))
@@ -61,13 +62,66 @@ def test_slots_are_read_once():
 
     model, batch = DCGAN(**TINY), {"slot": Slots()}
     first = Turn(model, "d", batch)
-    second = Turn(model, "g", batch, slots=first.slots)
+    second = Turn(model, "g", batch, after=first)
     assert first.slots == second.slots == [4, 5] and batch["slot"].reads == 1
 
 
 def test_a_generated_clip_has_a_graph_for_g_alone():
     model, batch = DCGAN(**TINY), Clips().batch(0)
     assert Turn(model, "g", batch).fake().requires_grad and not Turn(model, "d", batch).fake().requires_grad
+
+
+def trained_by_sgd(family, monkeypatch=None):
+    """Parameters after three steps in float64; with a monkeypatch, G's clips generated once more, of the same draws."""
+    if monkeypatch is not None:
+
+        def anew(turn):
+            with torch.set_grad_enabled(turn.player == "g"):
+                return turn.model.fake_clips(turn)
+
+        monkeypatch.setattr(Turn, "keep_fake", lambda turn: setattr(turn, "_kept", "to be made anew"))
+        monkeypatch.setattr(Turn, "fake", anew)
+    settings = TINY | {"num_frames": 8, "num_classes": 2}
+    sgd = lambda p: torch.optim.SGD(p, lr=1e-2)  # noqa: E731  Adam would make a jump of what only rounds differently
+    model = families()[family](**settings, optimizer_g=sgd, optimizer_d=sgd)
+    for part in model.modules():
+        if isinstance(part, Noise):  # draws from the running seed: another call, other numbers
+            part.sigma = 0.0
+    quiet_trainer(max_steps=3, precision="64-true").fit(model, Anything(num_frames=8, num_classes=2))
+    return dict(model.named_parameters())
+
+
+@pytest.mark.parametrize("family", sorted(families()))
+def test_going_on_from_what_d_has_judged_is_the_same_step(family, monkeypatch):
+    kept = trained_by_sgd(family)
+    for name, anew in trained_by_sgd(family, monkeypatch).items():
+        torch.testing.assert_close(kept[name], anew, rtol=1e-7, atol=1e-10, msg=lambda text, n=name: f"{n}: {text}")
+
+
+def test_a_clip_is_generated_once_a_step():
+    class Counting(DCGAN):
+        calls = 0
+
+        def fake_clips(self, turn):
+            self.calls += 1
+            return super().fake_clips(turn)
+
+    for settings, calls in (({}, 4), ({"n_critic": 3}, 12), ({"g_steps": 2}, 4), ({"stages": [{"players": ["g"]}]}, 4)):
+        model = Counting(**TINY, **settings)
+        quiet_trainer(max_steps=4).fit(model, Clips())
+        assert model.calls == calls, settings
+
+
+def test_g_has_the_draws_of_d_in_its_first_move():
+    model, batch = DCGAN(**TINY), Clips().batch(3)
+    first = Turn(model, "d", batch)
+    assert Turn(model, "g", batch, 0, first).draw == ("g", 0)  # nothing was kept
+    first.keep_fake()
+    second, third = Turn(model, "g", batch, 0, first), Turn(model, "g", batch, 1, first)
+    assert second.draw == ("d", 0) and third.draw == ("g", 1)
+    seen, made = first.fake(), second.fake()
+    assert torch.equal(seen, made) and made.requires_grad and not seen.requires_grad
+    assert second.fake().grad_fn is not made.grad_fn  # its graph is used up: made anew
 
 
 def test_two_calls_are_augmented_differently_and_a_turn_repeats_them():

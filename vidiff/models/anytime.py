@@ -87,7 +87,7 @@ class AnytimeGAN(AdversarialModule):
 
         The first and the last lie in a window of random length, so neighbors are as frequent as frames far apart.
         """
-        frames, k, key = self.spec.num_frames, self.frames, (self.seed, "times", turn.player, turn.move)
+        frames, k, key = self.spec.num_frames, self.frames, (self.seed, "times", *turn.draw)
         if k == 1:
             return keyed.integers(turn.slots, frames, *key)[:, None].to(self.device)
         span = k + keyed.integers(turn.slots, frames - k + 1, *key, "span")[:, None]  # (B, 1)

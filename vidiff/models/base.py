@@ -217,16 +217,21 @@ class AdversarialModule(KeepsArguments, L.LightningModule):
             self.generator_ema.decay = decay_from_half_life(self.ema_half_life, clips)
         self.before_batch(batch)
         turn = Turn(self, "d", batch)
+        if (self.batches_seen + 1) % self.strategies.n_critic == 0 and self._both_train():
+            turn.keep_fake()  # before D's turn, in which G's parameters take no gradients
         self._take(turn)
         self.batches_seen += 1
-        if self.batches_seen % self.strategies.n_critic == 0:
+        if self.batches_seen % self.strategies.n_critic == 0:  # the balance may have changed it
             for move in range(self.strategies.g_steps):
                 if 0 < self.trainer.max_steps <= self.trainer.global_step:
                     break
-                self._take(Turn(self, "g", batch, move, turn.slots))
+                self._take(Turn(self, "g", batch, move, turn))
         # BatchNorm's statistics drift apart between processes; between two batches they are equal.
         for network in (*self.players.values(), self.generator_ema):
             broadcast_buffers(network)
+
+    def _both_train(self) -> bool:
+        return all(self.strategies.trains(player, self.trainer.global_step) for player in PLAYERS)
 
     def _cast(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """The batch with its clips (`clip`, or `clip_a` and `clip_b`) in the module's precision."""

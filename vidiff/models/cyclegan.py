@@ -134,17 +134,17 @@ class CycleGAN(Translator):
         return terms
 
     def generator_losses(self, turn: Turn) -> Terms:
-        terms = self._direction(turn, "a", "b") | self._direction(turn, "b", "a")
+        fakes = turn.fake()
+        terms = self._direction(turn, "a", "b", fakes["b"]) | self._direction(turn, "b", "a", fakes["a"])
         for d, other in ("ab", "ba") if self.identity_weight else ():
             x = turn.batch[f"clip_{d}"]
             identity = reconstruction(self.generator[f"{other}2{d}"](x), x, self.cycle_loss)
             terms[f"identity_{d}"] = self.cycle_weight * self.identity_weight * identity
         return terms
 
-    def _direction(self, turn: Turn, source: str, target: str) -> Terms:
+    def _direction(self, turn: Turn, source: str, target: str, fake: Tensor) -> Terms:
         """Terms of one direction: is G(x) like the target domain, and does x come back from it?"""
         x = turn.batch[f"clip_{source}"]
-        fake = self.generator[f"{source}2{target}"](x)
         rec = self.generator[f"{target}2{source}"](fake)
         # The paper's generator loss has no factor 1/2.
         terms = {

@@ -99,7 +99,7 @@ class MoCoGAN(AdversarialModule):
         return network.noise_from(noise, (late * start).to(noise.device), frames)
 
     def fake_clips(self, turn: Turn) -> Tensor:
-        noise = self.window(self.generator, turn.slots, turn.player, turn.move)
+        noise = self.window(self.generator, turn.slots, *turn.draw)
         return self.generator(turn.latents(), turn.label, noise)
 
     def one_frame(self, clip: Tensor, slots: Sequence[int], *parts: int | str) -> Tensor:

@@ -86,7 +86,7 @@ class MultiPeriodGAN(AdversarialModule):
     def to_continue(self, turn: Turn) -> tuple[Tensor, Tensor]:
         """The last key frame of other clips (B, C, 1, H, W), and which training clips continue theirs (B,)."""
         before = self.generator.keys(turn.latents("before"), turn.label, None, None)
-        draws = keyed.integers(turn.slots, 10_000, self.seed, "continue", turn.player, turn.move)
+        draws = keyed.integers(turn.slots, 10_000, self.seed, "continue", *turn.draw)
         return before[:, :, -1:], (draws < 10_000 * self.continue_share).to(self.device)
 
     def fake_clips(self, turn: Turn) -> dict[int, Tensor]:

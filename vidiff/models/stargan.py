@@ -110,7 +110,7 @@ class StarGAN(Translator):
 
     def targets(self, turn: Turn) -> Tensor:
         """Domains to translate to (B,), uniform over all K, a function of the slot."""
-        return keyed.integers(turn.slots, self.num_domains, self.seed, "target", turn.player).to(self.device)
+        return keyed.integers(turn.slots, self.num_domains, self.seed, "target", *turn.draw).to(self.device)
 
     def fake_clips(self, turn: Turn) -> Tensor:
         return self.generator(turn.real, self.targets(turn))
@@ -136,8 +136,7 @@ class StarGAN(Translator):
         return terms
 
     def generator_losses(self, turn: Turn) -> Terms:
-        x, target = turn.real, self.targets(turn)
-        fake = self.generator(x, target)
+        x, fake, target = turn.real, turn.fake(), self.targets(turn)
         rec = self.generator(fake if self.rec_through else fake.detach(), turn.label)
         logits = self._judge_fake(turn, fake, target)
         terms = {"adv": wasserstein_g(logits) if self.game == "wasserstein" else 2.0 * least_squares_g(logits)}

@@ -36,10 +36,12 @@ class Turn:
         batch: clips in [-1, 1], `slot` (B,) (the number of each sample in the whole run), `label` (B,) where there are
             classes.
         move: number of this player's move on the batch, from 0.
-        slots: the batch's, where an earlier turn has read them.
+        after: D's turn on the same batch. G's first move has its draws: what D has judged is improved, as in every
+            published code, and need not be generated twice.
         augmented: whether `model.discriminator_augment` is in front of the discriminator.
 
     Attributes:
+        draw: (player, move) that what is random of the generated clips is keyed by, see `latents`.
         logits: side -> what the discriminator gave for it, in order, detached; what a penalty mixes is not kept.
         predictions: side -> what it gave beside its first logits.
         notes: name -> what is logged beside the terms.
@@ -51,12 +53,16 @@ class Turn:
         player: Player,
         batch: dict[str, Tensor],
         move: int = 0,
-        slots: list[int] | None = None,
+        after: Turn | None = None,
         augmented: bool = True,
     ):
         self.model, self.player, self.batch, self.move, self.augmented = model, player, batch, move, augmented
-        if slots is not None:
-            self.slots = slots
+        self.draw: tuple[Player, int] = (player, move)
+        self._kept: Any = None
+        if after is not None:
+            self.slots = after.slots
+            if move == 0 and after._kept is not None:
+                self.draw, self._kept = after.draw, after._kept
         self.logits: dict[Side, list[Tensor]] = {"real": [], "fake": []}
         self.predictions: dict[Side, Any] = {}
         self.notes: dict[str, Tensor] = {}
@@ -85,17 +91,29 @@ class Turn:
 
     def latents(self, *parts: int | str) -> Tensor:
         """z (B, Z) of this turn; `parts` tell several apart."""
-        return self.model.latents(self.slots, self.player, self.move, *parts)
+        return self.model.latents(self.slots, *self.draw, *parts)
 
     def uniform(self, *parts: int | str) -> Tensor:
         """Uniform numbers in [0, 1) on the CPU (B,), each a function of (seed, parts, slot)."""
         generators = (keyed.generator(self.model.seed, *parts, s) for s in self.slots)
         return torch.stack([torch.rand((), generator=g) for g in generators])
 
+    def keep_fake(self) -> None:
+        """Generate the clips of D's turn now, with their graph: G's first move goes on from there.
+
+        The step is the one that generates them once more for G, whose weights D's update does not change.
+        """
+        self._kept = self.model.fake_clips(self)
+
     def fake(self) -> Any:
-        """As many generated clips as real ones, made anew by `model.fake_clips`; without a graph when D moves."""
-        with torch.set_grad_enabled(self.player == "g"):
-            return self.model.fake_clips(self)
+        """As many generated clips as real ones, by `model.fake_clips`; without a graph when D moves."""
+        if self._kept is None:
+            with torch.set_grad_enabled(self.player == "g"):
+                return self.model.fake_clips(self)
+        if self.player == "d":
+            return detached(self._kept)
+        kept, self._kept = self._kept, None  # its graph is gone after one backward
+        return kept
 
     def augment(self, clip: Tensor) -> Tensor:
         """Clips (B, C, T, H, W) as the discriminator gets them; every call of a turn has a key of its own."""
@@ -145,3 +163,10 @@ class Turn:
             return None
         real, fake = (x[0] if len(x) == 1 else torch.cat([y.flatten() for y in x]) for x in self.logits.values())
         return real.float(), fake.float()
+
+
+def detached(clips: Any) -> Any:
+    """A clip, or several in a dict or tuple, without their graph."""
+    if isinstance(clips, dict):
+        return {name: detached(clip) for name, clip in clips.items()}
+    return tuple(map(detached, clips)) if isinstance(clips, tuple) else clips.detach()

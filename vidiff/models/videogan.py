@@ -118,13 +118,17 @@ class VideoGAN(AdversarialModule):
             raise UsageError("VideoGAN: the generator needs `parts(z, label)`, as TwoStreamGenerator has it")
         self.temporal, self.mask_weight = temporal, mask_weight
 
+    def fake_clips(self, turn: Turn) -> tuple[Tensor, Tensor]:
+        """Clips, and their masks (B, 1, T, H, W)."""
+        background, foreground, mask = self.generator.parts(turn.latents(), turn.label)
+        return self.generator.compose(background, foreground, mask), mask
+
     def discriminator_losses(self, turn: Turn) -> Terms:
-        real, fake = standard_d(turn.judge(turn.real, "real"), turn.judge(turn.fake(), "fake"))
+        real, fake = standard_d(turn.judge(turn.real, "real"), turn.judge(turn.fake()[0], "fake"))
         return {"real": real, "fake": fake}
 
     def generator_losses(self, turn: Turn) -> Terms:
-        background, foreground, mask = self.generator.parts(turn.latents(), turn.label)
-        fake = self.generator.compose(background, foreground, mask)
+        fake, mask = turn.fake()
         turn.note(mask_mean=mask.mean())
         return {"adv": standard_g(turn.judge(fake, "fake")), "mask": self.mask_weight * mask.mean()}
 
