@@ -68,6 +68,7 @@ def numbers(terms: dict[str, torch.Tensor]) -> dict[str, float]:
 def fakes_of(model, player: str, batch: dict[str, torch.Tensor]):
     """What a player is shown as generated, without a graph."""
     made = Turn(model, player, batch).fake()
+    made = made[0] if isinstance(made, tuple) else made  # clips, and what else they are made of
     return made.detach() if isinstance(made, torch.Tensor) else {k: v.detach() for k, v in made.items()}
 
 

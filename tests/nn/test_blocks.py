@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from vidiff import keyed
 from vidiff.clip import ClipSpec
-from vidiff.nn.blocks import count_parameters, initialize, mixes_clips, norm_layer
+from vidiff.nn.blocks import Conv3d, ConvTranspose3d, count_parameters, initialize, mixes_clips, norm_layer
 from vidiff.nn.discriminators import ConvDiscriminator
 from vidiff.nn.progressive import minibatch_stddev
 
@@ -67,3 +68,50 @@ def test_batches_of_any_size_show_how_clips_differ(batch, groups):
     x = torch.randn(batch, 3, 2, 4, 4)
     expected = [part.numpy().std(axis=0).mean() for part in x.split(groups) for _ in part]
     assert torch.allclose(minibatch_stddev(x)[:, 3, 0, 0, 0], torch.tensor(expected), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        dict(kernel_size=(1, 3, 3), padding=(0, 1, 1)),
+        dict(kernel_size=(1, 3, 3), stride=(1, 2, 2), padding=(0, 1, 1), groups=2),
+        dict(kernel_size=1, bias=False),
+        dict(kernel_size=(3, 1, 1), padding=(1, 0, 0)),
+        dict(kernel_size=(3, 1, 1), dilation=(2, 1, 1), stride=(2, 1, 1)),
+        dict(kernel_size=3, padding=1),
+        dict(kernel_size=(1, 3, 3), padding=(0, 1, 1), padding_mode="circular"),
+        dict(kernel_size=(1, 3, 3), padding="same"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("clips", [1, 2])
+def test_a_convolution_of_one_clip_is_torchs(sizes, clips):
+    with keyed.forked("conv"):
+        ours, theirs = (kind(4, 6, **sizes).double() for kind in (Conv3d, nn.Conv3d))
+        x = torch.randn(clips, 4, 7, 6, 8, dtype=torch.float64)
+    same_values_and_gradients(ours, theirs, x)
+
+
+@pytest.mark.parametrize("kernel", [(1, 3, 3), (1, 4, 4), (3, 3, 3)])
+@pytest.mark.parametrize("clips", [1, 2])
+def test_a_transposed_convolution_of_one_clip_is_torchs(kernel, clips):
+    extra = (0, kernel[1] % 2, kernel[1] % 2)
+    sizes = dict(kernel_size=kernel, stride=(1, 2, 2), padding=(kernel[0] // 2, 1, 1), output_padding=extra)
+    with keyed.forked("conv"):
+        ours, theirs = (kind(4, 6, **sizes).double() for kind in (ConvTranspose3d, nn.ConvTranspose3d))
+        x = torch.randn(clips, 4, 3, 5, 6, dtype=torch.float64)
+    same_values_and_gradients(ours, theirs, x)
+
+
+def same_values_and_gradients(ours, theirs, x):
+    theirs.load_state_dict(ours.state_dict())
+    found = []
+    for network in (ours, theirs):
+        given = x.clone().requires_grad_()
+        out = network(given)
+        # Through the gradient once more, as penalties go.
+        (first,) = torch.autograd.grad(out.square().sum(), given, create_graph=True)
+        second = torch.autograd.grad(first.square().sum(), [given, *network.parameters()], allow_unused=True)
+        found.append([out, first, *[g for g in second if g is not None]])
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)

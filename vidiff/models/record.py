@@ -146,7 +146,9 @@ def configure_again(player: str, optimizer: Optimizer, configured: list[dict[str
     """
     for group, settings in zip(optimizer.param_groups, configured):
         for name, value in settings.items():
-            if name not in ("params", "lr") and group.get(name) != value:
+            if name == "fused":  # how it is computed, not what
+                group[name] = value
+            elif name not in ("params", "lr") and group.get(name) != value:
                 label = "lr" if name == "initial_lr" else name
                 inform(f"model.optimizer_{player}.{label} is {value!r}; the checkpoint had {group.get(name)!r}")
                 group[name] = value

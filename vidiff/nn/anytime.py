@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidiff.clip import ClipSpec
-from vidiff.nn.blocks import ClassEmbedding, check_frames, spatial_stages
+from vidiff.nn.blocks import ClassEmbedding, Conv3d, check_frames, spatial_stages
 from vidiff.nn.generators import MAX_MULTIPLIER
 from vidiff.nn.r3 import SLOPE, he_init, linear_init
 
@@ -25,12 +25,12 @@ def act(x: Tensor) -> Tensor:
 
 def conv(c_in: int, c_out: int, gain: float = 1.0) -> nn.Module:
     """3x3 within each frame."""
-    return he_init(nn.Conv3d(c_in, c_out, (1, 3, 3), padding=(0, 1, 1)), gain)
+    return he_init(Conv3d(c_in, c_out, (1, 3, 3), padding=(0, 1, 1)), gain)
 
 
 def down(c_in: int, c_out: int) -> nn.Module:
     """4x4 within each frame, half the resolution."""
-    return he_init(nn.Conv3d(c_in, c_out, (1, 4, 4), (1, 2, 2), (0, 1, 1)))
+    return he_init(Conv3d(c_in, c_out, (1, 4, 4), (1, 2, 2), (0, 1, 1)))
 
 
 def layers(inputs: int, dim: int) -> nn.Sequential:

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vidiff.nn.blocks import Conv3d
+
 Over = Literal["space", "time", "both"]
 LARGEST_BATCH = 65_535  # what the fused CUDA kernels can launch: every pixel is a row of its own for `time`
 
@@ -38,11 +40,11 @@ class _Attention(nn.Module):
         if pool < 1 or (over == "time" and pool > 1):
             raise ValueError(f"pool makes fewer pixels to attend to: at least 1, and 1 over time, got {pool}")
         self.over, self.heads = over, heads
-        self.query = nn.Conv3d(channels, channels, 1, bias=False)
+        self.query = Conv3d(channels, channels, 1, bias=False)
         strided = dict(kernel_size=(1, pool, pool), stride=(1, pool, pool), bias=False)
-        self.key = nn.Conv3d(early_channels, channels, **strided)
-        self.value = nn.Conv3d(early_channels, channels, **strided)
-        self.out = nn.Conv3d(channels, channels, 1, bias=False)
+        self.key = Conv3d(early_channels, channels, **strided)
+        self.value = Conv3d(early_channels, channels, **strided)
+        self.out = Conv3d(channels, channels, 1, bias=False)
         for layer in (self.query, self.key, self.value, self.out):
             nn.init.xavier_uniform_(layer.weight)
         self.gate = nn.Parameter(torch.zeros(()))

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vidiff.nn.blocks import Conv3d, ConvTranspose3d
+
 Conv = Literal["full", "factorized"]
 Padding = Literal["replicate", "reflect", "zeros"]
 ClipNorm = Literal["instance", "frame", "none"]
@@ -49,10 +51,10 @@ class ClipConv(nn.Module):
         own = side if stride > 1 or padding == "zeros" else 0  # padding that the convolution does by itself
         self.side, self.mode = side - own, padding
         depth = 1 if split else time
-        self.space = nn.Conv3d(
+        self.space = Conv3d(
             c_in, c_out, (depth, kernel, kernel), (1, stride, stride), (0, own, own), bias=bias and not split
         )
-        self.time = nn.Conv3d(c_out, c_out, (time, 1, 1), bias=bias) if split else None
+        self.time = Conv3d(c_out, c_out, (time, 1, 1), bias=bias) if split else None
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, T, H, W) -> (B, C', T, H / stride, W / stride)."""
@@ -128,7 +130,7 @@ def doubling(up: Up, c_in: int, c_out: int, kernel: int, conv: dict) -> nn.Modul
     """
     if up == "transposed":
         extra = kernel % 2  # an odd kernel needs a row and a column more to double the size
-        return nn.ConvTranspose3d(
+        return ConvTranspose3d(
             c_in, c_out, (1, kernel, kernel), (1, 2, 2), (0, 1, 1), (0, extra, extra), bias=conv["bias"]
         )
     if up == "resize":

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vidiff.clip import ClipSpec
-from vidiff.nn.blocks import ClassEmbedding, ladder
+from vidiff.nn.blocks import ClassEmbedding, Conv3d, ladder
 from vidiff.nn.generators import MAX_MULTIPLIER
 
 SLOPE = 0.2
@@ -51,12 +51,12 @@ class ResidualBlock(nn.Module):
         hidden = channels * expansion
         groups = max(1, hidden // group_size)
         gain = depth ** (-1 / (2 * CONVS - 2))
-        last = nn.Conv3d(hidden, channels, 1, bias=False)
+        last = Conv3d(hidden, channels, 1, bias=False)
         nn.init.zeros_(last.weight)
         self.layers = nn.Sequential(
-            he_init(nn.Conv3d(channels, hidden, 1), gain),
+            he_init(Conv3d(channels, hidden, 1), gain),
             nn.LeakyReLU(SLOPE),
-            he_init(nn.Conv3d(hidden, hidden, 3, padding=1, groups=groups), gain),
+            he_init(Conv3d(hidden, hidden, 3, padding=1, groups=groups), gain),
             nn.LeakyReLU(SLOPE),
             last,
         )
@@ -149,10 +149,10 @@ class R3Discriminator(nn.Module):
         channels, times, t = [*channels, spec.channels][::-1], times[::-1], spec.num_frames
         self.downs = nn.ModuleList()
         for a, b, time in zip(channels, channels[1:], times):
-            self.downs.append(he_init(nn.Conv3d(a, b, **_kernel(time))))
+            self.downs.append(he_init(Conv3d(a, b, **_kernel(time))))
             t = t // 2 if time else t
         d = channels[-1]
-        self.basis = linear_init(nn.Conv3d(d, d, (t, 4, 4), groups=d, bias=False))
+        self.basis = linear_init(Conv3d(d, d, (t, 4, 4), groups=d, bias=False))
         self.head = linear_init(nn.Linear(d, 1))
         self.embed = ClassEmbedding(spec.num_classes, d) if spec.num_classes else None
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from vidiff.clip import ClipSpec
 from vidiff.nn.attention import Over, SelfAttention
-from vidiff.nn.blocks import check_frames, initialize, spatial_stages, time_doublings
+from vidiff.nn.blocks import Conv3d, check_frames, initialize, spatial_stages, time_doublings
 from vidiff.nn.clip_layers import ClipConv, ClipNorm, Conv, Padding, ResidualBlock, Up, clip_norm, doubling
 from vidiff.nn.temporal_encoders import TemporalEncoder, TemporalKind
 
@@ -129,7 +129,7 @@ class StarGenerator(nn.Module):
         return self.layers(x) if self.skip is None else self.skip(self.layers, x)
 
 
-class _Skip(nn.Conv3d):
+class _Skip(Conv3d):
     """tanh(layers(x) + g (W x + b)), with g W = 1.5 I and the network's last convolution 0 at the start: a translation
     that begins as (nearly) a copy and has only to learn what changes.
 
@@ -225,10 +225,10 @@ def has_clip_statistics(network: nn.Module) -> bool:
     return any(isinstance(m, norms) or getattr(m, "unbounded", False) for m in network.modules())
 
 
-def strided(c_in: int, c_out: int, halve_time: bool, time: bool) -> nn.Conv3d:
+def strided(c_in: int, c_out: int, halve_time: bool, time: bool) -> Conv3d:
     """4 x 4, stride 2 in space; in time 4 and 2 where it is halved, else 3 and 1; 1 and 1 for images."""
     depth, step = ((4, 2) if halve_time else (3, 1)) if time else (1, 1)
-    return nn.Conv3d(c_in, c_out, (depth, 4, 4), (step, 2, 2), (1 if time else 0, 1, 1))
+    return Conv3d(c_in, c_out, (depth, 4, 4), (step, 2, 2), (1 if time else 0, 1, 1))
 
 
 class PatchDiscriminator(nn.Module):
@@ -255,8 +255,8 @@ class PatchDiscriminator(nn.Module):
             modules += [clip_norm(norm, channels[i + 1])] if i else []
             modules.append(nn.LeakyReLU(0.2))
         kernel, pad = ((3, 4, 4), 1) if time else ((1, 4, 4), (0, 1, 1))
-        modules += [nn.Conv3d(channels[-2], channels[-1], kernel, padding=pad), clip_norm(norm, channels[-1])]
-        modules += [nn.LeakyReLU(0.2), nn.Conv3d(channels[-1], 1, kernel, padding=pad)]
+        modules += [Conv3d(channels[-2], channels[-1], kernel, padding=pad), clip_norm(norm, channels[-1])]
+        modules += [nn.LeakyReLU(0.2), Conv3d(channels[-1], 1, kernel, padding=pad)]
         self.layers = nn.Sequential(*modules)
         initialize(self, "dcgan")
 
@@ -285,8 +285,8 @@ class StarDiscriminator(nn.Module):
         self.layers = nn.Sequential(*modules)
         side, frames = spec.resolution // 2**layers, spec.num_frames // 2**halvings
         depth, pad = (3, 1) if time else (1, (0, 1, 1))
-        self.source = nn.Conv3d(channels[-1], 1, (depth, 3, 3), padding=pad, bias=False)
-        self.domain = nn.Conv3d(channels[-1], max(1, spec.num_classes or 0), (frames, side, side), bias=False)
+        self.source = Conv3d(channels[-1], 1, (depth, 3, 3), padding=pad, bias=False)
+        self.domain = Conv3d(channels[-1], max(1, spec.num_classes or 0), (frames, side, side), bias=False)
         initialize(self, "dcgan")
 
     def forward(self, clip: Tensor, label: Tensor | None = None) -> tuple[Tensor, Tensor]:

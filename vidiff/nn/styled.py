@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidiff.clip import ClipSpec
-from vidiff.nn.blocks import check_frames, initialize, spatial_stages, time_doublings
+from vidiff.nn.blocks import Conv3d, check_frames, initialize, spatial_stages, time_doublings
 from vidiff.nn.clip_layers import ClipConv, Conv, Padding, Up, doubling
 from vidiff.nn.resnet import strided
 
@@ -160,8 +160,8 @@ class DomainDiscriminator(nn.Module):
         for i in range(layers):
             modules += [strided(channels[i], channels[i + 1], i < halvings, time), nn.LeakyReLU(SLOPE)]
         kernel, pad = ((3, 4, 4), 1) if time else ((1, 4, 4), (0, 1, 1))
-        modules += [nn.Conv3d(channels[-2], channels[-1], kernel, padding=pad), nn.LeakyReLU(SLOPE)]
-        modules += [nn.Conv3d(channels[-1], max(1, spec.num_classes or 0), kernel, padding=pad)]
+        modules += [Conv3d(channels[-2], channels[-1], kernel, padding=pad), nn.LeakyReLU(SLOPE)]
+        modules += [Conv3d(channels[-1], max(1, spec.num_classes or 0), kernel, padding=pad)]
         self.layers = nn.Sequential(*modules)
         initialize(self, "kaiming")
 

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vidiff.nn.blocks import Conv3d
+
 TemporalKind = Literal["lstm", "gru", "convlstm", "conv"]
 DILATIONS = (1, 2, 4)
 
@@ -100,7 +102,7 @@ class ConvLSTM(nn.Module):
     def __init__(self, c_in: int, hidden: int):
         super().__init__()
         self.hidden = hidden
-        self.from_input = nn.Conv3d(c_in, 4 * hidden, (1, 3, 3), padding=(0, 1, 1))  # i, f, g, o
+        self.from_input = Conv3d(c_in, 4 * hidden, (1, 3, 3), padding=(0, 1, 1))  # i, f, g, o
         self.from_state = nn.Conv2d(hidden, 4 * hidden, 3, padding=1, bias=False)
         with torch.no_grad():
             self.from_input.bias.zero_()[hidden : 2 * hidden] = 1.0
@@ -129,7 +131,7 @@ class DilatedConvolutions(nn.Module):
     def __init__(self, channels: int, symmetric: bool):
         super().__init__()
         self.symmetric = symmetric
-        self.layers = nn.ModuleList(nn.Conv3d(channels, channels, (3, 1, 1), dilation=(d, 1, 1)) for d in DILATIONS)
+        self.layers = nn.ModuleList(Conv3d(channels, channels, (3, 1, 1), dilation=(d, 1, 1)) for d in DILATIONS)
 
     @property
     def reach(self) -> int:
