@@ -52,3 +52,5 @@ def test_failures_are_distances_that_do_not_rise():
     assert failures(1.0, {"noise": [1.1, 1.3, 2.0, 9.0, 4.0], "shuffled": [1.0] * 5}) == ["noise", "shuffled"]
     assert failures(1.0, {"reversed": [1.0, 1.1, 1.0, 1.2, 1.1]}) == []  # nothing has a direction there
     assert failures(1.0, {"reversed": [1.0, 3.0, 4.0, 3.0, 5.0]}) == ["reversed"]
+    assert failures(1.0, {"reversed": [1.0, 3.0, 4.0, 3.0, 5.0]}, held_out=6.0) == []  # other real clips are farther
+    assert failures(1.0, {"noise": [1.0, 3.0, 4.0, 3.0, 5.0]}, held_out=6.0) == ["noise"]

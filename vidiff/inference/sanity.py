@@ -99,22 +99,23 @@ def check_metrics(
             "unit": 1.0 if m.spec.score == "kernel" else values["floor"],
             "held_out": values.get("held_out"),
             "corruptions": doses,
-            "failed": failures(values["floor"], doses),
+            "failed": failures(values["floor"], doses, values.get("held_out")),
         }
     return {"clips": num_clips, "videos": [len(half) for half in halves], "metrics": out}
 
 
-def failures(floor: float, doses: dict[str, list[float]]) -> list[str]:
+def failures(floor: float, doses: dict[str, list[float]], held_out: float | None = None) -> list[str]:
     """The corruptions under which a distance does not rise with the dose.
 
-    Clips that are played backward are no failure where the distance stays below 2 floors: most motion has no direction.
+    Clips that are played backward are no failure where they stay below 2 floors or nearer than held-out real clips:
+    most motion has no direction.
     """
-    failed = []
+    failed, unseen = [], max(UNDIRECTED * abs(floor), held_out or 0.0)
     for name, values in doses.items():
         chain = [floor, *values]
         rising = all(b >= a - SLACK * (abs(a) + abs(floor)) for a, b in zip(chain, chain[1:]))
         strict = all(b > a for a, b in zip(chain[STRICT:], chain[STRICT + 1 :]))
-        if not (rising and strict) and not (name == "reversed" and max(values) < UNDIRECTED * abs(floor)):
+        if not (rising and strict) and not (name == "reversed" and max(values) < unseen):
             failed.append(name)
     return failed
 
