@@ -5,6 +5,7 @@ import importlib
 __version__ = "0.1.0"
 _HOME = {  # looked up when they are asked for, so that `import vidiff` stays free of torch
     "build_match_index": "vidiff.inference.match",
+    "detect": "vidiff.inference.detect",
     "compare_folders": "vidiff.inference.compare",
     "edit": "vidiff.inference.edit",
     "export": "vidiff.inference.export",
