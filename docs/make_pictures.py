@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor, nn
 
+import vidiff
 from vidiff.augment import (
     Augment,
     DiffAugment,
@@ -37,13 +39,15 @@ from vidiff.clip import signed_to_uint8, uint8_to_unit, unit_to_signed
 from vidiff.data.shapes.scene import CLASSES, STYLES, render_scene
 from vidiff.files import replacing
 from vidiff.flow import flow_method
+from vidiff.inference.interpolate import morph, path
 from vidiff.inference.style_steps import Steps
 from vidiff.inference.style_transfer import Optimization
 from vidiff.inference.stylize import frame_stylizer
 from vidiff.metrics.controls import CONTROLS, controls
 from vidiff.nn.style_maps import style_extractor
+from vidiff.video.open import open_reader
 from vidiff.video.sheet import sheet
-from vidiff.video.write import to_frames
+from vidiff.video.write import to_frames, write_mp4
 
 FOLDER = Path(__file__).parent / "pictures"
 PAPER, INK, FONT = (250, 250, 248), (32, 32, 36), ImageFont.load_default(size=13)
@@ -175,6 +179,32 @@ def degradations() -> np.ndarray:
     return side_by_side([(title, to_frames(clip[0])) for title, clip in [("as it is", film), *damaged]], 4)
 
 
+def edited() -> np.ndarray:
+    """A film of three scenes, and what `vidiff edit` makes of it: kept, cross-faded into night, slower."""
+    film = np.concatenate([render_scene(SEED, scene, frames=12, resolution=88) for scene in (1, 2, 3)])
+    segments = [
+        {"start": 0, "end": 12, "operation": "keep"},
+        {"start": 12, "end": 24, "operation": "translate", "ckpt": "zoo:cyclegan-day2night", "fade": 4},
+        {"start": 24, "end": 36, "operation": "speed", "factor": 0.75},
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = Path(folder) / "in.mp4", Path(folder) / "out.mp4"
+        write_mp4(source, film, crf=10)
+        done = vidiff.edit({"segments": segments}, source, target)
+        frames = open_reader(target).read(range(done.frames))
+    return side_by_side([("the film", film), ("edited", frames)], 2)
+
+
+def morphs() -> np.ndarray:
+    """`vidiff sample --interpolate` of a model in the box: from one clip to another, from one class to another."""
+    model = vidiff.load_model("zoo:anytime-motions", "cpu")
+    tiles = [
+        ("clips 2, 5, 7, 2", morph(path(model, [2, 5, 7, 2], 10, labels=[0]))),
+        ("classes 0, 2, 3, 0", morph(path(model, [5, 5, 5, 5], 10, labels=[0, 2, 3, 0]))),
+    ]
+    return side_by_side([(title, to_frames(clip)) for title, clip in tiles], 2, 3)
+
+
 PICTURES: dict[str, Callable[[], np.ndarray]] = {
     "styles.gif": styles,
     "motions.gif": motions,
@@ -184,6 +214,8 @@ PICTURES: dict[str, Callable[[], np.ndarray]] = {
     "augment_picture.png": augment_picture,
     "augment_discriminator.png": augment_discriminator,
     "stylize.gif": stylized,
+    "edit.gif": edited,
+    "morph.gif": morphs,
 }
 
 

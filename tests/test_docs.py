@@ -17,6 +17,7 @@ from vidiff.bench.definition import load
 from vidiff.cli import TRAINING_VERBS
 from vidiff.command_line import call, functions_of, parser_of
 from vidiff.errors import UsageError
+from vidiff.inference.plan import read_plan
 from vidiff.models import families
 from vidiff.training.cli import resolved_config
 
@@ -113,6 +114,8 @@ def test_yaml(block, tmp_path):
     path.write_text(block.text, encoding="utf-8")
     if "runs" in yaml.safe_load(block.text):
         load(path)
+    elif "segments" in yaml.safe_load(block.text):
+        read_plan(path)
     elif block.page not in RUN_ELSEWHERE:
         experiment = EXPERIMENTS.get(block.page, "dcgan")
         resolved_config(["fit", "--config", f"experiments/{experiment}.yaml", "--config", str(path)])

@@ -21,12 +21,14 @@ def cutout(frames: int = 3, side: int = 4) -> torch.Tensor:
     return torch.from_numpy(np.random.default_rng(0).integers(0, 256, (4, frames, side, side), dtype=np.uint8))
 
 
-def test_the_composite_is_its_formula():
+@pytest.mark.parametrize("clear", [0.0, 0.4])
+def test_the_composite_is_its_formula(clear):
     made, frames = cutout(), np.random.default_rng(1).integers(0, 256, (7, 20, 30, 3), dtype=np.uint8)
-    out = list(over(made, x=0.5, y=0.4, scale=0.5, step=0.5)(frames))
+    out = list(over(made, x=0.5, y=0.4, scale=0.5, clear=clear, step=0.5)(frames))
     for k, (frame, result) in enumerate(zip(frames, out)):
         layer = made[:, (k // 2) % 3].double() / 255
-        color, alpha = layer[:3] * layer[3:], layer[3:]
+        alpha = ((layer[3:] - clear) / (1 - clear)).clamp(0, 1)
+        color = layer[:3] * alpha
         both = F.interpolate(torch.cat([color, alpha])[None], (10, 10), mode="bilinear")[0].permute(1, 2, 0).numpy()
         expected = frame.astype(float)
         inside = expected[3:13, 10:20]
@@ -101,6 +103,7 @@ def test_the_command_and_alpha_files(folder, tmp_path, monkeypatch, capsys):
         ({"output": "in.mp4"}, 2, "would replace the input"),
         ({"output": "out.webm"}, 2, "accepted: .mp4, .mov, .mkv"),
         ({"scale": "0"}, 2, "scale must be above 0"),
+        ({"clear": "1"}, 2, "clear must be at least 0 and below 1"),
         ({"x": "nan"}, 2, "x and y must be numbers"),
         ({"fps": "0"}, 2, "fps must be above 0"),
         ({"label": "2"}, 2, "labels must be from 0 to 1"),

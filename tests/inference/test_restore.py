@@ -84,3 +84,16 @@ def test_what_cannot_be_is_refused_and_nothing_is_written(tmp_path):
     with pytest.raises(RunError, match="text.mp4: not a readable video"):
         vidiff.restore(own, tmp_path / "text.mp4", tmp_path / "out.mp4")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in.mp4", "text.mp4"]
+
+
+def test_an_error_says_that_it_was_restoring(tmp_path, monkeypatch):
+    source = moving_bar(tmp_path / "in.mp4", frames=3)
+
+    def fails(frames):
+        raise OverflowError("too much")
+        yield
+
+    monkeypatch.setattr("vidiff.inference.restore.frame_restorer", lambda *args, **how: fails)
+    with pytest.raises(OverflowError) as raised:
+        vidiff.restore(model(GaussianNoise()), source, tmp_path / "out.mp4")
+    assert raised.value.__notes__ == [f"while restoring {source}"]

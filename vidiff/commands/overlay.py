@@ -19,6 +19,7 @@ def overlay(
     x: float = 0.5,
     y: float = 0.5,
     scale: float = 0.5,
+    clear: float = 0.0,
     fps: float = 8.0,
     loop: bool = True,
     ema: bool = True,
@@ -30,13 +31,13 @@ def overlay(
     Args:
         ckpt: a checkpoint of a model that makes its clips of a background and a foreground.
         background, output, sample, seed, label, num_frames: see `vidiff.inference.overlay.overlay`.
-        x, y, scale, fps, loop, ema: see `vidiff.inference.overlay.overlay`.
+        x, y, scale, clear, fps, loop, ema: see `vidiff.inference.overlay.overlay`.
         device, trust: see `vidiff.inference.checkpoint.load_model`.
     """
     from vidiff.inference.checkpoint import load_model
     from vidiff.inference.overlay import overlay as put_over
 
-    what = dict(sample=sample, seed=seed, label=label, num_frames=num_frames, x=x, y=y, scale=scale, fps=fps)
+    what = dict(sample=sample, seed=seed, label=label, num_frames=num_frames, x=x, y=y, scale=scale)
     model = load_model(ckpt, device, trust or ())
-    frames = put_over(model, background, output, **what, loop=loop, ema=ema, say=say)
+    frames = put_over(model, background, output, **what, clear=clear, fps=fps, loop=loop, ema=ema, say=say)
     print(f"{frames} frames in {output}")

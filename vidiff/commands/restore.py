@@ -40,7 +40,7 @@ def restore(
     model = load_model(ckpt, device, trust or ())
     change, origin = frame_restorer(model, **what, say=say), origin_of(model, command="restore", **what)
     failed = []
-    for result in run_jobs(jobs, unusable, change, say, origin=origin):
+    for result in run_jobs(jobs, unusable, change, say, origin=origin, verb="restoring"):
         if result.error:
             failed.append(result.error)
         else:

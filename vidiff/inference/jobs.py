@@ -110,7 +110,7 @@ def find_jobs(source: Path, target: Path, say: Callable[[str], None]) -> tuple[l
         say("\n".join([f"{source}:", *left_out_lines((), passed)]))
     if not videos:
         why = listed(u.error for u in unusable)
-        raise UsageError(f"{source} holds no video to translate{':' if why else ''}{why}")
+        raise UsageError(f"{source} holds no video{':' if why else ''}{why}")
     if untimed := sum(not e.fps and e.kind != "video" for e in videos):
         say(f"pictures and arrays ({untimed} of {len(videos)} videos) have no times: {UNTIMED_FPS} frames a second")
     if len(videos) == 1 and source.is_file() and not target.is_dir():

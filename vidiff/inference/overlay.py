@@ -34,6 +34,7 @@ def overlay(
     x: float = 0.5,
     y: float = 0.5,
     scale: float = 0.5,
+    clear: float = 0.0,
     fps: float = 8.0,
     loop: bool = True,
     ema: bool = True,
@@ -50,6 +51,8 @@ def overlay(
         label: of a conditional model; None: the clip's own.
         x, y: where the middle of the clip is put: 0 the left or upper edge of the video, 1 the right or lower one.
         scale: height of the clip, 1 for that of the video.
+        clear: alpha up to this is wholly transparent, what is more is stretched: max(0, a - clear) / (1 - clear);
+            masks are seldom quite black.
         fps: frames of the clip per second.
         loop: begin anew when the clip has ended; else the rest is the background alone.
         say: called with a line about what cannot be kept as it was.
@@ -66,6 +69,8 @@ def overlay(
         raise UsageError(f"x and y must be numbers, got {x} and {y}")
     if not 0 < scale <= 4:
         raise UsageError(f"scale must be above 0 and at most 4, got {scale}")
+    if not 0 <= clear < 1:
+        raise UsageError(f"clear must be at least 0 and below 1, got {clear}")
     source, target = Path(background), Path(output)
     check_video(source)
     check_output(target, identities([source]))
@@ -73,14 +78,23 @@ def overlay(
         rate = float(film.form.rate)
     labels = None if label is None else [label]
     cutout = model.parts([sample], seed, labels, num_frames, ema)["cutout"][0]
-    settings = dict(command="overlay", sample=sample, label=label, num_frames=num_frames, x=x, y=y, scale=scale)
+    settings = dict(
+        command="overlay", sample=sample, label=label, num_frames=num_frames, x=x, y=y, scale=scale, clear=clear
+    )
     origin = origin_of(model, seed, **settings, fps=fps, loop=loop, ema=ema)
-    change = over(cutout, x=x, y=y, scale=scale, step=fps / rate, loop=loop)
+    change = over(cutout, x=x, y=y, scale=scale, clear=clear, step=fps / rate, loop=loop)
     return Job(source, target).run(change, say, f"overlay of clip {sample}", origin)
 
 
 def over(
-    cutout: Tensor, *, x: float = 0.5, y: float = 0.5, scale: float = 0.5, step: float = 1.0, loop: bool = True
+    cutout: Tensor,
+    *,
+    x: float = 0.5,
+    y: float = 0.5,
+    scale: float = 0.5,
+    clear: float = 0.0,
+    step: float = 1.0,
+    loop: bool = True,
 ) -> Change:
     """A function of RGB frames uint8 (H, W, 3): the same with a clip over them, frame by frame.
 
@@ -90,11 +104,11 @@ def over(
 
     Args:
         cutout: uint8 (C + 1, T, h, w), colors not multiplied by the alpha behind them, C 1 or 3.
-        x, y, scale, loop: see `overlay`.
+        x, y, scale, clear, loop: see `overlay`.
         step: frames of the clip for each of the video.
     """
     straight = torch.from_numpy(clip_to_thwc(cutout)).permute(0, 3, 1, 2).float() / 255  # (T, C + 1, h, w)
-    alpha = straight[:, -1:]
+    alpha = (straight[:, -1:] - clear).clamp_min(0) / (1 - clear)
     layers = torch.cat([straight[:, :-1].expand(-1, 3, -1, -1) * alpha, alpha], dim=1)  # (T, 4, h, w)
 
     def change(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:

@@ -53,7 +53,7 @@ def restore(
     jobs, unusable = find_jobs(Path(input), Path(output), say)
     change = frame_restorer(model, scale=scale, window=window, tile=tile, compare=compare, ema=ema, say=say)
     settings = dict(command="restore", scale=scale, window=window, tile=tile, compare=compare, ema=ema)
-    return list(run_jobs(jobs, unusable, change, say, origin=origin_of(model, **settings)))
+    return list(run_jobs(jobs, unusable, change, say, origin=origin_of(model, **settings), verb="restoring"))
 
 
 def frame_restorer(

@@ -97,7 +97,7 @@ def stylize(
     what |= dict(iterations=iterations, strength=strength, keep_color=keep_color, denoise=denoise, sharpen=sharpen)
     stylizer = Stylizer(style, **what, frame_by_frame=frame_by_frame, measure=measure, device=device, say=say)
     stylizer.prepare(jobs)
-    results = list(run_jobs(jobs, unusable, stylizer.change, say, stylizer.made, stylizer.origin()))
+    results = list(run_jobs(jobs, unusable, stylizer.change, say, stylizer.made, stylizer.origin(), "restyling"))
     if stylizer.measure is not None:
         say(stylizer.measure.summary())
     return results

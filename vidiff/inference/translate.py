@@ -67,20 +67,21 @@ def run_jobs(
     say: Callable[[str], None],
     made: str = "",
     origin: Origin = UNKNOWN,
+    verb: str = "translating",
 ) -> Iterator[Translated]:
     """Yield what became of each of `find_jobs`' videos as soon as it is known; see `translate_video`, and `Job.run` for
-    `made` and `origin`."""
+    `made` and `origin`; `verb` is what messages call it."""
     yield from unusable
     for job in jobs:
         try:
-            with doing(f"translating {job.source}"):
+            with doing(f"{verb} {job.source}"):
                 frames = job.run(change, say, made, origin)
         except UsageError:  # about the output: the others have no better one
             raise
         except Exception as error:
             if len(jobs) + len(unusable) == 1:
                 raise
-            text = str(error) if isinstance(error, RunError) else unforeseen(error, f"translating {job.source}")
+            text = str(error) if isinstance(error, RunError) else unforeseen(error, f"{verb} {job.source}")
             yield Translated(job.source, error=text)
         else:
             yield Translated(job.source, job.target, frames)
