@@ -188,7 +188,7 @@ def imported_by(code: str) -> set[str]:
 
 
 LIGHT = "--help|--version|list|list wgan_gp|list --help|fit --help|sample --help|translate --help|evaluate --help"
-LIGHT += "|stylize --help|provenance --help|export --help"
+LIGHT += "|stylize --help|segment --help|edit --help|overlay --help|provenance --help|export --help"
 LIGHT += (
     "|data --help|data check --help|bench run --help|report --help|zoo|zoo --help|weights list|weights fetch --help"
 )

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from films import frames_of, moving_bar
 from helpers import TINY, quiet_trainer
-from makers import write_audio
+from makers import damage_middle, write_audio, write_noise
 
 from vidiff.cli import main
 
@@ -27,6 +27,7 @@ def folder(tmp_path_factory) -> Path:
     (folder / "text.mp4").write_text("no video")
     (folder / "empty.mp4").write_bytes(b"")
     (folder / "cut.mp4").write_bytes((folder / "in.mp4").read_bytes()[:900])
+    damage_middle(write_noise(folder / "damaged.mp4"))
     (folder / "look.txt").write_text("no picture")
     for name, model in {
         "restores": Restoration(**TINY),
@@ -120,6 +121,7 @@ REFUSED = {  # name -> the plan or its segments, input, code, what is said
     "not a video": (WHOLE, {"input": "text.mp4"}, 2, "text.mp4 is not a video"),
     "empty": (WHOLE, {"input": "empty.mp4"}, 2, "empty.mp4 is not a video (empty)"),
     "audio only": (WHOLE, {"input": "audio.mp4"}, 1, "audio.mp4: it holds no video stream"),
+    "damaged": (WHOLE, {"input": "damaged.mp4"}, 1, "damaged.mp4: damaged after"),
     "no frames": (WHOLE, {"input": "cut.mp4"}, 1, "cut.mp4"),
 }
 

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from films import moving_bar
+from films import frames_of, moving_bar
 from makers import write_audio
 
 import vidiff
 from vidiff.cli import main
+from vidiff.video.provenance import read_provenance
 
 
 @pytest.fixture
@@ -35,6 +36,13 @@ def test_it_prints_the_segments_and_writes_a_plan(folder, capsys):
     assert capsys.readouterr().out.splitlines()[-1] == "1 segment in shots.yaml"
 
 
+def test_segments_as_files(folder):
+    assert main(["segment", "--input", "in.mp4", "--every_frames", "8", "--cut", "cuts"]) == 0
+    counts = [len(frames_of(path)) for path in sorted((folder / "cuts").iterdir())]
+    assert counts == [8, 8, 4]
+    assert read_provenance(folder / "cuts" / "in-002.mp4")["comment"].startswith("cut by vidiff")
+
+
 @pytest.mark.parametrize(
     "given, code, said",
     [
@@ -47,6 +55,7 @@ def test_it_prints_the_segments_and_writes_a_plan(folder, capsys):
         ({"output": "plan.txt"}, 2, "accepted: .yaml, .yml"),
         ({"every": "0"}, 2, "every must be above 0"),
         ({"every": "1", "every_frames": "8"}, 2, "give one of them"),
+        ({"cut": "text.mp4"}, 2, "text.mp4 is a file, not a folder"),
         ({"min_frames": "0"}, 2, "min_frames must be at least 1"),
         ({"detector": "best"}, 2, "detector"),
     ],

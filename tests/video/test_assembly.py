@@ -8,6 +8,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from av.stream import Disposition
 from films import TONES, facts, film, frames_of, heard, moving_bar, toned
 from makers import number_of
 
@@ -94,6 +95,22 @@ def test_every_track_and_its_language_is_kept_and_subtitles_are_not(tmp_path):
             wave = np.concatenate([f.to_ndarray()[0] for f in reader.decode(audio=track)])
         assert np.argmax(np.abs(wave) > 0.2) / 16000 == pytest.approx(0.25, abs=0.03)
         assert len(wave) / 16000 == pytest.approx(1.5, abs=0.07)
+
+
+def test_a_cover_stays_where_sound_is_cut(source, tmp_path):
+    with av.open(str(source)) as reader, av.open(str(tmp_path / "in.mp4"), "w") as writer:
+        outs = {s.index: writer.add_stream_from_template(s) for s in reader.streams}
+        cover = writer.add_stream("mjpeg", rate=1)
+        cover.width, cover.height, cover.pix_fmt, cover.disposition = 64, 64, "yuvj420p", Disposition.attached_pic
+        writer.mux(cover.encode(av.VideoFrame.from_ndarray(np.full((64, 64, 3), 99, np.uint8), format="rgb24")))
+        for packet in reader.demux():
+            if packet.dts is not None:
+                packet.stream = outs[packet.stream.index]
+                writer.mux(packet)
+    _, said = joined(tmp_path / "in.mp4", tmp_path / "out.mp4", Part(0, 24, 0), Part(24, 72, 24))
+    with av.open(str(tmp_path / "out.mp4")) as reader:
+        assert [bool(s.disposition & Disposition.attached_pic) for s in reader.streams.video] == [False, True]
+    assert not said and len(frames_of(tmp_path / "out.mp4")) == 24
 
 
 def test_uneven_times_and_a_late_picture_stay_in_step(tmp_path):
