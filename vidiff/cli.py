@@ -14,7 +14,7 @@ from pathlib import Path
 
 from vidiff import __version__
 from vidiff.command_line import call, functions_of
-from vidiff.errors import RunError, UsageError, unforeseen, unknown_name
+from vidiff.errors import TRY_AGAIN, RunError, UsageError, unforeseen, unknown_name
 
 TRAINING_VERBS = {
     "fit": "Train a model: --config experiments/<name>.yaml",
@@ -93,7 +93,8 @@ def _ending_on_sigterm() -> Iterator[None]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one verb; 0 = done, 1 = failed, 2 = the request was wrong, 130 and 143 = stopped by Ctrl+C and SIGTERM.
+    """Run one verb; 0 = done, 1 = failed, 2 = the request was wrong, 130 and 143 = stopped by Ctrl+C and SIGTERM,
+    75 = stopped in order, to be continued.
 
     Messages go to stderr, one line each; with VIDIFF_DEBUG=1 the traceback comes before them.
     """
@@ -110,6 +111,8 @@ def main(argv: list[str] | None = None) -> int:
     except SystemExit as stop:
         if isinstance(stop.__context__, KeyboardInterrupt):  # Lightning's answer to Ctrl+C
             return _failed("interrupted", 130)
+        if stop.code == TRY_AGAIN:
+            return _failed("stopped in order; --ckpt_path last continues", TRY_AGAIN)
         if stop.code == 128 + signal.SIGTERM:
             return _failed("terminated", stop.code)
         raise

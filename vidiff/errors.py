@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+TRY_AGAIN = 75  # exit code of a run that stopped in order and can be continued, EX_TEMPFAIL of sysexits.h
+
 
 class UsageError(ValueError):
     """The request itself is wrong (a key, a value, a file that does not exist). Exit code 2."""

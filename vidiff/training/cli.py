@@ -36,6 +36,7 @@ from vidiff.training.progress import GameProgress
 from vidiff.training.restoration_evaluation import RestorationEvaluation
 from vidiff.training.run import Run
 from vidiff.training.run_folder import RunFolder, place_run
+from vidiff.training.stopping import StopInOrder
 from vidiff.training.summary import Players
 from vidiff.training.trainer import check_settings, make_trainer, quiet, several
 from vidiff.training.training_log import Spent, TrainingLog
@@ -227,6 +228,7 @@ class TrainingCLI(LightningCLI):
         kind = next((k for base, k in kinds.items() if isinstance(self.model, base)), GeneratorEvaluation)
         evaluation = kind(run, EvaluationOptions(**config.evaluation.as_dict()), checkpoints, spent)
         callbacks = [RunFolder(run), TrainingLog(), spent, evaluation, Doctor(run), checkpoints, Page(run)]
+        callbacks.append(StopInOrder(checkpoints))
         if config.trainer.get("enable_progress_bar") is not False:
             callbacks += [GameProgress(config.evaluation.every_n_steps, spent), Players()]
         return callbacks
