@@ -16,6 +16,8 @@ from helpers import child_environment, rows
 
 from vidiff.files import TEMPORARY
 from vidiff.inference.checkpoint_file import read_checkpoint
+from vidiff.paths import experiments_dir
+from vidiff.training.cli import resolved_config
 from vidiff.training.loggers import MetricsCSV
 
 SETTINGS = ("--trainer.max_steps", 12, "--evaluation.every_n_steps", 6, "--checkpoints.every_n_steps", 5)
@@ -95,6 +97,25 @@ def test_of_two_processes_both_stop_after_the_same_step(shapes, tmp_path, monkey
     assert run("-m", "vidiff", *words, "--run_dir", "parts", "--ckpt_path", "last") == 0
     assert Path("straight/metrics.csv").read_text() == Path("parts/metrics.csv").read_text()
     assert "Traceback" not in Path("err").read_text()
+
+
+def test_the_job_for_slurm_is_a_script_whose_command_is_ours(shapes, tmp_path):
+    """Run by bash with a stand-in for srun, which prints what it is called with and ends as a run told to stop."""
+    script = experiments_dir() / "cluster" / "train.sbatch"
+    for name, text in (("srun", 'echo "$@"; exit 75'), ("scontrol", 'echo "$@"')):
+        (tmp_path / name).write_text(f"#!/bin/bash\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "r" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "r" / "checkpoints" / "last.ckpt").touch()
+    slurm = {"SLURM_JOB_NUM_NODES": "1", "SLURM_NTASKS_PER_NODE": "1", "SLURM_JOB_ID": "7"}
+    env = child_environment() | slurm | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    command = ["bash", str(script), "experiments/dcgan.yaml", str(tmp_path / "r"), "--data.root", str(shapes)]
+    done = subprocess.run(command, env=env, capture_output=True, text=True)
+    first, second = done.stdout.splitlines()
+    words = first.split()
+    assert done.returncode == 75 and second == "requeue 7" and words[:2] == ["vidiff", "fit"]
+    assert words[-2:] == ["--ckpt_path", "last"] and "num_nodes: 1" in resolved_config(words[1:-2])
+    assert subprocess.run(["bash", str(script)], env=env, capture_output=True, text=True).returncode != 0
 
 
 def continued(folder: Path, words: list[str]) -> int:

@@ -165,3 +165,17 @@ def test_what_fails_leaves_nothing(tmp_path):
     with pytest.raises(UsageError, match="not a folder"), new_container(tmp_path / "file" / "a.mp4"):
         pass
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("size", [(32, 32), (64, 64), (96, 80), (128, 128), (64, 192)], ids=str)
+def test_the_same_pixels_give_the_same_bytes(tmp_path, size):
+    """Whatever lay in memory before: the embedded videos are the same files everywhere."""
+    draw = np.random.Generator(np.random.PCG64(0))
+    moving = np.cumsum(draw.integers(-20, 21, (32, *size, 3)), 0) + 128
+    clip, seen = np.clip(moving, 0, 255).astype(np.uint8), set()
+    for i in range(6):
+        litter = [np.random.default_rng(i).bytes(1_000_000 * (1 + i % 3)) for _ in range(3)]
+        media.write_mp4(tmp_path / "a.mp4", clip, crf=14)
+        seen.add((tmp_path / "a.mp4").read_bytes())
+        del litter
+    assert len(seen) == 1

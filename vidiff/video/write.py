@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 CLIP_SUFFIXES = (".mp4", ".gif", ".png", ".npy")
-SMALL = 64  # pixels
+# x264's macroblock tree reads past pictures whose sides are no multiples of 128: random bytes, other ones every time.
+EXACT = {"x264-params": "mbtree=0"}
 # Numbers of ITU-T H.273 for primaries, transfer and matrix, and FFmpeg's own for the range and for BT.601 in swscale.
 BT709, UNSTATED, BT601 = 1, 2, 6
 LIMITED, SWS_BT601 = 1, 5
@@ -171,11 +172,9 @@ def write_mp4(path: str | Path, clip: Tensor | np.ndarray, fps: float = 8, crf: 
     frames, rate = to_frames(clip), frame_rate(fps)
     _, height, width, _ = frames.shape
     frames = np.pad(frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-    # x264's macroblock tree reads past small pictures: random bytes.
-    options = {"x264-params": "mbtree=0"} if min(frames.shape[1:3]) < SMALL else {}
     with new_container(path, movflags="+faststart", fflags="+bitexact") as container:
         _comment(container, comment)
-        encoder = Encoder(container, *frames.shape[1:3], VideoFormat(rate, 1 / rate), crf, **options)
+        encoder = Encoder(container, *frames.shape[1:3], VideoFormat(rate, 1 / rate), crf, **EXACT)
         for time, image in enumerate(frames):
             container.mux(encoder.encode(image, time))
         container.mux(encoder.flush())
