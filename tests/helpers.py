@@ -144,10 +144,10 @@ def case_a() -> tuple[np.ndarray, np.ndarray]:
     return g.standard_normal((512, 64)), 1.1 * g.standard_normal((512, 64)) + 0.1
 
 
-def double(model):
+def double(model, num_classes: int | None = None):
     """A model and the first batch in float64."""
     model = model.double()
-    batch = Clips().batch(0)
+    batch = Clips(num_classes=num_classes).batch(0)
     return model, {**batch, "clip": batch["clip"].double()}
 
 

@@ -25,11 +25,21 @@ class Adam(torch.optim.Adam):
 
     def __init__(self, params: Iterable, lr: float = 2e-4, beta1: float = 0.5, beta2: float = 0.999, eps: float = 1e-8):
         super().__init__(params, lr=lr, betas=(beta1, beta2), eps=eps)
-        # One pass over the memory instead of ten. Not on a GPU, where a fused step also wants to unscale gradients,
-        # whose norms are taken before.
-        on_cpu = all(p.device.type == "cpu" for group in self.param_groups for p in group["params"])
-        for group in self.param_groups:
-            group["fused"] = self.defaults["fused"] = on_cpu or None
+
+
+def fuse(optimizer: torch.optim.Optimizer) -> None:
+    """Let an Adam or AdamW go over the memory once instead of ten times, where nobody chose an implementation.
+
+    On a CPU alone: on a GPU a fused step also wants to unscale gradients, whose norms are taken before.
+    """
+    groups = optimizer.param_groups
+    fits = isinstance(optimizer, torch.optim.Adam | torch.optim.AdamW)
+    if not fits or any(p.device.type != "cpu" for group in groups for p in group["params"]):
+        return
+    for group in groups:
+        if not any(group.get(choice) for choice in ("foreach", "capturable", "differentiable")):
+            if group.get("fused") is None:
+                group["fused"] = True
 
 
 @dataclass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from helpers import TINY, Anything, Clips, losses_of, numbers, quiet_trainer
+from helpers import TINY, Anything, Clips, double, losses_of, numbers, quiet_trainer
 from lightning.pytorch import Callback
 
 from vidiff import keyed
@@ -12,7 +12,7 @@ from vidiff.augment import DiffAugment
 from vidiff.models import families
 from vidiff.models.dcgan import DCGAN
 from vidiff.models.r3gan import R3GAN
-from vidiff.models.turn import Turn
+from vidiff.models.turn import Turn, halves
 from vidiff.models.wgan_gp import WGANGP
 from vidiff.nn.moco import Noise
 
@@ -163,3 +163,26 @@ def test_a_penalty_leaves_one_answer_a_clip(family):
 def test_terms_do_not_depend_on_a_trainer():
     model = DCGAN(**TINY)
     assert set(numbers(losses_of(model, "g", Clips().batch(0)))) == {"adv"} and model._trainer is None
+
+
+@pytest.mark.parametrize("norm, passes", [("instance", 1), ("batch", 2)])
+def test_both_sides_in_one_pass_where_no_clip_minds_the_others(norm, passes):
+    model = WGANGP(num_classes=2, **TINY) if norm == "instance" else DCGAN(num_classes=2, **TINY)
+    model, batch = double(model, num_classes=2)
+    fake, fake_label = torch.randn_like(batch["clip"]), 1 - batch["label"]
+    calls = []
+    model.discriminator.register_forward_hook(lambda *_: calls.append(0))
+    turn = Turn(model, "d", batch)
+    together = turn.judge_both(fake, fake_label)
+    assert len(calls) == passes and [len(logits) for logits in turn.logits.values()] == [1, 1]
+    alone = Turn(model, "d", batch)
+    other = alone.judge(alone.real, "real"), alone.judge(fake, "fake", lambda c: model.discriminate(c, fake_label))
+    for a, b, c in zip(together, other, turn.answers()):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-12)
+        torch.testing.assert_close(a.detach().float(), c, rtol=0, atol=1e-6)
+
+
+def test_halves_of_what_a_network_gives():
+    x = torch.arange(6.0)
+    (a, (b, none)), (c, (d, _)) = halves((x, ({"k": x}, None)))
+    assert a.tolist() == b["k"].tolist() == [0, 1, 2] and c.tolist() == d["k"].tolist() == [3, 4, 5] and none is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import platform
 from types import SimpleNamespace
 
 import pytest
@@ -10,8 +11,10 @@ import torch
 from helpers import TINY, Clips, quiet_trainer
 from torch import nn
 
+from vidiff.models.allocator import keep_memory
 from vidiff.models.dcgan import DCGAN
-from vidiff.models.updates import diverged, norms, planned_steps
+from vidiff.models.updates import diverged, make_optimizers, norms, planned_steps
+from vidiff.optim import Adam, fuse
 
 
 def test_the_other_player_is_frozen_for_a_while():
@@ -54,3 +57,34 @@ def test_what_stops_a_run_is_named():
     text = str(diverged(trainer, 9, "d", terms))
     assert "d_gp=nan is not finite at generator step 4, batch 9" in text and "32-true" in text and "adv" not in text
     assert "a term of g on another process" in str(diverged(trainer, 9, "g", {"adv": torch.tensor(1.0)}))
+
+
+def test_adam_is_fused_on_a_cpu_whoever_made_it():
+    """Unless its maker chose; weights move alike."""
+    p = [nn.Parameter(torch.ones(3))]
+    for made in (torch.optim.Adam, torch.optim.AdamW, Adam):
+        optimizer = make_optimizers({"g": nn.ParameterList(p)}, {"g": made})[0]
+        assert optimizer.param_groups[0]["fused"] is True
+    for choice in ({"foreach": True}, {"fused": False}):
+        optimizer = torch.optim.Adam(p, **choice)
+        fuse(optimizer)
+        assert not optimizer.param_groups[0]["fused"]
+    fuse(sgd := torch.optim.SGD(p))
+    assert sgd.param_groups[0]["fused"] is None
+
+    def moved(fused):
+        weight = nn.Parameter(torch.linspace(-1, 1, 5))
+        optimizer = torch.optim.Adam([weight], lr=0.1, betas=(0.5, 0.9), weight_decay=0.1)
+        if fused:
+            fuse(optimizer)
+        for _ in range(3):
+            weight.grad = weight.detach() ** 2
+            optimizer.step()
+        return weight.detach()
+
+    torch.testing.assert_close(moved(True), moved(False), rtol=1e-6, atol=1e-7)
+
+
+def test_memory_is_kept_and_given_back():
+    """Where the C library can; a training on a CPU asks for it."""
+    assert keep_memory() == keep_memory(False) == (platform.libc_ver()[0] == "glibc")

@@ -5,12 +5,24 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from vidiff import keyed
 from vidiff.clip import ClipSpec
-from vidiff.nn.blocks import Conv3d, ConvTranspose3d, count_parameters, initialize, mixes_clips, norm_layer
+from vidiff.nn.blocks import (
+    Conv3d,
+    ConvTranspose3d,
+    LeakyReLU,
+    count_parameters,
+    initialize,
+    mixes_clips,
+    norm_layer,
+)
 from vidiff.nn.discriminators import ConvDiscriminator
 from vidiff.nn.progressive import minibatch_stddev
+from vidiff.nn.resnet import StarDiscriminator
+from vidiff.penalties import gradient_penalty
 
 
 @pytest.mark.parametrize(
@@ -115,3 +127,50 @@ def same_values_and_gradients(ours, theirs, x):
         found.append([out, first, *[g for g in second if g is not None]])
     for a, b in zip(*found, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
+
+
+class _Multiplications(TorchDispatchMode):
+    """Counts what convolutions do, FLOPs of the backward ones included."""
+
+    flops = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        count = flop_registry.get(func._overloadpacket)
+        self.flops += count(*args, **(kwargs or {}), out_val=out) if count else 0
+        return out
+
+
+def penalty_gradients(activation: type[nn.Module]) -> list[torch.Tensor]:
+    """Gradients of a penalty on a small discriminator's gradient."""
+    torch.manual_seed(0)
+    layers = [nn.Conv3d(3, 8, (1, 4, 4), (1, 2, 2)), activation(0.2), nn.GroupNorm(1, 8)]
+    net = nn.Sequential(*layers, nn.Conv3d(8, 8, (2, 3, 3)), activation(0.2), nn.Conv3d(8, 1, (1, 2, 2))).double()
+    x = torch.randn(2, 3, 4, 12, 12, dtype=torch.float64, requires_grad=True)
+    (gradient,) = torch.autograd.grad(net(x).square().sum(), x, create_graph=True)
+    return list(torch.autograd.grad((gradient.flatten(1).norm(dim=1) - 1).square().mean(), list(net.parameters())))
+
+
+def test_leaky_relu_sends_no_zeros_through_a_penalty():
+    """PyTorch's gradients, also where a norm and a square have second derivatives."""
+    for ours, theirs in zip(penalty_gradients(LeakyReLU), penalty_gradients(nn.LeakyReLU)):
+        torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
+    x = torch.linspace(-1, 1, 11, dtype=torch.float64).requires_grad_(True)
+    assert torch.autograd.gradcheck(LeakyReLU(0.3), (x[:5],)) and torch.autograd.gradgradcheck(LeakyReLU(0.3), (x[:5],))
+    assert torch.equal(LeakyReLU(0.3)(x), nn.LeakyReLU(0.3)(x))
+    with torch.no_grad():
+        assert torch.equal(LeakyReLU(0.3)(x), nn.LeakyReLU(0.3)(x))
+
+
+def test_a_network_without_norms_costs_a_penalty_less():
+    spec = ClipSpec(3, 1, 16, width=4, num_classes=2)
+    flops = []
+    for activation in (None, nn.LeakyReLU):
+        d = StarDiscriminator(spec, layers=3)
+        for i, layer in enumerate(d.layers):
+            if activation and isinstance(layer, LeakyReLU):
+                d.layers[i] = activation(layer.negative_slope)
+        with _Multiplications() as counter:
+            gradient_penalty(lambda x, d=d: d(x)[0], *torch.randn(2, 2, 3, 1, 16, 16), torch.rand(2)).backward()
+        flops.append(counter.flops)
+    assert 0.5 < flops[0] / flops[1] < 0.75

@@ -1,4 +1,4 @@
-"""Run a benchmark, tabulate its results, verify one; or measure the data path."""
+"""Run a benchmark, tabulate its results, verify one; or measure the data path or a training step."""
 
 from __future__ import annotations
 
@@ -144,6 +144,37 @@ def data(
 
     result = measure(data_root, num_frames, resolution, batch_size, width, seconds)
     print(json.dumps(result, indent=2) if json_ else report(result))
+
+
+def step(
+    experiments: list[str] | None = None,
+    *,
+    rounds: int = 3,
+    steps: int = 4,
+    real: bool = False,
+    max_batch: int | None = None,
+    json_: Path | None = None,
+    fit: Annotated[list[str] | None, REST] = None,
+) -> None:
+    """Measure what a training step costs, and where it goes.
+
+    Seconds, work and memory of each experiment on one thread of the CPU, beside what this processor can do, and the
+    shares of the players, the moving average, data, logging and Lightning with the rest of the step.
+
+    Args:
+        experiments, rounds, steps, real, max_batch: see `vidiff.bench.step_costs.measure`.
+        json_: also write all figures to this file.
+        fit: last: further arguments of `fit`, for every experiment, e.g. --fit --model.width 32.
+    """
+    from vidiff.bench.step_costs import measure, report
+    from vidiff.files import check_writable, write_json
+
+    if json_:
+        check_writable(json_)
+    result = measure(experiments or (), rounds, steps, real, max_batch, fit or ())
+    print(report(result))
+    if json_:
+        write_json(json_, result)
 
 
 def _options(words: list[str]) -> dict[str, int | str]:

@@ -21,6 +21,7 @@ from vidiff.augment import AdaptiveAugment, DiffAugment
 from vidiff.clip import ClipSpec
 from vidiff.ema import GeneratorEMA, decay_from_half_life
 from vidiff.errors import UsageError
+from vidiff.models.allocator import keep_memory
 from vidiff.models.arguments import KeepsArguments
 from vidiff.models.checks import check_arguments, check_penalty, check_precision, check_strategy, compile_all
 from vidiff.models.logits import follow_logits, head_losses
@@ -194,6 +195,8 @@ class AdversarialModule(KeepsArguments, L.LightningModule):
         if stage != "fit":
             return
         check_strategy(self.trainer)
+        if self.trainer.strategy.root_device.type == "cpu":
+            keep_memory()
         if (self.trainer.max_epochs or 0) <= 0:  # else: when the length of an epoch is known, in `on_train_start`
             self._plan()
         if self.compile_networks:

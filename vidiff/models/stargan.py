@@ -125,7 +125,7 @@ class StarGAN(Translator):
     def discriminator_losses(self, turn: Turn) -> Terms:
         x, fake = turn.real, turn.fake()
         losses = wasserstein_d if self.game == "wasserstein" else least_squares_d
-        logits = turn.judge(x, "real"), self._judge_fake(turn, fake, self.targets(turn))
+        logits = turn.judge_both(fake, self.targets(turn))
         terms = dict(zip(("real", "fake"), losses(*logits)))
         if (domain_logits := turn.predictions.get("real")) is not None:
             terms["cls"] = self.cls_weight * F.cross_entropy(domain_logits, turn.class_target)

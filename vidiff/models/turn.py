@@ -12,6 +12,7 @@ from torch import Tensor
 
 from vidiff import keyed
 from vidiff.models.strategies import Player
+from vidiff.nn.blocks import mixes_clips
 from vidiff.parallel import rank, world_size
 
 if TYPE_CHECKING:
@@ -134,6 +135,26 @@ class Turn:
         """
         clip = self.augment(clip)
         out = self.model.discriminate(clip, self.label) if by is None else by(clip)
+        return self._keep_answer(side, out, counts)
+
+    def judge_both(self, fake: Tensor, fake_label: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits of the real clips and of generated ones (B, C, T, H, W) of the labels `fake_label`, as by `judge`.
+
+        A discriminator that looks at each clip by itself gets all of them at once: its weights, of which a small batch
+        waits for, are read and their gradients are made once.
+        """
+        model = self.model
+        if mixes_clips(model.discriminator):
+            real_logits = self.judge(self.real, "real")
+            return real_logits, self.judge(fake, "fake", lambda clip: model.discriminate(clip, fake_label))
+        clips = torch.cat([self.augment(self.real), self.augment(fake)])
+        labels = None if self.label is None else torch.cat([self.label, fake_label])
+        out = model.discriminate(clips, labels)
+        real_out, fake_out = halves(out)
+        return self._keep_answer("real", real_out), self._keep_answer("fake", fake_out)
+
+    def _keep_answer(self, side: Side, out: Any, counts: bool = True) -> Tensor:
+        """The logits of what a discriminator gave, (logits, more) or logits, with a trace for the dashboard."""
         logits, beside = out if isinstance(out, tuple) else (out, None)
         if side != "mixed":
             if counts:
@@ -170,3 +191,14 @@ def detached(clips: Any) -> Any:
     if isinstance(clips, dict):
         return {name: detached(clip) for name, clip in clips.items()}
     return tuple(map(detached, clips)) if isinstance(clips, tuple) else clips.detach()
+
+
+def halves(out: Any) -> tuple[Any, Any]:
+    """What a network gave for a batch, tensors in tuples and dicts, as that for its first and its second half."""
+    if isinstance(out, dict):
+        pairs = {name: halves(part) for name, part in out.items()}
+        return {name: pair[0] for name, pair in pairs.items()}, {name: pair[1] for name, pair in pairs.items()}
+    if isinstance(out, tuple):
+        first, second = zip(*map(halves, out))
+        return first, second
+    return (None, None) if out is None else out.chunk(2)

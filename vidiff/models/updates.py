@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 
 from vidiff.errors import RunError, UsageError
 from vidiff.models.strategies import Player
+from vidiff.optim import fuse
 
 EXPLODED = 1e10  # a norm of weights that no network works with: a product of two such layers overflows float32
 
@@ -31,6 +32,7 @@ def make_optimizers(
             optimizers.append(factories[player](network.parameters()))
         except (ValueError, TypeError) as error:
             raise UsageError(f"model.optimizer_{player}: {error}") from error
+        fuse(optimizers[-1])
         for group in optimizers[-1].param_groups:
             group.setdefault("initial_lr", group["lr"])
     return optimizers

@@ -10,6 +10,7 @@ from vidiff.clip import ClipSpec
 from vidiff.nn.blocks import (
     ClassEmbedding,
     Init,
+    LeakyReLU,
     Norm,
     add_spectral_norm,
     initialize,
@@ -62,7 +63,7 @@ class ConvDiscriminator(nn.Module):
             )
             if normed:
                 layers.append(norm_layer(norm, channels[i + 1]))
-            layers.append(nn.LeakyReLU(0.2))
+            layers.append(LeakyReLU(0.2))
         self.layers = nn.Sequential(*layers)
         self.channels, self.grid, self.minibatch_std = channels[-1], (t, 4, 4), minibatch_std
         inputs = channels[-1] + 1 if minibatch_std else channels[-1]
@@ -70,7 +71,7 @@ class ConvDiscriminator(nn.Module):
             self.head = nn.Conv3d(inputs, 1, self.grid)
         elif head == "fc":
             hidden = nn.Linear(inputs * t * 16, channels[-1])
-            self.head = nn.Sequential(nn.Flatten(), hidden, nn.LeakyReLU(0.2), nn.Linear(channels[-1], 1))
+            self.head = nn.Sequential(nn.Flatten(), hidden, LeakyReLU(0.2), nn.Linear(channels[-1], 1))
         else:
             raise ValueError(f"head must be conv or fc, got {head!r}")
         self.embed = ClassEmbedding(spec.num_classes, channels[-1]) if spec.num_classes else None

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vidiff.clip import ClipSpec
-from vidiff.nn.blocks import ClassEmbedding, Init, NetworkFactory, Norm, initialize, norm_layer
+from vidiff.nn.blocks import ClassEmbedding, Init, LeakyReLU, NetworkFactory, Norm, initialize, norm_layer
 
 
 class MirrorDiscriminator(nn.Module):
@@ -50,7 +50,7 @@ class MirrorDiscriminator(nn.Module):
             normed = up is not chain[-1] and norm != "none"
             sizes = (up.kernel_size, up.stride, up.padding)
             conv = nn.Conv3d(up.out_channels, up.in_channels, *sizes, bias=not normed)
-            stage = [conv, norm_layer(norm, up.in_channels), nn.LeakyReLU(0.2)] if normed else [conv, nn.LeakyReLU(0.2)]
+            stage = [conv, norm_layer(norm, up.in_channels), LeakyReLU(0.2)] if normed else [conv, LeakyReLU(0.2)]
             initialize(nn.ModuleList(stage), init)  # the parts bring their initialisation along
             layers += [*stage, *map(copy.deepcopy, reversed(part))]
         self.layers = nn.Sequential(*layers)

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidiff.clip import ClipSpec
-from vidiff.nn.blocks import ClassEmbedding, ladder, minibatch_stddev
+from vidiff.nn.blocks import ClassEmbedding, ladder, leaky_relu, minibatch_stddev
 from vidiff.nn.generators import MAX_MULTIPLIER
 from vidiff.nn.resampling import enlarge, shrink, thin_out
 
@@ -164,14 +164,14 @@ class GrowingDiscriminator(_Growing):
     def logits_at(self, clip: Tensor, label: Tensor | None, stage: int, alpha: float = 1.0) -> Tensor:
         """Logits (B,) of clips, reduced to the size of `stage`."""
         clip = self.at_stage(clip, stage)
-        x = F.leaky_relu(self.from_clip[stage](clip), 0.2)
+        x = leaky_relu(self.from_clip[stage](clip), 0.2)
         for s in range(stage, 0, -1):
-            x = shrink(F.leaky_relu(self.blocks[s - 1](x), 0.2), self.times[s])
+            x = shrink(leaky_relu(self.blocks[s - 1](x), 0.2), self.times[s])
             if s == stage and alpha < 1.0:
-                below = F.leaky_relu(self.from_clip[s - 1](self.reduce(clip, s)), 0.2)
+                below = leaky_relu(self.from_clip[s - 1](self.reduce(clip, s)), 0.2)
                 x = torch.lerp(below, x, alpha)
-        x = F.leaky_relu(self.last_conv(minibatch_stddev(x)), 0.2)
-        x = F.leaky_relu(self.features(x), 0.2).flatten(1)  # (B, D, 1, 1, 1) -> (B, D)
+        x = leaky_relu(self.last_conv(minibatch_stddev(x)), 0.2)
+        x = leaky_relu(self.features(x), 0.2).flatten(1)  # (B, D, 1, 1, 1) -> (B, D)
         logits = self.head(x).squeeze(1)
         if self.embed is not None:
             logits = logits + (self.embed(label) * x).sum(1) * x.shape[1] ** -0.5

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vidiff.clip import ClipSpec
-from vidiff.nn.blocks import ClassEmbedding, Conv3d, ladder
+from vidiff.nn.blocks import ClassEmbedding, Conv3d, LeakyReLU, ladder
 from vidiff.nn.generators import MAX_MULTIPLIER
 
 SLOPE = 0.2
@@ -55,9 +55,9 @@ class ResidualBlock(nn.Module):
         nn.init.zeros_(last.weight)
         self.layers = nn.Sequential(
             he_init(Conv3d(channels, hidden, 1), gain),
-            nn.LeakyReLU(SLOPE),
+            LeakyReLU(SLOPE),
             he_init(Conv3d(hidden, hidden, 3, padding=1, groups=groups), gain),
-            nn.LeakyReLU(SLOPE),
+            LeakyReLU(SLOPE),
             last,
         )
 
@@ -81,8 +81,7 @@ def _residual_stages(channels: list[int], blocks: int) -> nn.ModuleList:
     depth = max(1, blocks * (len(channels) - 1))
     counts = [blocks] * (len(channels) - 1) + [0]
     return nn.ModuleList(
-        nn.Sequential(*[ResidualBlock(c, depth) for _ in range(n)], nn.LeakyReLU(SLOPE))
-        for c, n in zip(channels, counts)
+        nn.Sequential(*[ResidualBlock(c, depth) for _ in range(n)], LeakyReLU(SLOPE)) for c, n in zip(channels, counts)
     )
 
 

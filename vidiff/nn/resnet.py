@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from vidiff.clip import ClipSpec
 from vidiff.nn.attention import Over, SelfAttention
-from vidiff.nn.blocks import Conv3d, check_frames, initialize, spatial_stages, time_doublings
+from vidiff.nn.blocks import Conv3d, LeakyReLU, check_frames, initialize, spatial_stages, time_doublings
 from vidiff.nn.clip_layers import ClipConv, ClipNorm, Conv, Padding, ResidualBlock, Up, clip_norm, doubling
 from vidiff.nn.temporal_encoders import TemporalEncoder, TemporalKind
 
@@ -253,10 +253,10 @@ class PatchDiscriminator(nn.Module):
         for i in range(layers):
             modules.append(strided(channels[i], channels[i + 1], i < halvings, time))
             modules += [clip_norm(norm, channels[i + 1])] if i else []
-            modules.append(nn.LeakyReLU(0.2))
+            modules.append(LeakyReLU(0.2))
         kernel, pad = ((3, 4, 4), 1) if time else ((1, 4, 4), (0, 1, 1))
         modules += [Conv3d(channels[-2], channels[-1], kernel, padding=pad), clip_norm(norm, channels[-1])]
-        modules += [nn.LeakyReLU(0.2), Conv3d(channels[-1], 1, kernel, padding=pad)]
+        modules += [LeakyReLU(0.2), Conv3d(channels[-1], 1, kernel, padding=pad)]
         self.layers = nn.Sequential(*modules)
         initialize(self, "dcgan")
 
@@ -281,7 +281,7 @@ class StarDiscriminator(nn.Module):
         channels = [spec.channels] + [spec.width * 2**i for i in range(layers)]
         modules: list[nn.Module] = []
         for i in range(layers):
-            modules += [strided(channels[i], channels[i + 1], i < halvings, time), nn.LeakyReLU(0.01)]
+            modules += [strided(channels[i], channels[i + 1], i < halvings, time), LeakyReLU(0.01)]
         self.layers = nn.Sequential(*modules)
         side, frames = spec.resolution // 2**layers, spec.num_frames // 2**halvings
         depth, pad = (3, 1) if time else (1, (0, 1, 1))

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidiff.clip import ClipSpec
-from vidiff.nn.blocks import Conv3d, check_frames, initialize, spatial_stages, time_doublings
+from vidiff.nn.blocks import Conv3d, LeakyReLU, check_frames, initialize, spatial_stages, time_doublings
 from vidiff.nn.clip_layers import ClipConv, Conv, Padding, Up, doubling
 from vidiff.nn.resnet import strided
 
@@ -96,7 +96,7 @@ class StyledGenerator(nn.Module):
         self.fine = nn.ModuleList(StyledBlock(w, dim, **per_frame) for _ in range(fine))
         self.last_norm, self.last = StyledNorm(w, dim), ClipConv(w, c, 7, **per_frame)
         self.code = nn.Sequential(
-            nn.Linear(2 * (c + w) + self.domains, dim), nn.LeakyReLU(SLOPE), nn.Linear(dim, dim), nn.LeakyReLU(SLOPE)
+            nn.Linear(2 * (c + w) + self.domains, dim), LeakyReLU(SLOPE), nn.Linear(dim, dim), LeakyReLU(SLOPE)
         )
         self.colors = nn.Linear(dim, c * c + c)
         self._begin()
@@ -158,9 +158,9 @@ class DomainDiscriminator(nn.Module):
         channels = [spec.channels] + [spec.width * min(2**i, 8) for i in range(layers + 1)]
         modules: list[nn.Module] = []
         for i in range(layers):
-            modules += [strided(channels[i], channels[i + 1], i < halvings, time), nn.LeakyReLU(SLOPE)]
+            modules += [strided(channels[i], channels[i + 1], i < halvings, time), LeakyReLU(SLOPE)]
         kernel, pad = ((3, 4, 4), 1) if time else ((1, 4, 4), (0, 1, 1))
-        modules += [Conv3d(channels[-2], channels[-1], kernel, padding=pad), nn.LeakyReLU(SLOPE)]
+        modules += [Conv3d(channels[-2], channels[-1], kernel, padding=pad), LeakyReLU(SLOPE)]
         modules += [Conv3d(channels[-1], max(1, spec.num_classes or 0), kernel, padding=pad)]
         self.layers = nn.Sequential(*modules)
         initialize(self, "kaiming")
