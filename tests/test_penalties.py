@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from helpers import TINY, Clips, quiet_trainer
 
-from vidiff import penalties
+from vidiff import keyed, penalties
+from vidiff.augment import DiffAugment
+from vidiff.errors import UsageError
+from vidiff.models.r3gan import R3GAN
+from vidiff.models.turn import Turn
 
 
 class Linear:
@@ -79,3 +84,74 @@ def test_weight_clipping():
     layer = torch.nn.Linear(4, 4)
     penalties.clip_weights_(layer, 0.02)
     assert float(layer.weight.detach().abs().max()) <= 0.02
+
+
+def test_differences_estimate_the_penalty_of_a_linear_critic():
+    """There the estimate is right at every sigma, and spread like a squared normal."""
+    d = Linear((2, 3, 4, 4))
+    with torch.no_grad():
+        x = torch.randn(1, 2, 3, 4, 4, dtype=torch.float64).expand(4000, -1, -1, -1, -1)
+        noise = torch.randn(x.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+        exact = 0.5 * float(d.w.square().sum())
+        for sigma in (1e-3, 0.1, 3.0):
+            found = penalties.difference_penalty(d, x, d(x), noise, sigma)
+            assert float(found.mean()) == pytest.approx(exact, rel=0.08)  # 3.5 standard errors
+            assert float(found.std()) == pytest.approx(2**0.5 * exact, rel=0.15)
+
+
+def test_differences_on_r3gans_discriminator_have_no_bias():
+    """Against the exact penalty, at the sigma that R3GAN has and at three times as much."""
+    model = R3GAN(**TINY).double()
+    clips = torch.randn(8, 3, 4, 16, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(2)).clamp(-1, 1)
+    network = lambda x: model.discriminate(x, None)  # noqa: E731
+    exact = float(penalties.logits_and_penalty(network, clips)[1])
+    with torch.no_grad():
+        logits, draw = network(clips), torch.Generator().manual_seed(3)
+        for sigma in (model.penalty_sigma, 0.1):
+            found = torch.stack(
+                [
+                    penalties.difference_penalty(
+                        network, clips, logits, torch.randn(clips.shape, dtype=torch.float64, generator=draw), sigma
+                    ).mean()
+                    for _ in range(150)
+                ]
+            )
+            assert float(found.mean()) == pytest.approx(exact, rel=0.15)
+            assert float(found.std()) < 1.2 * exact
+
+
+def test_an_approximate_penalty_is_of_one_sample_in_four_wherever_it_is_computed():
+    model, batch = R3GAN(penalty="approximate", **TINY).double(), Clips(8).batch(0)
+    batch["clip"] = batch["clip"].double()
+    whole = Turn(model, "d", batch).approximate_penalty(batch["clip"], "real", 0.03, 4)
+    parts = []
+    for rows in (slice(0, 3), slice(3, 8)):
+        part = {k: v[rows] for k, v in batch.items()}
+        parts.append(Turn(model, "d", part).approximate_penalty(part["clip"], "real", 0.03, 4))
+    torch.testing.assert_close(whole[0], torch.cat([p[0] for p in parts]))
+    torch.testing.assert_close(whole[1], (3 * parts[0][1] + 5 * parts[1][1]) / 8)
+    slots = [s for s in range(8) if s % 4 == 0]
+    noise = keyed.normal(slots, (3, 4, 16, 16), model.seed, "penalty", "real").double()
+    near = model.discriminate(batch["clip"][slots] + 0.03 * noise, None) - model.discriminate(
+        batch["clip"][slots], None
+    )
+    torch.testing.assert_close(whole[1], (0.5 * (near / 0.03).square()).sum() * 4 / 8)
+
+
+def test_an_augmented_difference_is_of_two_clips_that_are_augmented_alike():
+    model = R3GAN(penalty="approximate", discriminator_augment=DiffAugment(), **TINY).double()
+    batch = Clips(8).batch(0)
+    batch["clip"] = batch["clip"].double()
+    penalty = Turn(model, "d", batch).approximate_penalty(batch["clip"], "real", 1e-4, 1)[1]
+    turn = Turn(model, "d", batch)
+    exact = penalties.logits_and_penalty(lambda x: model.discriminate(x, None), turn.augment(batch["clip"]))[1]
+    assert 0.1 * float(exact) < float(penalty) < 6 * float(exact)  # differently augmented: millions of times as much
+
+
+def test_r3gan_trains_with_approximate_penalties_and_refuses_others():
+    model = R3GAN(penalty="approximate", **TINY)
+    quiet_trainer(max_steps=3).fit(model, Clips())
+    assert all(torch.isfinite(p).all() for p in model.parameters()) and float(model.terms["train/d_r1"]) > 0
+    for wrong in (dict(penalty="none"), dict(penalty_sigma=0.0)):
+        with pytest.raises(UsageError, match="penalty is exact or approximate"):
+            R3GAN(**wrong, **TINY)

@@ -21,17 +21,21 @@ from __future__ import annotations
 
 import math
 from functools import partial
+from typing import Literal
 
 import torch
 from lightning.pytorch.cli import OptimizerCallable
+from torch import Tensor
 
 from vidiff.errors import UsageError
 from vidiff.losses import relativistic_d, relativistic_g
 from vidiff.models.base import AdversarialModule, NetworkFactory, Player
-from vidiff.models.turn import Terms, Turn
+from vidiff.models.turn import Side, Terms, Turn
 from vidiff.nn.r3 import R3Discriminator, R3Generator
 from vidiff.optim import Adam
 from vidiff.penalties import logits_and_penalty
+
+ONE_IN = 4  # samples whose approximate penalty is taken
 
 
 class R3GAN(AdversarialModule):
@@ -44,6 +48,9 @@ class R3GAN(AdversarialModule):
         r1_gamma_final: gamma after `burn_in` batches.
         lr_final: factor of both learning rates after `burn_in` batches (0.25 in the paper).
         burn_in: batches over which gamma and the rates fall; 0 = their final values from the start.
+        penalty: `exact` (the paper's), or `approximate`: differences of D's logits under noise, on one sample in four,
+            with which an update of D took 0.41 of the CPU time (Lin et al. 2025, 2501.08316).
+        penalty_sigma: standard deviation of that noise, in clips of [-1, 1].
         kwargs: sizes and the step, see `AdversarialModule`.
 
     Raises:
@@ -62,6 +69,8 @@ class R3GAN(AdversarialModule):
         r1_gamma_final: float = 1.0,
         lr_final: float = 0.1,
         burn_in: int = 1000,
+        penalty: Literal["exact", "approximate"] = "exact",
+        penalty_sigma: float = 0.03,
         **kwargs,
     ):
         super().__init__(
@@ -69,7 +78,12 @@ class R3GAN(AdversarialModule):
         )
         if min(r1_gamma, r1_gamma_final, burn_in) < 0 or not 0 < lr_final <= 1:
             raise UsageError("R3GAN: r1_gamma, r1_gamma_final and burn_in must not be negative, lr_final in (0, 1]")
+        if penalty not in ("exact", "approximate") or penalty_sigma <= 0:
+            raise UsageError(
+                f"R3GAN: penalty is exact or approximate, its sigma above 0, got {penalty}, {penalty_sigma}"
+            )
         self.check_penalty()
+        self.penalty, self.penalty_sigma = penalty, penalty_sigma
         self.r1_gamma, self.r1_gamma_final, self.lr_final, self.burn_in = r1_gamma, r1_gamma_final, lr_final, burn_in
 
     def burned_in(self, start: float, final: float) -> float:
@@ -83,9 +97,15 @@ class R3GAN(AdversarialModule):
 
     def discriminator_losses(self, turn: Turn) -> Terms:
         gamma = self.burned_in(self.r1_gamma, self.r1_gamma_final)
-        real_logits, r1 = turn.penalty(logits_and_penalty, partial(turn.judge, side="real"), turn.real)
-        fake_logits, r2 = turn.penalty(logits_and_penalty, partial(turn.judge, side="fake"), turn.fake())
+        real_logits, r1 = self._judged(turn, turn.real, "real")
+        fake_logits, r2 = self._judged(turn, turn.fake(), "fake")
         return {"adv": relativistic_d(real_logits, fake_logits), "r1": gamma * r1, "r2": gamma * r2}
+
+    def _judged(self, turn: Turn, clip: Tensor, side: Side) -> tuple[Tensor, Tensor]:
+        """D's logits, and 1/2 E |grad D|^2."""
+        if self.penalty == "exact":
+            return turn.penalty(logits_and_penalty, partial(turn.judge, side=side), clip)
+        return turn.approximate_penalty(clip, side, self.penalty_sigma, ONE_IN)
 
     def generator_losses(self, turn: Turn) -> Terms:
         fake_logits = turn.judge(turn.fake(), "fake")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -14,6 +14,7 @@ from vidiff import keyed
 from vidiff.models.strategies import Player
 from vidiff.nn.blocks import mixes_clips
 from vidiff.parallel import rank, world_size
+from vidiff.penalties import difference_penalty
 
 if TYPE_CHECKING:
     from vidiff.models.base import AdversarialModule
@@ -125,15 +126,23 @@ class Turn:
         size = len(clip)
         return operator(clip, (*self._key, self._augmentations), rank() * size, world_size() * size)
 
-    def judge(self, clip: Tensor, side: Side, by: Callable[[Tensor], Any] | None = None, counts: bool = True) -> Tensor:
+    def judge(
+        self,
+        clip: Tensor,
+        side: Side,
+        by: Callable[[Tensor], Any] | None = None,
+        counts: bool = True,
+        augmented: bool = True,
+    ) -> Tensor:
         """Logits of clips (B, C, T, H, W), augmented before.
 
         Args:
             side: whose clips these are; `mixed`, what a penalty makes of both, leaves no trace.
             by: one discriminator of several, clips -> logits or (logits, more); None: `model.discriminate`.
             counts: whether the dashboard, adaptive augmentation and `balance` go by these logits.
+            augmented: False where that has been done.
         """
-        clip = self.augment(clip)
+        clip = self.augment(clip) if augmented else clip
         out = self.model.discriminate(clip, self.label) if by is None else by(clip)
         return self._keep_answer(side, out, counts)
 
@@ -173,6 +182,29 @@ class Turn:
         self.model.check_penalty()
         with torch.compiler.set_stance("force_eager") if self.model.compile_networks else nullcontext():
             return function(*args)
+
+    def approximate_penalty(self, clip: Tensor, side: Side, sigma: float, every: int) -> tuple[Tensor, Tensor]:
+        """D(x), and R1 or R2 estimated from differences on every `every`-th sample of the run: cheaper than `penalty`,
+        and no second derivative is needed. Both clips of a difference are augmented alike.
+
+        In float32; the estimate is right on average, whatever the share: which samples it is of depends on their slots
+        alone, and it is scaled up by `every`.
+        """
+        with torch.autocast(clip.device.type, enabled=False):
+            clip = self.augment(clip.detach() if clip.dtype == torch.float64 else clip.detach().float())
+            logits = self.judge(clip, side, augmented=False)
+            rows = [i for i, slot in enumerate(self.slots) if slot % every == 0]
+            if not rows:
+                return logits, logits.new_zeros(())
+            label = None if self.label is None else self.label[rows]
+            noise = keyed.normal([self.slots[i] for i in rows], clip.shape[1:], self.model.seed, "penalty", side)
+            near = partial(self._logits, label=label)
+            penalties = difference_penalty(near, clip[rows], logits[rows], noise.to(clip), sigma)
+        return logits, penalties.sum() * every / len(clip)
+
+    def _logits(self, clip: Tensor, label: Tensor | None) -> Tensor:
+        out = self.model.discriminate(clip, label)
+        return out[0] if isinstance(out, tuple) else out
 
     def note(self, **values: Tensor) -> None:
         """Values that are logged beside the terms, as `train/<player>_<name>`."""
