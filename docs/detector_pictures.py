@@ -81,5 +81,5 @@ if __name__ == "__main__":
     }
     for name, picture in pictures.items():
         with replacing(FOLDER / name) as temporary:
-            picture.quantize(128).save(temporary, format="PNG", optimize=True)
+            picture.quantize(255).save(temporary, format="PNG", optimize=True)
         print(name, (FOLDER / name).stat().st_size)

@@ -21,8 +21,7 @@ from vidiff.video.open import open_reader
 from vidiff.video.write import write_mp4
 
 FRAMES, SIDE, KEPT = 100, 144, 0.8
-EVERY = {"weizmann_actions": 3, "mocogan_shapes": 400}  # of such large or uniform sets, one video in so many
-MOST = 36
+CHOSEN = {"weizmann_actions": slice(None, None, 3), "mocogan_shapes": slice(0, 4000, 400)}  # of large sets
 
 
 def clips(folders: list[str]) -> Iterator[tuple[str, np.ndarray, float]]:
@@ -32,7 +31,7 @@ def clips(folders: list[str]) -> Iterator[tuple[str, np.ndarray, float]]:
             yield f"embedded/{n}", render_scene(0, n, "plain", 32, 64), 8.0
     for folder in folders:
         index = build_index(folder, "pyav")
-        for entry in index.entries[:: EVERY.get(Path(folder).name, 1)][:MOST]:
+        for entry in index.entries[CHOSEN.get(Path(folder).name, slice(None))]:
             reader = open_reader(index.root / entry.path, entry.kind, "pyav", entry.files, entry.white)
             scale = min(1, SIDE / min(entry.height, entry.width))
             size = [round(side * scale / 2) * 2 for side in (entry.height, entry.width)]

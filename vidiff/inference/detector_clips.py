@@ -143,13 +143,25 @@ def labeled_clips(config: DetectorConfig, split: str, count: int) -> LabeledClip
             names += [type(model).__name__] * share
     fake = torch.cat(made)
     draw = keyed.generator(config.seed, "tamper", split)
-    kinds = [KINDS[i % len(KINDS)] for i in range(count)]
-    # Material of the same style: another one would be told from the rest by its colors alone.
-    changed, masks = tamper(others, real.roll(len(STYLES), 0), kinds, draw)
+    kinds, foreign, named = _material(real, config.real is None)
+    changed, masks = tamper(others, foreign, kinds, draw)
     clips = encoded(torch.cat([real, fake, changed]), keyed.generator(config.seed, "encode", split))
     empty = torch.zeros(count, *size)
     labels = torch.arange(len(CLASSES)).repeat_interleave(count)
-    return LabeledClips(clips, labels, torch.cat([empty, empty + 1, masks]), tuple([""] * count + names + kinds))
+    return LabeledClips(clips, labels, torch.cat([empty, empty + 1, masks]), tuple([""] * count + names + named))
+
+
+def _material(real: Tensor, embedded: bool) -> tuple[list[str], Tensor, list[str]]:
+    """(how to tamper with each of as many clips, the foreign material, names of both).
+
+    Of embedded scenes half of the material has another style than the clip, and half is `alike`: of the same one.
+    Styles alternate from scene to scene, so that kinds change after four of them, material after eight.
+    """
+    numbers, styles = range(len(real)), len(STYLES)
+    kinds = [KINDS[i // styles % len(KINDS)] for i in numbers]
+    alike = [embedded and i // (styles * len(KINDS)) % 2 == 1 for i in numbers]
+    foreign = torch.stack([real[i - (styles if same else 1)] for i, same in zip(numbers, alike)])
+    return kinds, foreign, [f"{kind}, alike" if same else kind for kind, same in zip(kinds, alike)]
 
 
 def unseen_clips(config: DetectorConfig, name: str) -> LabeledClips:
