@@ -16,7 +16,7 @@ from vidiff.models import families
 
 PACKAGE = Path(vidiff.__file__).parent
 FLOORS = [
-    "errors clip keyed files paths progress renamed statistics warp __init__",
+    "errors clip keyed files paths progress renamed sphere statistics warp __init__",
     "video pretrained zoo watch catalog configs",
     "parallel flow command_line",
     "losses consistency penalties optim ema nn augment metrics",

@@ -20,10 +20,11 @@ class ClipSpec:
     Args:
         channels: image channels C.
         num_frames: frames T of a clip.
-        resolution: height and width H = W in pixels.
+        resolution: height H in pixels; the width W is the same, of an equirectangular clip twice that.
         width: base number of channels of the network.
         latent_dim: length of the latent vector z (0 for networks without one).
         num_classes: number of labels K, or None when the model is unconditional.
+        projection: `equirectangular` of clips that show all around.
     """
 
     channels: int = 3
@@ -32,6 +33,12 @@ class ClipSpec:
     width: int = 32
     latent_dim: int = 100
     num_classes: int | None = None
+    projection: str = "flat"
+
+    @property
+    def aspect(self) -> int:
+        """Width over height."""
+        return 2 if self.projection == "equirectangular" else 1
 
 
 def uint8_to_unit(clip: Tensor) -> Tensor:

@@ -33,12 +33,19 @@ def laplacian(clip: Tensor, axis: str) -> Tensor:
     return second.square().mean() if second.numel() else clip.sum() * 0.0
 
 
-def reconstruction(output: Tensor, target: Tensor, kind: str = "l1") -> Tensor:
-    """Mean over all elements of |output - target| (`l1`) or (output - target)^2 (`mse`)."""
-    if kind == "l1":
-        return F.l1_loss(output, target)
-    if kind == "mse":
-        return F.mse_loss(output, target)
+def reconstruction(output: Tensor, target: Tensor, kind: str = "l1", weights: Tensor | None = None) -> Tensor:
+    """Mean over all elements of |output - target| (`l1`) or (output - target)^2 (`mse`).
+
+    Args:
+        output, target: clips (B, C, T, H, W).
+        kind: `l1` or `mse`.
+        weights: of the rows, (H,), of mean 1; None: all alike.
+    """
+    if kind in ("l1", "mse"):
+        loss = F.l1_loss if kind == "l1" else F.mse_loss
+        if weights is None:
+            return loss(output, target)
+        return (loss(output, target, reduction="none") * weights.to(output)[:, None]).mean()
     raise ValueError(f"reconstruction must be l1 or mse, got {kind!r}")
 
 

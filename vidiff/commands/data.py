@@ -23,6 +23,7 @@ def make(
     num_frames: int = 32,
     resolution: int = 64,
     styles: list[str] | None = None,
+    projection: Literal["flat", "equirectangular"] = "flat",
 ) -> None:
     """Render the embedded data set `shapes` to mp4 files.
 
@@ -33,10 +34,11 @@ def make(
         num_frames: frames of a video.
         resolution: height and width in pixels.
         styles: of plain, night, cartoon, sketch (default plain); two of them make trainA/ and trainB/.
+        projection: equirectangular: all around, twice as wide as high.
     """
     from vidiff.data.shapes.render import render_dataset
 
-    record = render_dataset(output, num_videos, seed, num_frames, resolution, tuple(styles or ["plain"]))
+    record = render_dataset(output, num_videos, seed, num_frames, resolution, tuple(styles or ["plain"]), projection)
     print(f"{output}: {record['files']} videos of {record['frames']} frames, {record['resolution']} px")
     for name, count in record.get("classes", {}).items():
         print(f"  class {name}: {count}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from vidiff.errors import RunError, listed
 from vidiff.progress import say
@@ -16,6 +17,8 @@ def restore(
     scale: int | None = None,
     window: int | None = None,
     tile: int = 256,
+    projection: Literal["flat", "equirectangular"] | None = None,
+    stereo: Literal["mono", "top-bottom", "left-right"] | None = None,
     compare: bool = False,
     ema: bool = True,
     device: str | None = None,
@@ -27,20 +30,23 @@ def restore(
         ckpt: a checkpoint of a restoration, runs/.../checkpoints/best.ckpt (pixel.ckpt beside it: of its first stage).
         input, output: see `vidiff.inference.restore.restore`.
         scale, window, tile, compare, ema: see `vidiff.inference.restore.frame_restorer`.
+        projection, stereo: see `vidiff.inference.restore.frame_restorer`.
         device, trust: see `vidiff.inference.checkpoint.load_model`.
     """
     from vidiff.inference.jobs import find_jobs
 
     jobs, unusable = find_jobs(input, output, say)  # before torch is loaded
     from vidiff.inference.checkpoint import load_model, origin_of
+    from vidiff.inference.panorama import shown_as
     from vidiff.inference.restore import frame_restorer
     from vidiff.inference.translate import run_jobs
 
-    what = dict(scale=scale, window=window, tile=tile, compare=compare, ema=ema)
+    what = dict(scale=scale, window=window, tile=tile, projection=projection, stereo=stereo, compare=compare, ema=ema)
     model = load_model(ckpt, device, trust or ())
     change, origin = frame_restorer(model, **what, say=say), origin_of(model, command="restore", **what)
     failed = []
-    for result in run_jobs(jobs, unusable, change, say, origin=origin, verb="restoring"):
+    shown = shown_as(projection, stereo)
+    for result in run_jobs(jobs, unusable, change, say, origin=origin, verb="restoring", shown=shown):
         if result.error:
             failed.append(result.error)
         else:

@@ -21,10 +21,11 @@ from vidiff.data.layouts import ACCEPTED
 from vidiff.data.loader import BadFiles, ClipLoader, ClipPass
 from vidiff.data.on_device import to_float
 from vidiff.data.sampling import clip_span, drop_short
-from vidiff.data.shapes.scene import Truth, truth_of
+from vidiff.data.shapes.scene import Truth, embedded, truth_of
 from vidiff.data.splits import Split, make_splits
-from vidiff.errors import RunError, UsageError, listed
+from vidiff.errors import RunError, UsageError, at_least, listed
 from vidiff.video.open import decoding
+from vidiff.video.spherical import Projection
 
 EMBEDDED_VIDEOS = 240
 
@@ -46,6 +47,7 @@ class ClipDataModule(LightningDataModule):
         augment: `none | light | standard | strong`, or a list of augmentation modules.
         split: shares, grouping and seed of the division into train, val and test where the folders do not give one.
         fit: non-square videos: `crop` (shorter side resized, centre cut out) or `stretch`.
+        projection: `equirectangular`: videos show all around; clips are twice as wide as high.
         backend: `pyav` reads every video; `auto`: decord for files on which it was proven exact when they were indexed;
             `decord`: only those.
         on_error: an unreadable clip: `skip` (another one takes its place, counted and listed) or `raise`.
@@ -77,6 +79,7 @@ class ClipDataModule(LightningDataModule):
         augment: str | list[nn.Module] = "light",
         split: Split = Split(),
         fit: Literal["crop", "stretch"] = "crop",
+        projection: Projection = "flat",
         backend: Literal["pyav", "auto", "decord"] = "pyav",
         on_error: Literal["skip", "raise"] = "skip",
         max_bad_fraction: float = 0.1,
@@ -92,20 +95,18 @@ class ClipDataModule(LightningDataModule):
             raise UsageError(f"num_classes must be a number, null or auto, got {num_classes!r}")
         if not 0.0 <= max_bad_fraction <= 1.0:
             raise UsageError(f"max_bad_fraction is a share in [0, 1], got {max_bad_fraction}")
-        if batch_size < 1:
-            raise UsageError(f"batch_size must be at least 1, got {batch_size}")
+        at_least(1, batch_size=batch_size)
         if cache not in ("none", "ram", "disk") or cache_limit_gb < 0:
             raise UsageError(f"cache must be none, ram or disk, its limit above 0, got {cache!r}, {cache_limit_gb}")
         if root is not None and not str(root).strip():
             raise UsageError("data.root is empty (an unset variable?): name a folder, or omit it for the embedded set")
         clip_span(num_frames, frame_stride)  # refuses what is below 1
-        self.root = Path(root).expanduser() if root is not None else self.embedded_root
+        self.root = Path(root).expanduser() if root is not None else embedded(self.embedded_root, projection)
         self.embedded = root is None
-        self.num_frames, self.resolution = num_frames, resolution
-        self.frame_stride, self.channels = frame_stride, channels
-        self.batch_size, self.clips_per_epoch = batch_size, clips_per_epoch
-        self.seed, self.split = seed, split
-        self.fit, self.backend, self.stills = fit, backend, stills
+        self.num_frames, self.resolution, self.frame_stride = num_frames, resolution, frame_stride
+        self.channels, self.batch_size, self.clips_per_epoch = channels, batch_size, clips_per_epoch
+        self.seed, self.split, self.backend, self.stills = seed, split, backend, stills
+        self.projection, self.fit = projection, fit if projection == "flat" else projection
         self.on_error, self.max_bad_fraction = on_error, max_bad_fraction
         self.loading = dict(num_workers=num_workers, timeout=timeout, multiprocessing_context=multiprocessing_context)
         self.cache, self.cache_limit = cache, int(cache_limit_gb * 1e9)
@@ -118,8 +119,7 @@ class ClipDataModule(LightningDataModule):
         self._ensure_root()
         index = build_index(self.root, self.backend, self.stills)
         if are_photos(index):
-            hint = "if photos, set data.stills: true, num_frames: 1"
-            warnings.warn(f"{self.root}: unrelated pictures; {hint}", stacklevel=2)
+            warnings.warn(f"{self.root}: unrelated pictures; of photos: data.stills: true, num_frames: 1", stacklevel=2)
 
     def setup(self, stage: str | None = None) -> None:
         """Index the videos and divide them; every process finds the same, and the same faults."""
@@ -130,7 +130,7 @@ class ClipDataModule(LightningDataModule):
             from vidiff.data.shapes.render import render_dataset
 
             # Whole or not at all, and left alone when it is there: safe with several processes.
-            render_dataset(self.root, videos=EMBEDDED_VIDEOS)
+            render_dataset(self.root, videos=EMBEDDED_VIDEOS, projection=self.projection)
 
     @cached_property
     def index(self) -> Index:
@@ -247,7 +247,7 @@ class ClipDataModule(LightningDataModule):
     @cached_property
     def frame_cache(self) -> FrameCache | None:
         """Where decoded frames are kept."""
-        frames = sum(e.num_frames for e in self.index.entries)
+        frames = sum(e.num_frames for e in self.index.entries) * (1 if self.projection == "flat" else 2)
         return open_cache(self.cache, self.cache_limit, frames * self.channels * self.resolution**2)
 
     def _place(self) -> tuple[int, int]:

@@ -49,7 +49,8 @@ class DomainDataModule(ClipDataModule):
         if self.embedded:
             from vidiff.data.shapes.render import render_domains
 
-            render_domains(self.root, EMBEDDED_VIDEOS, styles=self.styles, test_videos=EMBEDDED_TESTS)
+            options = dict(styles=self.styles, test_videos=EMBEDDED_TESTS, projection=self.projection)
+            render_domains(self.root, EMBEDDED_VIDEOS, **options)
 
     @cached_property
     def domains(self) -> list[str]:

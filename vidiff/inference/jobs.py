@@ -20,6 +20,7 @@ from vidiff.video.open import open_reader
 from vidiff.video.provenance import Origin, finish
 from vidiff.video.reader import Reader
 from vidiff.video.remux import SUFFIXES, UNTIMED_FPS, Change, check_output, identities, is_translation, record, remux
+from vidiff.video.spherical import Spherical
 
 UNKNOWN = Origin()
 
@@ -49,13 +50,21 @@ class Job:
     target: Path
     entry: Entry | None = None
 
-    def run(self, change: Change, say: Callable[[str], None], made: str = "", origin: Origin = UNKNOWN) -> int:
+    def run(
+        self,
+        change: Change,
+        say: Callable[[str], None],
+        made: str = "",
+        origin: Origin = UNKNOWN,
+        shown: Spherical | None = None,
+    ) -> int:
         """Translate, and say in and beside the file what made it; the number of frames.
 
         Args:
             change, say: see `vidiff.video.remux.remux`.
             made: words about it for the file's comment, in front of those of `origin`.
             origin: what makes the frames.
+            shown: see `vidiff.video.remux.remux`.
 
         Raises:
             RunError: the source cannot be read. UsageError: the output cannot be written.
@@ -66,9 +75,9 @@ class Job:
 
         made = "; ".join(filter(None, [made, origin.comment(altered=True)]))
         if self.entry is None or self.entry.kind == "video":
-            count = remux(self.source, self.target, tracked, say, made)
+            count = remux(self.source, self.target, tracked, say, made, shown)
         else:
-            count = record(self.reader(), self.target, tracked, made)
+            count = record(self.reader(), self.target, tracked, made, shown)
         finish(self.target, origin, [self.source])
         return count
 

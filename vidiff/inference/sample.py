@@ -19,6 +19,7 @@ from vidiff.models.translation import Translator
 from vidiff.video.alpha import write_alpha
 from vidiff.video.provenance import finish
 from vidiff.video.sheet import sheet
+from vidiff.video.spherical import Spherical, write_spherical
 from vidiff.video.write import write_clip, write_cutout, write_mp4, write_npy, write_png
 
 Format = Literal["mp4", "gif", "png", "npy"]
@@ -78,6 +79,8 @@ def sample_to(
 
     def write(how: Callable[..., None], name: str, *what: Any) -> None:
         how(folder / name, *what, **({} if how is write_npy else {"comment": origin.comment()}))
+        if name.endswith(".mp4") and model.spec.projection != "flat":
+            write_spherical(folder / name, Spherical(model.spec.projection))
         finish(folder / name, origin)
         written.append(folder / name)
 

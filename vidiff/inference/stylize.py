@@ -18,6 +18,7 @@ from vidiff.files import check_suffix, check_writable, sha256_of
 from vidiff.flow import flow_method
 from vidiff.inference.device import pick_device
 from vidiff.inference.jobs import Job, Translated, find_jobs
+from vidiff.inference.panorama import around, shown_as
 from vidiff.inference.style_measure import StyleMeasure
 from vidiff.inference.style_network import (
     SUFFIX,
@@ -36,6 +37,7 @@ from vidiff.inference.translate import run_jobs
 from vidiff.nn.style_maps import ExtractorName, available_extractor, style_extractor
 from vidiff.video.provenance import Origin
 from vidiff.video.remux import Change, identities
+from vidiff.video.spherical import Projection
 
 Method = Literal["optimize", "feedforward"]
 RESOLUTION = 160  # pixels of the shorter side: some CPU-seconds a frame
@@ -59,6 +61,7 @@ def stylize(
     sharpen: bool = False,
     frame_by_frame: bool = False,
     measure: bool = False,
+    projection: Projection | None = None,
     device: str | torch.device | None = None,
     say: Callable[[str], None] = warnings.warn,
 ) -> list[Translated]:
@@ -82,6 +85,8 @@ def stylize(
         sharpen: sharpen the result.
         frame_by_frame: each frame on its own, without the one before it: it flickers, and is there to compare with.
         measure: say how near to the style it is, how much of the content is left, and how much it flickers.
+        projection: `equirectangular`: the video shows all around; frames are continued beyond the seam, and the
+            continuation is cross-faded with what it repeats.
         device: where to work, such as cuda:1; None: an accelerator where there is one, else the CPU.
         say: called with a line about the network, about what is passed over, or cannot be kept as it was.
 
@@ -95,9 +100,11 @@ def stylize(
     check_apart(jobs, Path(style))
     what = dict(method=method, ckpt=ckpt, updates=updates, extractor=extractor, resolution=resolution)
     what |= dict(iterations=iterations, strength=strength, keep_color=keep_color, denoise=denoise, sharpen=sharpen)
-    stylizer = Stylizer(style, **what, frame_by_frame=frame_by_frame, measure=measure, device=device, say=say)
+    what |= dict(frame_by_frame=frame_by_frame, measure=measure, projection=projection)
+    stylizer, shown = Stylizer(style, **what, device=device, say=say), shown_as(projection, None)
     stylizer.prepare(jobs)
-    results = list(run_jobs(jobs, unusable, stylizer.change, say, stylizer.made, stylizer.origin(), "restyling"))
+    made, origin = stylizer.made, stylizer.origin()
+    results = list(run_jobs(jobs, unusable, stylizer.change, say, made, origin, "restyling", shown))
     if stylizer.measure is not None:
         say(stylizer.measure.summary())
     return results
@@ -129,6 +136,7 @@ class Stylizer:
         sharpen: bool = False,
         frame_by_frame: bool = False,
         measure: bool = False,
+        projection: Projection | None = None,
         device: str | torch.device | None = None,
         say: Callable[[str], None] = warnings.warn,
     ):
@@ -152,7 +160,7 @@ class Stylizer:
         self.settings = dict(command="stylize", method=method, extractor=name, resolution=resolution)
         self.settings |= dict(iterations=iterations, updates=updates, strength=strength, keep_color=keep_color)
         self.settings |= dict(denoise=denoise, sharpen=sharpen)
-        self.style = Path(style)
+        self.style, self.projection = Path(style), projection
         if self.ckpt is not None and self.ckpt.exists():
             self.network = read_network(self.ckpt, digest)
 
@@ -165,6 +173,11 @@ class Stylizer:
 
     def prepare(self, jobs: Sequence[Job]) -> None:
         """Train the network of method feedforward on frames of these films, where there is none yet."""
+        self._prepare(jobs)
+        if self.projection == "equirectangular":
+            self.change = around(self.change)
+
+    def _prepare(self, jobs: Sequence[Job]) -> None:
         if self.method == "optimize":
             flow = None if self.frame_by_frame else self.flow
             optimization = Optimization(self.extract, self.pictures, self.weights, self.iterations, flow)

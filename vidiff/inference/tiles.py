@@ -82,7 +82,9 @@ def plan_tiles(network: nn.Module, tile: int) -> tuple[int, int, int]:
     return tile, trim, fade
 
 
-def through_tiles(clip: Tensor, network: Callable[[Tensor], Tensor], tile: int, trim: int, fade: int) -> Tensor:
+def through_tiles(
+    clip: Tensor, network: Callable[[Tensor], Tensor], tile: int, trim: int, fade: int, wraps: bool = False
+) -> Tensor:
     """A clip (C, T, H, W), sides multiples of GRID, through `network` in tiles -> float (C', T, H, W).
 
     Every pixel is the weighted mean of the tiles that cover it: 0 over the outer `trim` pixels, rising evenly over
@@ -91,21 +93,24 @@ def through_tiles(clip: Tensor, network: Callable[[Tensor], Tensor], tile: int, 
     Args:
         network: clip (C, T, h, w) with h, w <= `tile` -> float clip (C', T, h, w).
         tile, trim, fade: pixels; tile > 2 * trim + fade.
+        wraps: whether the left side continues the right one: tiles then lie across that seam, too.
     """
-    rows, columns = (_spans(side, tile, trim, fade) for side in clip.shape[2:])
+    rows = _spans(clip.shape[2], tile, trim, fade)
+    columns = (_spans_around if wraps else _spans)(clip.shape[3], tile, trim, fade)
     if len(rows) == len(columns) == 1:
         return network(clip)
     total = weights = None
     for top, down in rows:
         for left, across in columns:
-            out = network(clip[:, :, top : top + len(down), left : left + len(across)])
+            place = (torch.arange(len(across)) + left) % clip.shape[3]
+            rows_here = slice(top, top + len(down))
+            out = network(clip[:, :, rows_here].index_select(3, place.to(clip.device)))
             if total is None:
                 total = out.new_zeros(out.shape[0], out.shape[1], *clip.shape[2:])
                 weights = out.new_zeros(clip.shape[2:])
             weight = (down[:, None] * across).to(out)  # (h, w)
-            part = slice(top, top + len(down)), slice(left, left + len(across))
-            total[(..., *part)] += out * weight
-            weights[part] += weight
+            total[:, :, rows_here].index_add_(3, place.to(out.device), out * weight)
+            weights[rows_here].index_add_(1, place.to(out.device), weight)
     return total.div_(weights)
 
 
@@ -118,3 +123,13 @@ def _spans(length: int, tile: int, trim: int, fade: int) -> list[tuple[int, Tens
     rise = ((place - trim + 1) / (fade + 1)).clamp(0, 1)  # 0 before `trim`, 1 after `trim + fade`
     ends = [(rise if s > 0 else whole, rise.flip(0) if s + tile < length else whole) for s in starts]
     return [(s, first * last) for s, (first, last) in zip(starts, ends)]
+
+
+def _spans_around(length: int, tile: int, trim: int, fade: int) -> list[tuple[int, Tensor]]:
+    """As `_spans`, around a circle: every tile has neighbors on both sides, the last one those of the first."""
+    if tile >= length:
+        return [(0, torch.ones(length))]
+    count = -(-length // (tile - 2 * trim - fade))
+    place = torch.arange(tile, dtype=torch.float32)
+    rise = ((place - trim + 1) / (fade + 1)).clamp(0, 1)
+    return [(i * length // count // GRID * GRID, rise * rise.flip(0)) for i in range(count)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import tee
 from pathlib import Path
 
@@ -16,12 +17,14 @@ from vidiff.clip import clip_to_thwc, signed_to_uint8, thwc_to_clip, uint8_to_un
 from vidiff.errors import RunError, UsageError, at_least, doing, unforeseen
 from vidiff.inference.checkpoint import origin_of
 from vidiff.inference.jobs import UNKNOWN, Job, Translated, find_jobs
+from vidiff.inference.panorama import check_around, each_eye, looking_around, resized_around, shown_as
 from vidiff.inference.tiles import on_grid, plan_tiles, space_radius, through_tiles
 from vidiff.inference.windows import plan, through_windows
 from vidiff.models.translation import Translator, translator
 from vidiff.nn.resnet import GRID
 from vidiff.video.provenance import Origin
 from vidiff.video.remux import Change
+from vidiff.video.spherical import Projection, Spherical, Stereo
 
 
 def translate_video(
@@ -34,6 +37,8 @@ def translate_video(
     resolution: int | None = None,
     window: int | None = None,
     tile: int | None = None,
+    projection: Projection | None = None,
+    stereo: Stereo | None = None,
     compare: bool = False,
     ema: bool = True,
     say: Callable[[str], None] = warnings.warn,
@@ -45,6 +50,8 @@ def translate_video(
         input: a video; a folder, manifest, strip or array of videos.
         output: a .mp4, .mov or .mkv; a folder where the input holds several videos.
         direction, target, resolution, window, tile: see `vidiff.inference.translate.frame_translator`.
+        projection, stereo: see `vidiff.inference.translate.frame_translator`; the files say it, in the boxes that
+            players look for. None: they say what the source says.
         compare, ema: see `vidiff.inference.translate.frame_translator`.
         say: called with a line about what is passed over, or cannot be kept as it was.
 
@@ -56,8 +63,10 @@ def translate_video(
     """
     jobs, unusable = find_jobs(Path(input), Path(output), say)
     what = dict(direction=direction, target=target, resolution=resolution, window=window, tile=tile, compare=compare)
+    what |= dict(projection=projection, stereo=stereo)
     origin = origin_of(model, command="translate", **what, ema=ema)
-    return list(run_jobs(jobs, unusable, frame_translator(model, **what, ema=ema, say=say), say, origin=origin))
+    change = frame_translator(model, **what, ema=ema, say=say)
+    return list(run_jobs(jobs, unusable, change, say, origin=origin, shown=shown_as(projection, stereo)))
 
 
 def run_jobs(
@@ -68,14 +77,15 @@ def run_jobs(
     made: str = "",
     origin: Origin = UNKNOWN,
     verb: str = "translating",
+    shown: Spherical | None = None,
 ) -> Iterator[Translated]:
     """Yield what became of each of `find_jobs`' videos as soon as it is known; see `translate_video`, and `Job.run` for
-    `made` and `origin`; `verb` is what messages call it."""
+    `made`, `origin` and `shown`; `verb` is what messages call it."""
     yield from unusable
     for job in jobs:
         try:
             with doing(f"{verb} {job.source}"):
-                frames = job.run(change, say, made, origin)
+                frames = job.run(change, say, made, origin, shown)
         except UsageError:  # about the output: the others have no better one
             raise
         except Exception as error:
@@ -95,6 +105,8 @@ def frame_translator(
     resolution: int | None = None,
     window: int | None = None,
     tile: int | None = None,
+    projection: Projection | None = None,
+    stereo: Stereo | None = None,
     compare: bool = False,
     ema: bool = True,
     say: Callable[[str], None] = warnings.warn,
@@ -108,6 +120,9 @@ def frame_translator(
         resolution: pixels of the shorter side that the network works at; None: the video's own.
         window: frames that the network sees at once (memory); None: what it was trained on, or needs.
         tile: pixels of a frame, each way, that the network sees at once (memory); None: all.
+        projection: `equirectangular`: frames show all around, their left side continues the right one, and every
+            convolution, window and tile looks across that seam; None: as the model was trained.
+        stereo: `left-right` or `top-bottom`: frames hold the pictures of two eyes, which are translated one by one.
         compare: write input and output side by side.
         ema: the generator's moving average, not its raw weights.
         say: called with a line about what the tiles change.
@@ -119,6 +134,9 @@ def frame_translator(
     at_least(8, resolution=resolution)
     at_least(1, window=window)
     at_least(16, tile=tile)
+    shown_as(projection, stereo)
+    model = looking_around(model, projection)
+    wraps = (projection or model.spec.projection) == "equirectangular"
     network, mapping = model.network(*pair, ema), model.mapping(*pair, ema)
     windows = plan(network, model.spec.num_frames, window)
     tiles = plan_tiles(network, tile) if tile else None
@@ -134,8 +152,12 @@ def frame_translator(
         """uint8 (3, T, H, W) -> float (3, T, H, W) in [-1, 1]."""
         x = unit_to_signed(uint8_to_unit(clip))
         x = x.mean(0, keepdim=True) if model.spec.channels == 1 else x
-        whole = (lambda part: through_tiles(part, run, *tiles)) if tiles else run
-        return (_scaled(x, whole, resolution) if resolution else on_grid(x, whole)).expand(3, -1, -1, -1)
+        return each_eye(translate_eye, stereo)(x).expand(3, -1, -1, -1)
+
+    def translate_eye(x: Tensor) -> Tensor:
+        whole = (lambda part: through_tiles(part, run, *tiles, wraps)) if tiles else run
+        _ = wraps and check_around(x)
+        return _scaled(x, whole, resolution, wraps) if resolution else on_grid(x, whole)
 
     def change(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         images = (thwc_to_clip(frame[None])[:, 0] for frame in frames)  # (H, W, 3) -> (3, H, W)
@@ -156,12 +178,13 @@ def side_by_side(change: Change) -> Change:
     return both
 
 
-def _scaled(clip: Tensor, network: Callable[[Tensor], Tensor], resolution: int) -> Tensor:
+def _scaled(clip: Tensor, network: Callable[[Tensor], Tensor], resolution: int, wraps: bool = False) -> Tensor:
     """A float clip (C, T, H, W) through a network at about `resolution` pixels on the shorter side, and back."""
     h, w = clip.shape[2:]
     scale = resolution / min(h, w)
     size = [max(GRID, round(side * scale / GRID) * GRID) for side in (h, w)]
-    return _resized(network(_resized(clip, size)), [h, w])
+    resize = partial(resized_around, _resized) if wraps else _resized
+    return resize(network(resize(clip, size)), [h, w])
 
 
 def _resized(clip: Tensor, size: list[int]) -> Tensor:

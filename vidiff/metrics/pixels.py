@@ -12,6 +12,7 @@ from torch import Tensor
 from vidiff.metrics.features import Extractor
 from vidiff.metrics.frechet import Array, as_float64
 from vidiff.metrics.paired import flicker, grid_peak
+from vidiff.sphere import seam_ratio
 
 
 class FrameDifference(Extractor):
@@ -60,6 +61,17 @@ class GridPeak(Extractor):
 
     def features(self, clips: Tensor) -> Tensor:
         return grid_peak(clips)[:, None]
+
+
+class SeamRatio(Extractor):
+    """The seam of a panorama, see `vidiff.sphere.seam_ratio` (D = 1): its mean, that of real clips beside it."""
+
+    name = "seam_ratio"
+    dim = 1
+    sha256 = hashlib.sha256(b"|first - last column| over mean |column difference|, weighted by latitude").hexdigest()
+
+    def features(self, clips: Tensor) -> Tensor:
+        return seam_ratio(clips)[:, None]
 
 
 class Thumbnail(Extractor):

@@ -36,6 +36,7 @@ _FIXED = {
     "motion_difference": ("wasserstein", "frame_difference", None),
     "flicker_difference": ("wasserstein", "second_difference", None),
     "grid": ("grid", "grid_peak", None),
+    "seam": ("mean", "seam_ratio", None),
     "diversity": ("diversity", "pixels", None),
     "nearest": ("nearest", "pixels", None),
     "memorized": ("memorized", "pixels", None),

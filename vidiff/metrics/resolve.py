@@ -75,6 +75,7 @@ def resolve_metrics(
         "frame_difference": temporal.FrameDifference,
         "second_difference": temporal.SecondDifference,
         "grid_peak": temporal.GridPeak,
+        "seam_ratio": temporal.SeamRatio,
         "pixels": temporal.Thumbnail,
         "shape_colours": acd.ShapeColors,
         "recognizer": lambda: recognizable.Recognition(frame_stride),

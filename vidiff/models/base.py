@@ -21,9 +21,8 @@ from vidiff.augment import AdaptiveAugment, DiffAugment
 from vidiff.clip import ClipSpec
 from vidiff.ema import GeneratorEMA, decay_from_half_life
 from vidiff.errors import UsageError
-from vidiff.models.allocator import keep_memory
 from vidiff.models.arguments import KeepsArguments
-from vidiff.models.checks import check_arguments, check_penalty, check_precision, check_strategy, compile_all
+from vidiff.models.checks import check_arguments, check_penalty, check_precision, compile_all, prepare_training
 from vidiff.models.logits import follow_logits, head_losses
 from vidiff.models.record import check_end, check_restored, configure_again, make_record, record_of
 from vidiff.models.sampler import Sampler
@@ -31,9 +30,11 @@ from vidiff.models.strategies import Balance, Player, Stage, Strategies
 from vidiff.models.turn import Terms, Turn
 from vidiff.models.updates import count_step, diverged, make_optimizers, norms, planned_steps, step
 from vidiff.nn.blocks import NetworkFactory
+from vidiff.nn.circular import projected
 from vidiff.nn.mirror import mirror_all
 from vidiff.optim import Plateau, Schedule
 from vidiff.parallel import average_gradients, broadcast_buffers, on_every_process, rank, world_size
+from vidiff.video.spherical import Projection
 
 PLAYERS: tuple[Player, ...] = ("g", "d")  # in the order of their optimizers
 
@@ -65,6 +66,7 @@ class AdversarialModule(KeepsArguments, L.LightningModule):
         plateau: both rates fall when a validation metric no longer does, see `Plateau`.
         balance: D's rate, `n_critic` or `g_steps` follow how clearly D wins, see `Balance`.
         compile: compile both networks with torch.compile (gradient penalties stay eager).
+        projection: `equirectangular`: clips that show all around, and networks that look across their seam.
         seed: key of latents and of in-network noise; linked to `seed_everything`.
     """
 
@@ -99,12 +101,13 @@ class AdversarialModule(KeepsArguments, L.LightningModule):
         plateau: Plateau | None = None,
         balance: Balance | None = None,
         compile: bool = False,
+        projection: Projection = "flat",
         seed: int = 0,
     ):
         super().__init__()
         check_arguments(self.arguments)
         self.automatic_optimization = False
-        self.spec = ClipSpec(channels, num_frames, resolution, width, latent_dim, num_classes)
+        self.spec = ClipSpec(channels, num_frames, resolution, width, latent_dim, num_classes, projection)
         self.seed, self.clip_grad_norm, self.ema_half_life = seed, clip_grad_norm, ema_half_life
         self.compile_networks = compile
         self.strategies = Strategies(stages, term_weights, plateau, balance, lr_schedule, n_critic, g_steps)
@@ -117,10 +120,11 @@ class AdversarialModule(KeepsArguments, L.LightningModule):
         self.batches_seen = 0
         self.terms: dict[str, Tensor] = {}  # the newest value of everything that is logged
         # Initial weights are a function of the seed alone, whatever was drawn before.
-        self._generator_factory = generator
+        self._generator_factory = lambda spec: projected(generator(spec), projection)
         with keyed.forked(seed, "weights"):
-            self.generator, self.discriminator = generator(self.spec), discriminator(self.spec)
+            self.generator, self.discriminator = self._generator_factory(self.spec), discriminator(self.spec)
             mirror_all(self.discriminator, self.generator)
+            projected(self.discriminator, projection)
         self.generator_ema = GeneratorEMA(self.generator, ema_decay)
         self.discriminator_augment = discriminator_augment
 
@@ -194,9 +198,7 @@ class AdversarialModule(KeepsArguments, L.LightningModule):
         check_precision(self.trainer)
         if stage != "fit":
             return
-        check_strategy(self.trainer)
-        if self.trainer.strategy.root_device.type == "cpu":
-            keep_memory()
+        prepare_training(self)
         if (self.trainer.max_epochs or 0) <= 0:  # else: when the length of an epoch is known, in `on_train_start`
             self._plan()
         if self.compile_networks:

@@ -12,6 +12,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from torch import nn
 
 from vidiff.errors import UsageError, at_least
+from vidiff.models.allocator import keep_memory
 from vidiff.models.updates import parts_of
 from vidiff.nn.blocks import mixes_clips
 from vidiff.parallel import GameStrategy
@@ -51,6 +52,33 @@ def check_penalty(family: str, discriminator: nn.Module, through: Sequence[str])
             f"{family}: the gradient penalty is per clip and has no meaning through {mixing[0]}; give the "
             "discriminator norm: layer, instance or none, and no minibatch_std, or set the penalty's weight to 0 where "
             "the family can do without"
+        )
+
+
+def prepare_training(model: Any) -> None:
+    """`check_strategy` and `check_shape`; on a CPU, memory that is freed is kept, see `keep_memory`."""
+    check_strategy(model.trainer)
+    check_shape(model)
+    if model.trainer.strategy.root_device.type == "cpu":
+        keep_memory()
+
+
+def check_shape(model: Any) -> None:
+    """Refuse a generator of clips that cannot make the shape that its data has, before any data is read.
+
+    Raises:
+        UsageError: its clips are square, and those of a panorama are not.
+    """
+    spec = model.spec
+    height, width = spec.resolution, spec.aspect * spec.resolution
+    if spec.projection == "flat" or hasattr(model, "num_domains"):  # translations keep the shape
+        return
+    with torch.random.fork_rng(), model.sampler.network(ema=False) as network:
+        shape = model.synthesize(network, [0], 0, model.sampler.labels([0]), None).shape[-2:]
+    if tuple(shape) != (height, width):
+        raise UsageError(
+            f"data.projection {spec.projection} needs clips of {height} x {width}, the generator of "
+            f"{type(model).__name__} makes {shape[0]} x {shape[1]}; that of experiments/dcgan.yaml can"
         )
 
 

@@ -29,7 +29,7 @@ from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor, nn
 
 from vidiff.clip import clip_to_frames
-from vidiff.consistency import reconstruction, stillness_loss
+from vidiff.consistency import stillness_loss
 from vidiff.flow import FlowKind
 from vidiff.losses import least_squares_d, least_squares_g
 from vidiff.models.base import NetworkFactory
@@ -138,7 +138,7 @@ class CycleGAN(Translator):
         terms = self._direction(turn, "a", "b", fakes["b"]) | self._direction(turn, "b", "a", fakes["a"])
         for d, other in ("ab", "ba") if self.identity_weight else ():
             x = turn.batch[f"clip_{d}"]
-            identity = reconstruction(self.generator[f"{other}2{d}"](x), x, self.cycle_loss)
+            identity = self.distance(self.generator[f"{other}2{d}"](x), x, self.cycle_loss)
             terms[f"identity_{d}"] = self.cycle_weight * self.identity_weight * identity
         return terms
 
@@ -151,9 +151,9 @@ class CycleGAN(Translator):
             f"{name}adv_{target}": 2.0 * least_squares_g(turn.judge(fake, "fake", network))
             for name, network in self._discriminators(target).items()
         }
-        terms[f"cycle_{source}"] = self.cycle_weight * reconstruction(rec, x, self.cycle_loss)
+        terms[f"cycle_{source}"] = self.cycle_weight * self.distance(rec, x, self.cycle_loss)
         if self.motion_weight and x.shape[2] > 1:
-            motion = reconstruction(rec.diff(dim=2), x.diff(dim=2), self.cycle_loss)
+            motion = self.distance(rec.diff(dim=2), x.diff(dim=2), self.cycle_loss)
             terms[f"motion_{source}"] = self.cycle_weight * self.motion_weight * motion
         if self.temporal_weight and x.shape[2] > 1:
             terms[f"temporal_{target}"] = self.temporal_weight * stillness_loss(fake, x)

@@ -45,7 +45,7 @@ from vidiff.augment.degrade import (
     degrade,
 )
 from vidiff.clip import signed_to_unit, unit_to_signed
-from vidiff.consistency import feature_distance, reconstruction
+from vidiff.consistency import feature_distance
 from vidiff.errors import UsageError, at_least
 from vidiff.losses import relativistic_d, relativistic_g
 from vidiff.models.base import NetworkFactory
@@ -179,7 +179,7 @@ class Restoration(Restorer):
 
     def generator_losses(self, turn: Turn) -> Terms:
         x, fake = turn.real, turn.fake()
-        terms = {"pixel": self.pixel_weight * reconstruction(fake, x, self.pixel_loss)}
+        terms = {"pixel": self.pixel_weight * self.distance(fake, x, self.pixel_loss)}
         if self.perceptual_weight:
             terms["perceptual"] = self.perceptual_weight * feature_distance(self.maps_of(fake), self.maps_of(x))
         if self.plays:

@@ -29,7 +29,6 @@ from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
 
 from vidiff import keyed
-from vidiff.consistency import reconstruction
 from vidiff.errors import UsageError
 from vidiff.losses import least_squares_d, least_squares_g, wasserstein_d, wasserstein_g
 from vidiff.models.base import NetworkFactory
@@ -142,9 +141,9 @@ class StarGAN(Translator):
         terms = {"adv": wasserstein_g(logits) if self.game == "wasserstein" else 2.0 * least_squares_g(logits)}
         if (domain_logits := turn.predictions.get("fake")) is not None:
             terms["cls"] = self.cls_weight * F.cross_entropy(domain_logits, target)
-        terms["rec"] = self.rec_weight * reconstruction(rec, x, self.rec_loss)
+        terms["rec"] = self.rec_weight * self.distance(rec, x, self.rec_loss)
         if self.motion_weight and x.shape[2] > 1:
-            motion = reconstruction(rec.diff(dim=2), x.diff(dim=2), self.rec_loss)
+            motion = self.distance(rec.diff(dim=2), x.diff(dim=2), self.rec_loss)
             terms["motion"] = self.rec_weight * self.motion_weight * motion
         return terms
 

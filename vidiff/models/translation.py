@@ -8,8 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from vidiff.clip import signed_to_uint8, uint8_to_unit, unit_to_signed
+from vidiff.consistency import reconstruction
 from vidiff.errors import UsageError
 from vidiff.models.base import AdversarialModule
+from vidiff.sphere import latitude_weights
 
 
 class Translator(AdversarialModule):
@@ -19,6 +21,11 @@ class Translator(AdversarialModule):
     """
 
     num_domains: int
+
+    def distance(self, output: Tensor, target: Tensor, kind: str) -> Tensor:
+        """`reconstruction` of clips; where they show all around, a row counts by the cosine of its latitude."""
+        weights = latitude_weights(output.shape[-2]) if self.spec.projection == "equirectangular" else None
+        return reconstruction(output, target, kind, weights)
 
     def mapping(self, source: int, target: int, ema: bool = True) -> Callable[[Tensor], Tensor]:
         """The trained translation between two domains, clips (B, C, T, H, W) in [-1, 1] on the device -> the same."""

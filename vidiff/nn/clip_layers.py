@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidiff.nn.blocks import Conv3d, ConvTranspose3d
+from vidiff.sphere import wrap
 
 Conv = Literal["full", "factorized"]
 Padding = Literal["replicate", "reflect", "zeros"]
@@ -49,7 +50,7 @@ class ClipConv(nn.Module):
         self.radius, split = time // 2, conv == "factorized" and time > 1
         side = (kernel - 1) // 2
         own = side if stride > 1 or padding == "zeros" else 0  # padding that the convolution does by itself
-        self.side, self.mode = side - own, padding
+        self.side, self.mode, self.wraps = side - own, padding, False  # see `vidiff.nn.circular`
         depth = 1 if split else time
         self.space = Conv3d(
             c_in, c_out, (depth, kernel, kernel), (1, stride, stride), (0, own, own), bias=bias and not split
@@ -59,7 +60,8 @@ class ClipConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, T, H, W) -> (B, C', T, H / stride, W / stride)."""
         if self.side:
-            x = F.pad(x, (self.side,) * 4 + (0, 0), self.mode)
+            x, across = (wrap(x, self.side), 0) if self.wraps else (x, self.side)
+            x = F.pad(x, (across, across, self.side, self.side, 0, 0), self.mode)
         if self.time is None:
             return self.space(self._repeat_ends(x))
         return self.time(self._repeat_ends(self.space(x)))
@@ -111,10 +113,14 @@ class Double(nn.Module):
     """Bilinear interpolation to twice the sides, as pixel repetition and the kernel (1, 2, 1) / 4 each way: made of
     operations whose gradient is the same every time on a GPU, too."""
 
+    wraps = False  # see `vidiff.nn.circular`
+
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, T, H, W) -> (B, C, T, 2H, 2W)."""
         for dim in (-1, -2):
             first, last = x.narrow(dim, 0, 1), x.narrow(dim, -1, 1)
+            if self.wraps and dim == -1:
+                first, last = last, first
             before = torch.cat([first, x.narrow(dim, 0, x.shape[dim] - 1)], dim)
             after = torch.cat([x.narrow(dim, 1, x.shape[dim] - 1), last], dim)
             x = torch.stack([0.75 * x + 0.25 * before, 0.75 * x + 0.25 * after], dim).flatten(dim - 1, dim)

@@ -65,12 +65,12 @@ class ConvDiscriminator(nn.Module):
                 layers.append(norm_layer(norm, channels[i + 1]))
             layers.append(LeakyReLU(0.2))
         self.layers = nn.Sequential(*layers)
-        self.channels, self.grid, self.minibatch_std = channels[-1], (t, 4, 4), minibatch_std
+        self.channels, self.grid, self.minibatch_std = channels[-1], (t, 4, 4 * spec.aspect), minibatch_std
         inputs = channels[-1] + 1 if minibatch_std else channels[-1]
         if head == "conv":
             self.head = nn.Conv3d(inputs, 1, self.grid)
         elif head == "fc":
-            hidden = nn.Linear(inputs * t * 16, channels[-1])
+            hidden = nn.Linear(inputs * t * 16 * spec.aspect, channels[-1])
             self.head = nn.Sequential(nn.Flatten(), hidden, LeakyReLU(0.2), nn.Linear(channels[-1], 1))
         else:
             raise ValueError(f"head must be conv or fc, got {head!r}")

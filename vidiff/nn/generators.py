@@ -35,7 +35,7 @@ class ConvGenerator(nn.Module):
 
         use_bias = norm == "none"
         layers: list[nn.Module] = [
-            nn.ConvTranspose3d(inputs, channels[0], (self.t0, 4, 4), bias=use_bias),
+            nn.ConvTranspose3d(inputs, channels[0], (self.t0, 4, 4 * spec.aspect), bias=use_bias),
             norm_layer(norm, channels[0]),
             nn.ReLU(),
         ]

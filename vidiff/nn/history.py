@@ -24,7 +24,7 @@ class History(nn.Module):
     def __init__(self, spec: ClipSpec, size: int = 50):
         super().__init__()
         self.size = size
-        shape = (size, spec.channels, spec.num_frames, spec.resolution, spec.resolution)
+        shape = (size, spec.channels, spec.num_frames, spec.resolution, spec.aspect * spec.resolution)
         self.register_buffer("clips", torch.zeros(shape))
         self.register_buffer("kept", torch.zeros((), dtype=torch.int64))
 

@@ -60,6 +60,7 @@ class LayeredGenerator(nn.Module):
             objects too, and they stand still.
     """
 
+    flat_only = True  # see `vidiff.nn.circular`
     reach = 1.25  # half the width of the drawn background, in half pictures
 
     def __init__(self, spec: ClipSpec, objects: int = 2, dim: int = 128, waves: int = 8, detail: float = 0.2):

@@ -104,7 +104,7 @@ class R3Generator(nn.Module):
         channels, times, t0 = _plan(spec)
         self.embed = ClassEmbedding(spec.num_classes, spec.latent_dim) if spec.num_classes else None
         inputs = spec.latent_dim * (2 if self.embed else 1)
-        self.basis = nn.Parameter(torch.randn(channels[0], t0, 4, 4))
+        self.basis = nn.Parameter(torch.randn(channels[0], t0, 4, 4 * spec.aspect))
         self.project = linear_init(nn.Linear(inputs, channels[0], bias=False))
         self.stages = _residual_stages(channels, blocks)
         self.ups = nn.ModuleList()

@@ -286,7 +286,9 @@ class StarDiscriminator(nn.Module):
         side, frames = spec.resolution // 2**layers, spec.num_frames // 2**halvings
         depth, pad = (3, 1) if time else (1, (0, 1, 1))
         self.source = Conv3d(channels[-1], 1, (depth, 3, 3), padding=pad, bias=False)
-        self.domain = Conv3d(channels[-1], max(1, spec.num_classes or 0), (frames, side, side), bias=False)
+        self.domain = Conv3d(
+            channels[-1], max(1, spec.num_classes or 0), (frames, side, spec.aspect * side), bias=False
+        )
         initialize(self, "dcgan")
 
     def forward(self, clip: Tensor, label: Tensor | None = None) -> tuple[Tensor, Tensor]:

@@ -42,7 +42,7 @@ from vidiff.training.trainer import check_settings, make_trainer, quiet, several
 from vidiff.training.training_log import Spent, TrainingLog
 from vidiff.training.translation_evaluation import TranslationEvaluation
 
-LINKED = ("num_frames", "resolution", "channels", "seed", "num_classes")
+LINKED = ("num_frames", "resolution", "channels", "projection", "seed", "num_classes")
 
 
 class _ReadConfig(jsonargparse.ActionConfigFile):
@@ -131,7 +131,7 @@ class TrainingCLI(LightningCLI):
         parser.add_argument(
             "--budget_gpu_s", type=float | None, default=None, help="stop after this many seconds times GPUs"
         )
-        for name in ("num_frames", "resolution", "channels"):
+        for name in ("num_frames", "resolution", "channels", "projection"):
             parser.link_arguments(f"data.init_args.{name}", f"model.init_args.{name}")
         parser.link_arguments("seed_everything", "model.init_args.seed", compute_fn=_seed)
         parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=_seed)

@@ -86,7 +86,7 @@ class RestorationEvaluation(Evaluation):
         for ids, damaged, truth in self._clips(module, split, count, seed):
             restored = module.translate(damaged, DEGRADED, CLEAN)
             for name, clips in (("degraded", damaged), ("restored", restored)):
-                tables.setdefault(name, []).append((ids, row_of(clips, truth)))
+                tables.setdefault(name, []).append((ids, row_of(clips, truth, module.spec.aspect > 1)))
             tables.setdefault("grid", []).append(torch.stack([grid_peak(restored), grid_peak(truth)], 1))
             tables.setdefault("apart", []).append(torch.stack([l1(restored, damaged), l1(truth, damaged)], 1))
             yield ids, restored
@@ -131,8 +131,8 @@ class RestorationEvaluation(Evaluation):
         }
         for ids, damaged, truth in self._clips_again(module):
             for name, clips in classical(damaged, truth):
-                tables.setdefault(name, []).append((ids, row_of(clips, truth)))
-            tables.setdefault("oracle", []).append((ids, row_of(reencode(truth), truth)))
+                tables.setdefault(name, []).append((ids, row_of(clips, truth, module.spec.aspect > 1)))
+            tables.setdefault("oracle", []).append((ids, row_of(reencode(truth), truth, module.spec.aspect > 1)))
         if (path := self.run.checkpoints / FIRST_STAGE).is_file():
             first, own = load_like(module, path), {}
             for _ in self._restored(first, self.split, count, REPORT_SEED, own):

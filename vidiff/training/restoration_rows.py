@@ -11,10 +11,12 @@ from torch import Tensor
 from vidiff.metrics.classical import STRENGTHS, has_opencv, inpainted, non_local_means
 from vidiff.metrics.gather import gather_processes
 from vidiff.metrics.paired import flicker, gradient_energy, psnr, ssim, temporal_error
+from vidiff.sphere import ws_psnr
 
-ROW = ("psnr", "ssim", "temporal_error", "flicker", "flicker_true", "energy", "energy_true")
+ROW = ("psnr", "ssim", "temporal_error", "flicker", "flicker_true", "energy", "energy_true", "ws_psnr")
 PROTOCOL = {
     "paired": "psnr, ssim: uint8 / 255, whole clip and mean over frames, mean over clips",
+    "ws_psnr": "of panoramas: psnr, errors weighted by the cosine of their latitude",
     "gain": "psnr, ssim minus those of the damaged clip",
     "temporal_error": "mean |difference of frames minus that of the true clip| in [0, 1]",
     "sharpness": "mean squared difference of neighboring pixels over that of the true clips; 1 is right",
@@ -24,10 +26,14 @@ PROTOCOL = {
 }
 
 
-def row_of(clips: Tensor, truth: Tensor) -> Tensor:
-    """Everything in ROW of uint8 clips (B, C, T, H, W) against what they should be, (B, len(ROW)) on the CPU."""
+def row_of(clips: Tensor, truth: Tensor, around: bool = False) -> Tensor:
+    """Everything in ROW of uint8 clips (B, C, T, H, W) against what they should be, (B, len(ROW)) on the CPU; NaN is
+    what is measured of panoramas alone, `around`."""
+    sphere = ws_psnr(clips, truth) if around else torch.full((len(clips),), math.nan)
     values = psnr(clips, truth), ssim(clips, truth), temporal_error(clips, truth), flicker(clips), flicker(truth)
-    return torch.stack([v.float().cpu() for v in (*values, gradient_energy(clips), gradient_energy(truth))], dim=1)
+    return torch.stack(
+        [v.float().cpu() for v in (*values, gradient_energy(clips), gradient_energy(truth), sphere)], dim=1
+    )
 
 
 def classical(damaged: Tensor, truth: Tensor) -> Iterator[tuple[str, Tensor]]:
@@ -53,6 +59,7 @@ def means(table: list[tuple[Tensor, Tensor]]) -> dict[str, float]:
     rows = torch.cat([rows for _, rows in table]) if table else torch.zeros(0, len(ROW))
     mean = dict(zip(ROW, gather_processes(ids, rows)[1].double().nanmean(0).tolist()))
     out = {name: mean[name] for name in ("psnr", "ssim", "temporal_error", "flicker")}
+    out["ws_psnr"] = mean["ws_psnr"]
     out["flicker_ratio"] = mean["flicker"] / max(mean["flicker_true"], 1e-6)
     out["sharpness"] = mean["energy"] / max(mean["energy_true"], 1e-9)
     return {name: value for name, value in out.items() if not math.isnan(value)}

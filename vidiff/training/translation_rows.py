@@ -15,6 +15,7 @@ from vidiff.metrics.gather import gather_processes
 from vidiff.metrics.paired import flicker, grid_peak, l1, nyquist_energy, psnr, ssim
 from vidiff.metrics.position import position_error
 from vidiff.models.translation import Translator
+from vidiff.sphere import seam_ratio, ws_psnr
 from vidiff.training.probes import Probes
 from vidiff.video.pyav import PyAVReader
 from vidiff.video.write import write_mp4
@@ -23,6 +24,7 @@ ROWS = (
     *("psnr", "ssim", "identity_psnr", "identity_ssim", "oracle_psnr", "oracle_ssim"),
     *("cycle_l1", "cycle_psnr", "cycle_ssim", "flicker", "flicker_source", "nyquist", "true_nyquist"),
     *("change", "true_change", "grid", "source_grid"),
+    *("ws_psnr", "identity_ws_psnr", "seam", "source_seam"),  # of panoramas
     *("target_accuracy", "position_error", "identity_position_error", "oracle_position_error"),
 )
 PROTOCOL = {
@@ -30,6 +32,8 @@ PROTOCOL = {
     "gain": "psnr, ssim minus those of the untranslated clip",
     "oracle": "the true counterpart through H.264 (crf 18) and back",
     "flicker": "mean |second temporal difference| / 2 in [0, 1]",
+    "ws_psnr": "of panoramas: psnr, errors weighted by the cosine of their latitude",
+    "seam": "of panoramas: |first - last column| over the mean difference of neighboring columns, by latitude",
     "nyquist_ratio": "energy at half a cycle a pixel, translation over true counterpart: a grid if above 1",
     "position": "distance in pixels of the clip between the renderer's sprite centres in the source and "
     "the highest peaks (as many as sprites, better assignment in each frame) of the regressor's heat map "
@@ -68,11 +72,15 @@ def row_of(model: Translator, batch: Sources, fake: Tensor, probes: Probes | Non
     row = {"flicker": flicker(fake), "flicker_source": flicker(clips)}
     row |= {"change": l1(fake, clips), "grid": grid_peak(fake), "source_grid": grid_peak(clips)}
     compared = {"": fake, "identity_": clips}
+    around = model.spec.projection == "equirectangular"
+    if around:
+        row |= {"seam": seam_ratio(fake), "source_seam": seam_ratio(clips)}
     if truth is not None:
         if probes is not None:
             compared["oracle_"] = reencode(truth)
         row |= {f"{name}psnr": psnr(clip, truth) for name, clip in compared.items()}
         row |= {f"{name}ssim": ssim(clip, truth) for name, clip in compared.items()}
+        row |= {f"{n}ws_psnr": ws_psnr(compared[n], truth) for n in (("", "identity_") if around else ())}
         row |= {"nyquist": nyquist_energy(fake), "true_nyquist": nyquist_energy(truth), "true_change": l1(clips, truth)}
     if probes is not None:
         source, target = batch.pair

@@ -18,6 +18,8 @@ from vidiff.video.container import av_errors, comment, films, has_decoding_times
 from vidiff.video.display import Picture, hdr_curve, orientation, pixel_aspect
 from vidiff.video.pyav import PyAVReader
 from vidiff.video.reader import Reader
+from vidiff.video.spherical import SUFFIXES as SPHERICAL_SUFFIXES
+from vidiff.video.spherical import Spherical, read_spherical
 from vidiff.video.tracks import Tracks
 from vidiff.video.write import BT601, BT709, Encoder, VideoFormat, frame_rate, new_container
 
@@ -45,7 +47,14 @@ def check_output(target: Path, sources: set[tuple[int, int]]) -> None:
     check_writable(target)
 
 
-def remux(source: Path, target: Path, change: Change, warn: Callable[[str], None] = print, made: str = "") -> int:
+def remux(
+    source: Path,
+    target: Path,
+    change: Change,
+    warn: Callable[[str], None] = print,
+    made: str = "",
+    spherical: Spherical | None = None,
+) -> int:
     """Write `target` with the frames that `change` makes of those of a film; returns their number.
 
     Every frame keeps its time and its duration, on a clock that starts at 0; pixel aspect and the tags of the colours
@@ -57,13 +66,23 @@ def remux(source: Path, target: Path, change: Change, warn: Callable[[str], None
         change: RGB frames uint8 (H, W, 3) in, as many frames out in the same order (they may be of another size).
         warn: called with what cannot be kept as it was.
         made: by what, for the comment of the file.
+        spherical: what is said of projection and eyes; None: what the source says, where the frames keep its shape.
 
     Raises:
         RunError: the source cannot be read, or the frames not be encoded. UsageError: the output cannot be written.
     """
     check_output(target, identities([source]))
     with open_film(source, warn) as shown:
-        return write_film(target, change(shown.frames()), shown, made)
+        images = change(shown.frames())
+        first = next(images)
+        said = spherical or read_spherical(source)
+        size = shown.video.codec_context.width, shown.video.codec_context.height
+        if first.shape[1] * size[1] != first.shape[0] * size[0]:  # such as two beside each other
+            said = Spherical()
+        if said != Spherical() and target.suffix.lower() not in SPHERICAL_SUFFIXES:
+            shown.warn(f"that it is a panorama, or of two eyes, cannot be said in {target.suffix}")
+            said = Spherical()
+        return write_film(target, chain([first], images), shown, made, spherical=said)
 
 
 @contextmanager
@@ -81,9 +100,10 @@ def open_film(source: Path, warn: Callable[[str], None]) -> Iterator[Film]:
         yield Film(reader, source, lambda text: warn(f"{source}: {text}"))
 
 
-def record(reader: Reader, target: Path, change: Change, made: str = "") -> int:
+def record(reader: Reader, target: Path, change: Change, made: str = "", spherical: Spherical | None = None) -> int:
     """Write `target` with the frames that `change` makes of pictures or arrays; returns their number. See `remux`."""
-    return write_film(target, change(reader.read([i])[0] for i in range(reader.info.num_frames)), Slides(reader), made)
+    images = change(reader.read([i])[0] for i in range(reader.info.num_frames))
+    return write_film(target, images, Slides(reader), made, spherical=spherical or Spherical())
 
 
 def is_translation(path: Path) -> bool:
@@ -91,7 +111,14 @@ def is_translation(path: Path) -> bool:
     return MARK in comment(path)
 
 
-def write_film(target: Path, images: Iterable[np.ndarray], shown: Shown, made: str, mark: str = MARK) -> int:
+def write_film(
+    target: Path,
+    images: Iterable[np.ndarray],
+    shown: Shown,
+    made: str,
+    mark: str = MARK,
+    spherical: Spherical = Spherical(),
+) -> int:
     """Encode frames, beside what comes with them; their number.
 
     The folder, and anything in it, is made when the first frame has come.
@@ -102,10 +129,11 @@ def write_film(target: Path, images: Iterable[np.ndarray], shown: Shown, made: s
         shown: when and how they are to be shown, and what comes with them.
         made: by what, for the comment of the file.
         mark: what the comment calls it.
+        spherical: what is said of projection and eyes, in .mp4 and .mov.
     """
     images = iter(images)
     first = next(images)
-    with new_container(target) as writer:
+    with new_container(target, spherical) as writer:
         # Without B-frames a file's last packet is its last frame, so that every frame lasts exactly as long as it did.
         encoder = Encoder(writer, *first.shape[:2], shown.form, bf="0")
         _keep_metadata(writer, shown.metadata, mark, made)

@@ -20,6 +20,7 @@ from PIL.PngImagePlugin import PngInfo
 from vidiff.errors import RunError
 from vidiff.files import check_suffix, replacing
 from vidiff.video.container import reason
+from vidiff.video.spherical import Spherical, write_spherical
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -63,11 +64,12 @@ def frame_rate(fps: float) -> Fraction:
 
 
 @contextmanager
-def new_container(path: Path | str, **options: str) -> Iterator:
+def new_container(path: Path | str, spherical: Spherical = Spherical(), **options: str) -> Iterator:
     """Yield an open output container of the kind that the suffix of `path` names; the file appears once it is whole.
 
     Args:
         path: where to; missing folders are made.
+        spherical: what the file says of projection and eyes; .mp4 and .mov alone can.
         options: of FFmpeg's muxer.
 
     Raises:
@@ -81,6 +83,8 @@ def new_container(path: Path | str, **options: str) -> Iterator:
                 yield container
         except (av.FFmpegError, av.codec.codec.UnknownCodecError, OSError) as error:
             raise RunError(f"{path}: could not be written by PyAV {av.__version__} ({reason(error)})") from error
+        if spherical != Spherical():
+            write_spherical(temporary, spherical)
 
 
 def _comment(container, text: str) -> None:
@@ -151,7 +155,14 @@ def to_frames(clip: Tensor | np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(np.broadcast_to(clip, (*clip.shape[:-1], 3)))
 
 
-def write_mp4(path: str | Path, clip: Tensor | np.ndarray, fps: float = 8, crf: int = 18, comment: str = "") -> None:
+def write_mp4(
+    path: str | Path,
+    clip: Tensor | np.ndarray,
+    fps: float = 8,
+    crf: int = 18,
+    comment: str = "",
+    spherical: Spherical = Spherical(),
+) -> None:
     """Write one clip as an H.264 mp4 that plays everywhere (4:2:0, index at the front).
 
     The same pixels give the same bytes. 4:2:0 needs even sides: an odd height or width is padded by repeating its last
@@ -163,6 +174,7 @@ def write_mp4(path: str | Path, clip: Tensor | np.ndarray, fps: float = 8, crf: 
         fps: frames per second, > 0.
         crf: x264's constant rate factor, 0 (best) .. 51; 18 is visually transparent.
         comment: for the file's header.
+        spherical: what the file says of projection and eyes.
 
     Raises:
         UsageError: another suffix, or a place that cannot be written.
@@ -172,7 +184,7 @@ def write_mp4(path: str | Path, clip: Tensor | np.ndarray, fps: float = 8, crf: 
     frames, rate = to_frames(clip), frame_rate(fps)
     _, height, width, _ = frames.shape
     frames = np.pad(frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-    with new_container(path, movflags="+faststart", fflags="+bitexact") as container:
+    with new_container(path, spherical, movflags="+faststart", fflags="+bitexact") as container:
         _comment(container, comment)
         encoder = Encoder(container, *frames.shape[1:3], VideoFormat(rate, 1 / rate), crf, **EXACT)
         for time, image in enumerate(frames):

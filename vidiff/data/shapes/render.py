@@ -17,10 +17,11 @@ from typing import Callable, Iterable, Sequence
 
 import numpy as np
 
-from vidiff.data.shapes.scene import CLASSES, MARKER, VERSION, check_size, render_scene
+from vidiff.data.shapes.scene import CLASSES, MARKER, VERSION, check_size, render_panorama, render_scene
 from vidiff.errors import RunError, UsageError
 from vidiff.progress import track
 from vidiff.video import write as media
+from vidiff.video.spherical import Projection, Spherical
 
 FPS = 8
 
@@ -61,9 +62,9 @@ def _write(out: Path, request: dict, jobs: Sequence[tuple[str, int, str]], finis
         temporary.chmod(0o755)
         digest = hashlib.sha256()
         for name, scene, style in track(jobs, "rendering shapes"):
-            clip = render_scene(request["seed"], scene, style, request["frames"], request["resolution"])
+            clip = _render(request)(request["seed"], scene, style, request["frames"], request["resolution"])
             digest.update(name.encode() + clip.tobytes())
-            media.write_mp4(temporary / name, clip, fps=FPS, crf=14)
+            media.write_mp4(temporary / name, clip, fps=FPS, crf=14, spherical=Spherical(_projection(request)))
         record = {**request, "files": len(jobs), "sha256": digest.hexdigest(), **finish()}
         (temporary / MARKER).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
         try:
@@ -84,7 +85,20 @@ def _write(out: Path, request: dict, jobs: Sequence[tuple[str, int, str]], finis
             shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _request(layout: str, videos: int, seed: int, frames: int, resolution: int, styles: Sequence[str]) -> dict:
+def _projection(request: dict) -> str:
+    return request.get("projection", "flat")
+
+
+def _render(request: dict) -> Callable:
+    """What draws a scene of a set: (seed, scene, style, frames, resolution) -> uint8 (T, H, W, 3)."""
+    if _projection(request) == "flat":
+        return lambda seed, scene, style, frames, size: render_scene(seed, scene, style, frames, size)
+    return lambda seed, scene, style, frames, size: render_panorama(seed, scene, frames, size, style)
+
+
+def _request(
+    layout: str, videos: int, seed: int, frames: int, resolution: int, styles: Sequence[str], projection: str
+) -> dict:
     for style in styles:
         check_size(style, frames, resolution)
     if len(set(styles)) != len(styles) or not styles:
@@ -92,6 +106,9 @@ def _request(layout: str, videos: int, seed: int, frames: int, resolution: int, 
     if videos < 1 or seed < 0:
         raise UsageError(f"videos must be at least 1 and seed not negative, got {videos} and {seed}")
     sizes = {"videos": videos, "frames": frames, "resolution": resolution, "fps": FPS}
+    if projection not in ("flat", "equirectangular"):
+        raise UsageError(f"projection must be flat or equirectangular, got {projection!r}")
+    sizes |= {"projection": projection} if projection != "flat" else {}
     return {"dataset": "shapes", "version": VERSION, "layout": layout, "seed": seed, **sizes, "styles": list(styles)}
 
 
@@ -102,6 +119,7 @@ def render_dataset(
     frames: int = 32,
     resolution: int = 64,
     styles: Iterable[str] = ("plain",),
+    projection: Projection = "flat",
 ) -> dict:
     """Render the labelled data set: `out/<class>/<scene>.mp4`, scenes 0 .. videos - 1, and the record `shapes.json`.
 
@@ -113,6 +131,7 @@ def render_dataset(
         videos: number of videos, spread evenly over the four classes.
         seed, frames, resolution: see `render_scene`.
         styles: one style (or several: `render_domains`).
+        projection: `equirectangular`: all around, twice as wide as high, and the files say so.
 
     Returns:
         The record: `dataset, version, layout, seed, videos, frames, resolution, fps, styles, files, sha256` (over the
@@ -124,8 +143,8 @@ def render_dataset(
     """
     styles = tuple(styles)
     if len(styles) > 1:
-        return render_domains(out, videos, seed, styles, frames, resolution)
-    request = _request("classes", videos, seed, frames, resolution, styles)
+        return render_domains(out, videos, seed, styles, frames, resolution, projection=projection)
+    request = _request("classes", videos, seed, frames, resolution, styles, projection)
     motions = [CLASSES[scene % len(CLASSES)] for scene in range(videos)]
     jobs = [(f"{motion}/{scene:05d}.mp4", scene, styles[0]) for scene, motion in enumerate(motions)]
     return _write(Path(out), request, jobs, lambda: {"classes": {c: motions.count(c) for c in CLASSES}})
@@ -139,6 +158,7 @@ def render_domains(
     frames: int = 32,
     resolution: int = 64,
     test_videos: int | None = None,
+    projection: Projection = "flat",
 ) -> dict:
     """Render an unpaired data set: a training set for each style, no scene in two of them, and paired test sets.
 
@@ -146,7 +166,7 @@ def render_domains(
     names in the test folders are the same scene. The motion of a scene is CLASSES[scene % 4].
 
     Args:
-        out, seed, frames, resolution: see `render_dataset`.
+        out, seed, frames, resolution, projection: see `render_dataset`.
         videos: training videos of each style.
         styles: two or more of STYLES, A first.
         test_videos: test scenes, each in every style; default a sixth of `videos`, at least 4.
@@ -162,7 +182,7 @@ def render_domains(
     styles = tuple(styles)
     if len(styles) < 2:
         raise UsageError(f"an unpaired data set needs two styles or more, got {', '.join(styles) or 'none'}")
-    request = _request("domains", videos, seed, frames, resolution, styles)
+    request = _request("domains", videos, seed, frames, resolution, styles, projection)
     request["test_videos"] = max(4, videos // 6) if test_videos is None else test_videos
     if request["test_videos"] < 1:
         raise UsageError(f"test_videos must be at least 1, got {test_videos}")
@@ -177,7 +197,7 @@ def render_domains(
     def finish() -> dict:
         values: dict[str, list[float]] = {f"{a}-{b}": [] for a, b in itertools.combinations(styles, 2)}
         for scene in tests:
-            clips = {style: render_scene(seed, scene, style, frames, resolution) for style in styles}
+            clips = {style: _render(request)(seed, scene, style, frames, resolution) for style in styles}
             for a, b in itertools.combinations(styles, 2):
                 values[f"{a}-{b}"].append(psnr(clips[a], clips[b]))
         return {"folders": folders, "identity_psnr": {pair: round(float(np.mean(v)), 3) for pair, v in values.items()}}

@@ -304,13 +304,22 @@ def _speed(positions: np.ndarray) -> float:
     return float(np.nanmean(steps)) if len(steps) else 0.0
 
 
+def embedded(root: Path, projection: str) -> Path:
+    """Where the embedded set of a projection is rendered to."""
+    return root if projection == "flat" else root.with_name(f"{root.name}_{projection}")
+
+
 def truth_of(root: Path, resolution: int) -> Truth | None:
     """What is known of the clips of a folder that this version of the renderer made; None for any other folder."""
     try:
         record = json.loads((root / MARKER).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    made = isinstance(record, dict) and (record.get("dataset"), record.get("version")) == ("shapes", VERSION)
+    made = (
+        isinstance(record, dict)
+        and "projection" not in record
+        and (record.get("dataset"), record.get("version")) == ("shapes", VERSION)
+    )
     if not made:
         return None
     styles = record.get("styles") or ()

@@ -1,0 +1,61 @@
+"""Families on clips that show all around: shapes, networks, losses, and who cannot."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from helpers import losses_of, numbers
+
+from vidiff.errors import UsageError
+from vidiff.models.checks import check_shape
+from vidiff.models.cyclegan import CycleGAN
+from vidiff.models.dcgan import DCGAN
+from vidiff.models.mocogan import MoCoGAN
+from vidiff.models.stargan import StarGAN
+
+AROUND = dict(num_frames=4, resolution=16, width=4, projection="equirectangular")
+
+
+def clips(seed: int = 0) -> torch.Tensor:
+    return torch.rand(2, 3, 4, 16, 32, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+
+
+def test_a_generator_of_panoramas(tmp_path):
+    model = DCGAN(**AROUND, latent_dim=8)
+    check_shape(model)
+    assert model.sample(2).shape == (2, 3, 4, 16, 32) and model.initial_generator()(torch.randn(1, 8)).shape[-1] == 32
+    batch = {"clip": clips(), "slot": torch.arange(2)}
+    for player in "dg":
+        sum(losses_of(model, player, batch).values()).backward()
+    assert all(type(m).__name__.startswith("Circular") for m in model.generator.layers[3::3] if hasattr(m, "stride"))
+
+
+def test_rows_count_by_latitude_in_the_losses_of_a_translation():
+    """An error at a pole costs little, the same at the equator much; flat clips know no such thing."""
+    for projection, equal in (("flat", True), ("equirectangular", False)):
+        model = CycleGAN(**AROUND | {"projection": projection}, pool_size=4)
+        x, pole, equator = clips(), clips(), clips()
+        pole[..., 0, :] += 1
+        equator[..., 8, :] += 1
+        for kind in ("l1", "mse"):
+            near, far = float(model.distance(x, pole, kind)), float(model.distance(x, equator, kind))
+            assert near == pytest.approx(far, rel=1e-4) if equal else far > 5 * near
+
+
+@pytest.mark.parametrize("family", [CycleGAN, StarGAN])
+def test_translations_of_panoramas(family):
+    more = {"num_classes": 3, "game": "least_squares"} if family is StarGAN else {"pool_size": 4}
+    model = family(**AROUND, **more)
+    check_shape(model)
+    batch = {"clip": clips(), "label": torch.tensor([0, 2]), "clip_a": clips(1), "clip_b": clips(2)}
+    batch["slot"] = torch.arange(2)
+    for player in "dg":
+        assert all(torch.isfinite(torch.tensor(v)) for v in numbers(losses_of(model, player, batch)).values())
+    x = torch.randint(0, 256, (1, 3, 4, 16, 32), dtype=torch.uint8)
+    a, b = model.translate(x, 0, 1), model.translate(x.roll(8, -1), 0, 1)
+    assert (a.roll(8, -1).int() - b.int()).abs().max() <= 1
+
+
+def test_who_makes_square_clips_says_so():
+    with pytest.raises(UsageError, match="needs clips of 16 x 32, the generator of MoCoGAN makes 16 x 16"):
+        check_shape(MoCoGAN(**AROUND, latent_dim=8))
