@@ -36,13 +36,16 @@ from vidiff.augment.degrade import (
     degrade,
 )
 from vidiff.clip import signed_to_uint8, uint8_to_unit, unit_to_signed
-from vidiff.data.shapes.scene import CLASSES, STYLES, render_scene
+from vidiff.data.shapes.scene import CLASSES, STYLES, render_panorama, render_scene
+from vidiff.data.shapes.stereo import render_stereo
 from vidiff.files import replacing
 from vidiff.flow import flow_method
+from vidiff.inference.checkpoint import load_model
 from vidiff.inference.interpolate import morph, path
 from vidiff.inference.style_steps import Steps
 from vidiff.inference.style_transfer import Optimization
 from vidiff.inference.stylize import frame_stylizer
+from vidiff.inference.translate import frame_translator
 from vidiff.metrics.controls import CONTROLS, controls
 from vidiff.nn.style_maps import style_extractor
 from vidiff.video.open import open_reader
@@ -205,6 +208,29 @@ def morphs() -> np.ndarray:
     return side_by_side([(title, to_frames(clip)) for title, clip in tiles], 2, 3)
 
 
+def around_the_seam() -> np.ndarray:
+    """A panorama turned by half, its seam in the middle, and its night by the network of the box, flat and circular."""
+    day, night = (np.roll(render_panorama(SEED, 203, 1, 64, style), 64, 2) for style in ("plain", "night"))
+    tiles, model = [("a day all around; its seam is in the middle", day)], load_model("zoo:cyclegan-day2night", "cpu")
+    for title, projection in (
+        ("night by a network that sees edges, brightened", "flat"),
+        ("by the same network, looking across the seam, brightened", "equirectangular"),
+    ):
+        change = frame_translator(model, direction="a2b", projection=projection)
+        made = np.stack(list(change(np.roll(day, -64, 2))))
+        tiles.append((title, np.clip(np.roll(made, 64, 2) * 2.0, 0, 255).astype(np.uint8)))
+    tiles.append(("the true night, brightened", np.clip(night * 2.0, 0, 255).astype(np.uint8)))
+    return side_by_side([(title, clip[:, 8:56, 32:96]) for title, clip in tiles], 2, scale=6)[0]
+
+
+def two_eyes() -> np.ndarray:
+    """A scene for two eyes, its night eye by eye, and the true one."""
+    day, night = (render_stereo(SEED, 101, style, 1, 64) for style in ("plain", "night"))
+    change = frame_translator(load_model("zoo:cyclegan-day2night", "cpu"), direction="a2b", stereo="left-right")
+    tiles = [("left and right eye", day), ("night, eye by eye", np.stack(list(change(day)))), ("true night", night)]
+    return side_by_side(tiles, 3, scale=2)[0]
+
+
 PICTURES: dict[str, Callable[[], np.ndarray]] = {
     "styles.gif": styles,
     "motions.gif": motions,
@@ -216,6 +242,8 @@ PICTURES: dict[str, Callable[[], np.ndarray]] = {
     "stylize.gif": stylized,
     "edit.gif": edited,
     "morph.gif": morphs,
+    "panorama.png": around_the_seam,
+    "stereo.png": two_eyes,
 }
 
 

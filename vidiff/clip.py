@@ -20,11 +20,11 @@ class ClipSpec:
     Args:
         channels: image channels C.
         num_frames: frames T of a clip.
-        resolution: height H in pixels; the width W is the same, of an equirectangular clip twice that.
+        resolution: height H in pixels; the width W is the same, of other projections twice that.
         width: base number of channels of the network.
         latent_dim: length of the latent vector z (0 for networks without one).
         num_classes: number of labels K, or None when the model is unconditional.
-        projection: `equirectangular` of clips that show all around.
+        projection: `equirectangular` of clips that show all around, `stereo` of two eyes side by side, else `flat`.
     """
 
     channels: int = 3
@@ -38,7 +38,7 @@ class ClipSpec:
     @property
     def aspect(self) -> int:
         """Width over height."""
-        return 2 if self.projection == "equirectangular" else 1
+        return 1 if self.projection == "flat" else 2
 
 
 def uint8_to_unit(clip: Tensor) -> Tensor:
@@ -87,3 +87,10 @@ def frames_to_clip(frames: Tensor, num_frames: int) -> Tensor:
     """Frames (B*T, C, H, W) -> clips (B, C, T, H, W): the inverse of `clip_to_frames`."""
     n, c, h, w = frames.shape
     return frames.reshape(n // num_frames, num_frames, c, h, w).transpose(1, 2)
+
+
+def eyes_as_frames(clip: Tensor) -> Tensor:
+    """Two eyes side by side (B, C, T, H, 2W) -> (B*T, C, 2, H, W): the left and the right one as two frames of a clip,
+    so that what holds for motion holds for disparity."""
+    both = torch.stack(clip.chunk(2, dim=-1), dim=2)  # (B, C, 2, T, H, W)
+    return both.permute(0, 3, 1, 2, 4, 5).flatten(0, 1)

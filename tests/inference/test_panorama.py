@@ -115,3 +115,12 @@ def test_a_program_that_knows_no_panoramas_meets_at_the_seam(panorama):
     assert seam(ramp(panorama)) > 10 and seam(around(ramp)(panorama)) < 2.5
     same = np.stack(list(around(lambda frames: frames)(panorama))).astype(int)
     assert np.abs(same - panorama).max() <= 1
+
+
+def test_a_model_of_two_eyes_translates_them_and_single_ones(panorama):
+    """One that was trained on both sees each; `mono` says that there is one."""
+    model, flat = cyclegan(projection="stereo"), cyclegan()
+    both = np.stack(list(frame_translator(model)(panorama)))
+    assert np.array_equal(both, np.stack(list(frame_translator(flat, stereo="left-right")(panorama))))
+    one = np.stack(list(frame_translator(model, stereo="mono")(panorama)))
+    assert np.array_equal(one, np.stack(list(frame_translator(flat)(panorama))))

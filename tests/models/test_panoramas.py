@@ -59,3 +59,30 @@ def test_translations_of_panoramas(family):
 def test_who_makes_square_clips_says_so():
     with pytest.raises(UsageError, match="needs clips of 16 x 32, the generator of MoCoGAN makes 16 x 16"):
         check_shape(MoCoGAN(**AROUND, latent_dim=8))
+
+
+def test_two_eyes_are_seen_one_by_one_and_have_to_agree():
+    """The translation of both is that of each; the term is 0 for eyes that agree, and counts those that do not."""
+    pytest.importorskip("cv2")
+    settings = AROUND | {"projection": "stereo"}
+    model = CycleGAN(**settings, pool_size=4, stereo_weight=10.0)
+    check_shape(model)
+    x = torch.randint(0, 256, (2, 3, 4, 16, 32), dtype=torch.uint8)
+    eyes = x.chunk(2, -1)
+    one = CycleGAN(**settings | {"projection": "flat"}, pool_size=4)
+    one.load_state_dict({k: v for k, v in model.state_dict().items() if "history" not in k}, strict=False)
+    both = torch.cat([one.translate(eye, 0, 1) for eye in eyes], -1)
+    assert (model.translate(x, 0, 1).int() - both.int()).abs().max() <= 1
+    left = torch.nn.functional.interpolate(torch.rand(8, 3, 4, 4), 16, mode="bicubic").unflatten(0, (2, 4)) * 2 - 1
+    same = left.transpose(1, 2).repeat(1, 1, 1, 1, 2)  # both eyes alike
+    networks, terms = {}, model.consistency.terms
+    agreed = terms(networks, same, same, same, "a", "b")["stereo_b"]
+    other = torch.cat([same[..., :16], -same[..., 16:]], -1)
+    assert float(agreed) < 0.5 < float(terms(networks, same, other, same, "a", "b")["stereo_b"])
+    batch = {"clip_a": same, "clip_b": clips(2), "slot": torch.arange(2)}
+    found = numbers(losses_of(model, "g", batch))
+    assert {"stereo_a", "stereo_b"} <= set(found)
+    with pytest.raises(UsageError, match="model.stereo_weight compares two eyes"):
+        CycleGAN(**AROUND, pool_size=4, stereo_weight=1.0)
+    with pytest.raises(UsageError, match="two eyes are for translations"):
+        check_shape(DCGAN(**settings, latent_dim=8))

@@ -23,7 +23,7 @@ def make(
     num_frames: int = 32,
     resolution: int = 64,
     styles: list[str] | None = None,
-    projection: Literal["flat", "equirectangular"] = "flat",
+    projection: Literal["flat", "equirectangular", "stereo"] = "flat",
 ) -> None:
     """Render the embedded data set `shapes` to mp4 files.
 
@@ -34,7 +34,7 @@ def make(
         num_frames: frames of a video.
         resolution: height and width in pixels.
         styles: of plain, night, cartoon, sketch (default plain); two of them make trainA/ and trainB/.
-        projection: equirectangular: all around, twice as wide as high.
+        projection: equirectangular: all around; stereo: two eyes side by side; twice as wide as high.
     """
     from vidiff.data.shapes.render import render_dataset
 

@@ -25,7 +25,7 @@ from vidiff.data.shapes.scene import Truth, embedded, truth_of
 from vidiff.data.splits import Split, make_splits
 from vidiff.errors import RunError, UsageError, at_least, listed
 from vidiff.video.open import decoding
-from vidiff.video.spherical import Projection
+from vidiff.video.spherical import Frames
 
 EMBEDDED_VIDEOS = 240
 
@@ -47,7 +47,7 @@ class ClipDataModule(LightningDataModule):
         augment: `none | light | standard | strong`, or a list of augmentation modules.
         split: shares, grouping and seed of the division into train, val and test where the folders do not give one.
         fit: non-square videos: `crop` (shorter side resized, centre cut out) or `stretch`.
-        projection: `equirectangular`: videos show all around; clips are twice as wide as high.
+        projection: `equirectangular`: videos show all around; `stereo`: two eyes, side by side. Clips are W = 2 H.
         backend: `pyav` reads every video; `auto`: decord for files on which it was proven exact when they were indexed;
             `decord`: only those.
         on_error: an unreadable clip: `skip` (another one takes its place, counted and listed) or `raise`.
@@ -79,7 +79,7 @@ class ClipDataModule(LightningDataModule):
         augment: str | list[nn.Module] = "light",
         split: Split = Split(),
         fit: Literal["crop", "stretch"] = "crop",
-        projection: Projection = "flat",
+        projection: Frames = "flat",
         backend: Literal["pyav", "auto", "decord"] = "pyav",
         on_error: Literal["skip", "raise"] = "skip",
         max_bad_fraction: float = 0.1,

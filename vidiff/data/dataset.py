@@ -20,7 +20,7 @@ from vidiff.data.cache import FrameCache, Video
 from vidiff.data.index import Entry
 from vidiff.data.sampling import clip_indices, clip_span, video_at
 from vidiff.errors import UsageError
-from vidiff.video.open import FITS, RESIZE_RULE, open_reader, read_square
+from vidiff.video.open import FITS, RESIZE_RULE, WIDE, open_reader, read_square
 from vidiff.video.patience import within
 from vidiff.video.reader import ReadError
 
@@ -40,7 +40,7 @@ class ClipDataset(Dataset):
         num_frames, frame_stride, resolution, channels: of a clip; channels 3 (RGB) or 1 (luma).
         classes: class names; the label of a video is its class's position (0 without classes).
         seed, purpose: key of the random starts, together with the slot.
-        fit: `crop | stretch`; `equirectangular`: all of it, twice as wide as high.
+        fit: `crop | stretch`; `equirectangular` and `stereo`: all of it, twice as wide as high.
         on_error: `skip`: an unreadable clip is replaced by another one, keyed by (seed, slot, attempt), and the item
             lists it under `bad`; `raise`: ReadError.
         random_start: False takes the centered clip of each video.
@@ -179,7 +179,7 @@ class ClipDataset(Dataset):
         decoding = (DECODED_VERSION, RESIZE_RULE[e.kind], e.decoder, self.resolution, self.fit, self.channels)
         what = (e.sha256, e.kind, e.num_frames, e.width, e.height, e.white, decoding, _libraries())
         key = hashlib.sha256(repr(what).encode()).hexdigest()[:40]
-        width = self.resolution * (2 if self.fit == "equirectangular" else 1)
+        width = self.resolution * (2 if self.fit in WIDE else 1)
         return Video(key, (self.channels, e.num_frames, self.resolution, width))
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vidiff.errors import RunError, UsageError
 from vidiff.models.translation import Translator
-from vidiff.nn.circular import make_circular
+from vidiff.nn.circular import make_circular, see_single_eyes
 from vidiff.nn.resnet import GRID
 from vidiff.sphere import wrap
 from vidiff.video.remux import Change
@@ -34,12 +34,16 @@ def shown_as(projection: Projection | None, stereo: Stereo | None) -> Spherical 
 
 
 def looking_around(model: Translator, projection: Projection | None) -> Translator:
-    """The model where it was trained for this projection, else a copy of it whose networks look all around."""
-    if projection in (None, "flat", model.spec.projection):
+    """The model where it was trained for this projection, else a copy of it whose networks look all around; one that
+    was trained on two eyes as a copy that sees one."""
+    turns = [see_single_eyes] if model.spec.projection == "stereo" else []
+    turns += [make_circular] if projection == "equirectangular" != model.spec.projection else []
+    if not turns:
         return model
     model = copy.deepcopy(model)
-    make_circular(model.generator)
-    make_circular(model.generator_ema.module)
+    for turn in turns:
+        turn(model.generator)
+        turn(model.generator_ema.module)
     return model
 
 

@@ -135,6 +135,7 @@ def frame_translator(
     at_least(1, window=window)
     at_least(16, tile=tile)
     shown_as(projection, stereo)
+    stereo = "left-right" if stereo is None and model.spec.projection == "stereo" else stereo
     model = looking_around(model, projection)
     wraps = (projection or model.spec.projection) == "equirectangular"
     network, mapping = model.network(*pair, ema), model.mapping(*pair, ema)

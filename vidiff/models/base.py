@@ -30,11 +30,10 @@ from vidiff.models.strategies import Balance, Player, Stage, Strategies
 from vidiff.models.turn import Terms, Turn
 from vidiff.models.updates import count_step, diverged, make_optimizers, norms, planned_steps, step
 from vidiff.nn.blocks import NetworkFactory
-from vidiff.nn.circular import projected
+from vidiff.nn.circular import Frames, projected
 from vidiff.nn.mirror import mirror_all
 from vidiff.optim import Plateau, Schedule
 from vidiff.parallel import average_gradients, broadcast_buffers, on_every_process, rank, world_size
-from vidiff.video.spherical import Projection
 
 PLAYERS: tuple[Player, ...] = ("g", "d")  # in the order of their optimizers
 
@@ -47,7 +46,7 @@ class AdversarialModule(KeepsArguments, L.LightningModule):
     (`train/d_<name>`, `train/g_<name>`).
 
     Args:
-        num_frames, resolution, channels, num_classes: sizes of a clip; set them on the data, they are linked.
+        num_frames, resolution, channels, num_classes, projection: of a clip; set them on the data, they are linked.
         width: base channels of both networks.
         latent_dim: length of z.
         generator, discriminator: network factories, called with a `ClipSpec`.
@@ -66,7 +65,6 @@ class AdversarialModule(KeepsArguments, L.LightningModule):
         plateau: both rates fall when a validation metric no longer does, see `Plateau`.
         balance: D's rate, `n_critic` or `g_steps` follow how clearly D wins, see `Balance`.
         compile: compile both networks with torch.compile (gradient penalties stay eager).
-        projection: `equirectangular`: clips that show all around, and networks that look across their seam.
         seed: key of latents and of in-network noise; linked to `seed_everything`.
     """
 
@@ -101,7 +99,7 @@ class AdversarialModule(KeepsArguments, L.LightningModule):
         plateau: Plateau | None = None,
         balance: Balance | None = None,
         compile: bool = False,
-        projection: Projection = "flat",
+        projection: Frames = "flat",
         seed: int = 0,
     ):
         super().__init__()
@@ -124,7 +122,7 @@ class AdversarialModule(KeepsArguments, L.LightningModule):
         with keyed.forked(seed, "weights"):
             self.generator, self.discriminator = self._generator_factory(self.spec), discriminator(self.spec)
             mirror_all(self.discriminator, self.generator)
-            projected(self.discriminator, projection)
+            projected(self.discriminator, projection, each_eye=False)
         self.generator_ema = GeneratorEMA(self.generator, ema_decay)
         self.discriminator_augment = discriminator_augment
 

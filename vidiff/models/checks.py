@@ -71,6 +71,8 @@ def check_shape(model: Any) -> None:
     """
     spec = model.spec
     height, width = spec.resolution, spec.aspect * spec.resolution
+    if spec.projection == "stereo" and not hasattr(model, "num_domains"):
+        raise UsageError(f"data.projection stereo: {type(model).__name__} makes clips; two eyes are for translations")
     if spec.projection == "flat" or hasattr(model, "num_domains"):  # translations keep the shape
         return
     with torch.random.fork_rng(), model.sampler.network(ema=False) as network:

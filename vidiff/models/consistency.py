@@ -3,6 +3,7 @@
 For G: A -> B with its way back F, each off at weight 0:
 
     flow_weight         E |M_t (G(a)_t - warp(G(a)_{t-1}, flow_t))|         G(a) moves as a does
+    stereo_weight       E |M (G(a)_right - warp(G(a)_left, disparity))|        G(a)'s eyes agree as a's do
     recycle_weight      E |F(P_B(G(a)))_t - a_t| + E |P_A(a)_t - a_t|       a's future, foretold in B, comes back
     perceptual_weight   mean_l E (f_l(F(G(a))) - f_l(a))^2                  the cycle in features
 
@@ -22,7 +23,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from vidiff.clip import ClipSpec
+from vidiff.clip import ClipSpec, eyes_as_frames
 from vidiff.consistency import feature_distance, flow_consistency, reconstruction
 from vidiff.errors import UsageError
 from vidiff.flow import FlowKind, FlowMethod, backward_flow, flow_method
@@ -50,6 +51,7 @@ class Consistency:
         flow: where it comes from: `dis` or `raft`, see `vidiff.flow.flow_method`.
         perceptual: whose features: `lite0`, `vgg16` or `vgg16_hed`, see `vidiff.nn.perceptual.feature_maps`.
         cycle_loss: distance of clips, `l1` or `mse`.
+        stereo_weight: see above, of clips that hold two eyes side by side; the disparity is a's, found as flow.
     """
 
     flow_weight: float = 0.0
@@ -58,6 +60,7 @@ class Consistency:
     perceptual_weight: float = 0.0
     perceptual: FeatureNetwork = "lite0"
     cycle_loss: Literal["l1", "mse"] = "l1"
+    stereo_weight: float = 0.0
 
     # Built when first needed, so that a checkpoint translates where OpenCV or the weights of features are missing.
     @cached_property
@@ -70,7 +73,7 @@ class Consistency:
 
     def prepare(self) -> None:
         """Build what the terms need: what is missing fails before a training starts."""
-        _ = self.flow_weight and self.flow_of
+        _ = (self.flow_weight or self.stereo_weight) and self.flow_of
         _ = self.perceptual_weight and self.maps_of
 
     def terms(
@@ -86,6 +89,9 @@ class Consistency:
         terms = {}
         if self.flow_weight and x.shape[2] > 1:
             terms[f"flow_{target}"] = self.flow_weight * flow_consistency(fake, *backward_flow(x, self.flow_of))
+        if self.stereo_weight:
+            error = flow_consistency(eyes_as_frames(fake), *backward_flow(eyes_as_frames(x), self.flow_of))
+            terms[f"stereo_{target}"] = self.stereo_weight * error
         if self.recycle_weight:
             # P's last prediction lies beyond the clip.
             future, foretold = x[:, :, 2:], networks[f"next_{target}"](fake)[:, :, :-1]

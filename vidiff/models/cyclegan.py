@@ -30,6 +30,7 @@ from torch import Tensor, nn
 
 from vidiff.clip import clip_to_frames
 from vidiff.consistency import stillness_loss
+from vidiff.errors import UsageError
 from vidiff.flow import FlowKind
 from vidiff.losses import least_squares_d, least_squares_g
 from vidiff.models.base import NetworkFactory
@@ -57,6 +58,7 @@ class CycleGAN(Translator):
         identity_weight: iota, in units of `cycle_weight`; the paper's 0.5 keeps colors where they need not change.
         temporal_weight: tau, weight of temporal consistency with the source.
         flow_weight, flow, recycle_weight, perceptual_weight, perceptual: see `Consistency`.
+        stereo_weight: see `Consistency`; for `data.projection: stereo`.
         pool_size: generated clips kept per domain to show to the discriminators; 0 = none.
         width: base channels of all networks, the paper's 64.
         kwargs: sizes and the step, see `AdversarialModule`.
@@ -83,6 +85,7 @@ class CycleGAN(Translator):
         recycle_weight: float = 0.0,
         perceptual_weight: float = 0.0,
         perceptual: FeatureNetwork = "lite0",
+        stereo_weight: float = 0.0,
         pool_size: int = 50,
         width: int = 64,
         **kwargs,
@@ -106,10 +109,14 @@ class CycleGAN(Translator):
             width=width,
             **kwargs,
         )
+        if stereo_weight and self.spec.projection != "stereo":
+            raise UsageError(
+                "model.stereo_weight compares two eyes: the clips have to hold them (data.projection stereo)"
+            )
         self.cycle_weight, self.cycle_loss, self.motion_weight = cycle_weight, cycle_loss, motion_weight
         self.identity_weight, self.temporal_weight = identity_weight, temporal_weight
         optional = flow_weight, flow, recycle_weight, perceptual_weight, perceptual
-        self.consistency = Consistency(*optional, cycle_loss)
+        self.consistency = Consistency(*optional, cycle_loss, stereo_weight)
         self.history = nn.ModuleDict({d: History(self.spec, pool_size) for d in "ab"})
 
     def setup(self, stage: str) -> None:

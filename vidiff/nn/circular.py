@@ -6,29 +6,26 @@ sees left and right of its input changes. Heights keep their padding: at the pol
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidiff.errors import UsageError
 from vidiff.sphere import wrap
-from vidiff.video.spherical import Projection
+from vidiff.video.spherical import Frames
 
-CONVOLUTIONS: dict[type, Callable[..., Tensor]] = {nn.Conv2d: F.conv2d, nn.Conv3d: F.conv3d}
+CONVOLUTIONS = (nn.Conv2d, nn.Conv3d)
 TRANSPOSED = (nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
-class _Conv:
-    """In front of a convolution: its zeros left and right become the other side's columns."""
+class _CircularConv:
+    """In front of a convolution whose padding left and right was taken from it: `wrap` columns of the other side."""
 
     def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        convolve = next(f for kind, f in CONVOLUTIONS.items() if isinstance(self, kind))
-        x = wrap(x, self.padding[-1])
-        return convolve(x, weight, bias, self.stride, (*self.padding[:-1], 0), self.dilation, self.groups)
+        return super()._conv_forward(wrap(x, self.wrap), weight, bias)
 
 
-class _Transposed:
+class _CircularTransposed:
     """In front of a transposed convolution that multiplies the width by its stride: of a longer input, the middle."""
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
@@ -51,9 +48,40 @@ class _ReflectionPad(nn.Module):
         return F.pad(wide, (0, 0, self.top, self.bottom), "reflect")
 
 
-def projected(network: nn.Module, projection: Projection) -> nn.Module:
-    """The network itself, made to look all around where that is the projection."""
-    return make_circular(network) if projection == "equirectangular" else network
+class _EachEye:
+    """In front of a network of clips: the eyes of (B, C, T, H, 2W) one by one, while `each_eye` is set."""
+
+    each_eye = True
+
+    def forward(self, clip: Tensor, *more: Tensor | None) -> Tensor:
+        if not self.each_eye:
+            return super().forward(clip, *more)
+        eyes = torch.cat(clip.chunk(2, dim=-1))
+        out = super().forward(eyes, *(None if x is None else torch.cat([x, x]) for x in more))
+        return torch.cat(out.chunk(2), dim=-1)
+
+
+def projected(network: nn.Module, projection: Frames, each_eye: bool = True) -> nn.Module:
+    """The network itself, turned for the projection of its clips.
+
+    Args:
+        network: of clips, or several in a ModuleDict.
+        projection: `equirectangular`: it looks all around; `stereo`: it sees each eye by itself.
+        each_eye: False: it sees both at once, as a discriminator.
+    """
+    if projection == "equirectangular":
+        return make_circular(network)
+    if projection == "stereo" and each_eye:
+        for part in network.values() if isinstance(network, nn.ModuleDict) else [network]:
+            _mix(part, _EachEye)
+    return network
+
+
+def see_single_eyes(network: nn.Module) -> None:
+    """Turn a network that was made for both eyes to clips of one, in place."""
+    for part in network.modules():
+        if isinstance(part, _EachEye):
+            part.each_eye = False
 
 
 def make_circular(network: nn.Module) -> nn.Module:
@@ -75,12 +103,13 @@ def make_circular(network: nn.Module) -> nn.Module:
     for module in network.modules():
         if hasattr(module, "wraps"):
             module.wraps = True
-        if isinstance(module, (_Conv, _Transposed)):
+        if isinstance(module, (_CircularConv, _CircularTransposed)):
             continue
-        if isinstance(module, tuple(CONVOLUTIONS)) and not isinstance(module.padding, str) and module.padding[-1]:
-            _mix(module, _Conv)
+        if isinstance(module, CONVOLUTIONS) and not isinstance(module.padding, str) and module.padding[-1]:
+            module.wrap, module.padding = module.padding[-1], (*module.padding[:-1], 0)
+            _mix(module, _CircularConv)
         elif isinstance(module, TRANSPOSED) and _enlarges(module):
-            _mix(module, _Transposed)
+            _mix(module, _CircularTransposed)
     return network
 
 
@@ -93,4 +122,4 @@ def _enlarges(layer: nn.ConvTranspose2d | nn.ConvTranspose3d) -> bool:
 def _mix(module: nn.Module, kind: type) -> None:
     """Put a class in front of a module's own; parametrized layers have one each."""
     own = type(module)
-    module.__class__ = type(f"Circular{own.__name__}", (kind, own), {"__module__": __name__})
+    module.__class__ = type(f"{kind.__name__[1:]}_{own.__name__}", (kind, own), {"__module__": __name__})

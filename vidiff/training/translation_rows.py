@@ -11,9 +11,12 @@ import torch
 from torch import Tensor
 
 from vidiff.clip import thwc_to_clip
+from vidiff.flow import flow_method
+from vidiff.metrics.classical import has_opencv
 from vidiff.metrics.gather import gather_processes
 from vidiff.metrics.paired import flicker, grid_peak, l1, nyquist_energy, psnr, ssim
 from vidiff.metrics.position import position_error
+from vidiff.metrics.stereo import eye_error
 from vidiff.models.translation import Translator
 from vidiff.sphere import seam_ratio, ws_psnr
 from vidiff.training.probes import Probes
@@ -25,6 +28,7 @@ ROWS = (
     *("cycle_l1", "cycle_psnr", "cycle_ssim", "flicker", "flicker_source", "nyquist", "true_nyquist"),
     *("change", "true_change", "grid", "source_grid"),
     *("ws_psnr", "identity_ws_psnr", "seam", "source_seam"),  # of panoramas
+    *("eyes", "source_eyes", "true_eyes"),  # of two eyes
     *("target_accuracy", "position_error", "identity_position_error", "oracle_position_error"),
 )
 PROTOCOL = {
@@ -34,6 +38,7 @@ PROTOCOL = {
     "flicker": "mean |second temporal difference| / 2 in [0, 1]",
     "ws_psnr": "of panoramas: psnr, errors weighted by the cosine of their latitude",
     "seam": "of panoramas: |first - last column| over the mean difference of neighboring columns, by latitude",
+    "eyes": "of two eyes: mean |right - warped left| in [0, 1], warp and mask by the source's disparity (DIS)",
     "nyquist_ratio": "energy at half a cycle a pixel, translation over true counterpart: a grid if above 1",
     "position": "distance in pixels of the clip between the renderer's sprite centres in the source and "
     "the highest peaks (as many as sprites, better assignment in each frame) of the regressor's heat map "
@@ -75,6 +80,9 @@ def row_of(model: Translator, batch: Sources, fake: Tensor, probes: Probes | Non
     around = model.spec.projection == "equirectangular"
     if around:
         row |= {"seam": seam_ratio(fake), "source_seam": seam_ratio(clips)}
+    if model.spec.projection == "stereo" and has_opencv():
+        sides = {"": fake, "source_": clips} | ({} if truth is None else {"true_": truth})
+        row |= {f"{name}eyes": eye_error(clip, clips, flow_method("dis")) for name, clip in sides.items()}
     if truth is not None:
         if probes is not None:
             compared["oracle_"] = reencode(truth)

@@ -21,7 +21,8 @@ from vidiff.video.stills import AnimationReader, ArrayReader, FramesReader, Stri
 RESIZE_RULE = {"video": "swscale bilinear (antialiased) while decoding"}
 RESIZE_RULE |= dict.fromkeys(("frames", "strip", "image", "animation", "array"), "Pillow bilinear (antialiased)")
 BACKENDS = ("pyav", "auto", "decord")
-FITS = ("crop", "stretch", "equirectangular")
+WIDE = ("equirectangular", "stereo")  # twice as wide as high
+FITS = ("crop", "stretch", *WIDE)
 
 
 def choose_decoder(path: Path | str, kind: str, backend: str = "pyav") -> str:
@@ -90,20 +91,20 @@ def decoding(entries: Iterable) -> str:
 def read_square(
     reader: Reader, indices: Sequence[int], resolution: int, fit: str = "crop", size: tuple[int, int] | None = None
 ) -> np.ndarray:
-    """Frames at `resolution`, uint8 (T, resolution, resolution, 3), or twice as wide for `equirectangular`.
+    """Frames at `resolution`, uint8 (T, resolution, resolution, 3), or twice as wide for those in WIDE.
 
     Args:
         reader: the video.
         indices: frame numbers.
         resolution: height and width wanted.
         fit: `crop`: the shorter side is resized to `resolution`, then the centre is cut out. `stretch`: both sides
-            are resized, the aspect ratio changes. `equirectangular`: as `stretch`, to twice the width.
+            are resized, the aspect ratio changes. Those in WIDE: as `stretch`, to twice the width.
         size: (width, height) of the source where already known; saves opening the file twice.
     """
     if fit not in FITS:
         raise UsageError(f"fit must be one of {', '.join(FITS)}, got {fit!r}")
     if fit != "crop":
-        return reader.read(indices, resolution, resolution * (2 if fit == "equirectangular" else 1))
+        return reader.read(indices, resolution, resolution * (2 if fit in WIDE else 1))
     width, height = size or (reader.info.width, reader.info.height)
     scale = resolution / min(width, height)
     width, height = max(resolution, round(width * scale)), max(resolution, round(height * scale))

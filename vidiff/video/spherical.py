@@ -23,6 +23,7 @@ from vidiff import __version__
 from vidiff.errors import RunError
 
 Projection = Literal["flat", "equirectangular"]
+Frames = Literal["flat", "equirectangular", "stereo"]  # of clips: the last are two flat ones, side by side
 Stereo = Literal["mono", "top-bottom", "left-right"]
 STEREO: tuple[Stereo, ...] = ("mono", "top-bottom", "left-right")  # by their numbers in st3d
 UUID = uuid.UUID("ffcc8263-f855-4a93-8814-587a02521fdd").bytes

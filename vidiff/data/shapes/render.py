@@ -18,12 +18,18 @@ from typing import Callable, Iterable, Sequence
 import numpy as np
 
 from vidiff.data.shapes.scene import CLASSES, MARKER, VERSION, check_size, render_panorama, render_scene
+from vidiff.data.shapes.stereo import render_stereo
 from vidiff.errors import RunError, UsageError
 from vidiff.progress import track
 from vidiff.video import write as media
-from vidiff.video.spherical import Projection, Spherical
+from vidiff.video.spherical import Frames, Spherical
 
 FPS = 8
+SAID = {
+    "flat": Spherical(),
+    "equirectangular": Spherical("equirectangular"),
+    "stereo": Spherical("flat", "left-right"),
+}
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:
@@ -64,7 +70,7 @@ def _write(out: Path, request: dict, jobs: Sequence[tuple[str, int, str]], finis
         for name, scene, style in track(jobs, "rendering shapes"):
             clip = _render(request)(request["seed"], scene, style, request["frames"], request["resolution"])
             digest.update(name.encode() + clip.tobytes())
-            media.write_mp4(temporary / name, clip, fps=FPS, crf=14, spherical=Spherical(_projection(request)))
+            media.write_mp4(temporary / name, clip, fps=FPS, crf=14, spherical=SAID[_projection(request)])
         record = {**request, "files": len(jobs), "sha256": digest.hexdigest(), **finish()}
         (temporary / MARKER).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
         try:
@@ -91,6 +97,8 @@ def _projection(request: dict) -> str:
 
 def _render(request: dict) -> Callable:
     """What draws a scene of a set: (seed, scene, style, frames, resolution) -> uint8 (T, H, W, 3)."""
+    if _projection(request) == "stereo":
+        return render_stereo
     if _projection(request) == "flat":
         return lambda seed, scene, style, frames, size: render_scene(seed, scene, style, frames, size)
     return lambda seed, scene, style, frames, size: render_panorama(seed, scene, frames, size, style)
@@ -106,8 +114,8 @@ def _request(
     if videos < 1 or seed < 0:
         raise UsageError(f"videos must be at least 1 and seed not negative, got {videos} and {seed}")
     sizes = {"videos": videos, "frames": frames, "resolution": resolution, "fps": FPS}
-    if projection not in ("flat", "equirectangular"):
-        raise UsageError(f"projection must be flat or equirectangular, got {projection!r}")
+    if projection not in SAID:
+        raise UsageError(f"projection must be one of {', '.join(SAID)}, got {projection!r}")
     sizes |= {"projection": projection} if projection != "flat" else {}
     return {"dataset": "shapes", "version": VERSION, "layout": layout, "seed": seed, **sizes, "styles": list(styles)}
 
@@ -119,7 +127,7 @@ def render_dataset(
     frames: int = 32,
     resolution: int = 64,
     styles: Iterable[str] = ("plain",),
-    projection: Projection = "flat",
+    projection: Frames = "flat",
 ) -> dict:
     """Render the labelled data set: `out/<class>/<scene>.mp4`, scenes 0 .. videos - 1, and the record `shapes.json`.
 
@@ -131,7 +139,8 @@ def render_dataset(
         videos: number of videos, spread evenly over the four classes.
         seed, frames, resolution: see `render_scene`.
         styles: one style (or several: `render_domains`).
-        projection: `equirectangular`: all around, twice as wide as high, and the files say so.
+        projection: `equirectangular`: all around; `stereo`: two eyes side by side; both twice as wide as high, and the
+            files say so.
 
     Returns:
         The record: `dataset, version, layout, seed, videos, frames, resolution, fps, styles, files, sha256` (over the
@@ -158,7 +167,7 @@ def render_domains(
     frames: int = 32,
     resolution: int = 64,
     test_videos: int | None = None,
-    projection: Projection = "flat",
+    projection: Frames = "flat",
 ) -> dict:
     """Render an unpaired data set: a training set for each style, no scene in two of them, and paired test sets.
 

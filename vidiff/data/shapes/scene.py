@@ -185,22 +185,38 @@ def render_scene(
     """
     check_size(style, frames, resolution)
     what = _scene(seed, scene, frames)
+    canvas, layers = laid_out(what, seed, frames, resolution, sprites)
+    return paint(style, canvas, what.sky, what.earth, layers)
+
+
+def laid_out(
+    what: _Scene,
+    seed: int,
+    frames: int,
+    resolution: int,
+    sprites: bool = True,
+    ground: float = 0.0,
+    shifts: Sequence[float] = (0.0, 0.0),
+) -> tuple[Canvas, list[Layer]]:
+    """A scene on a plane: its background and its sprites, moved to the right by these many picture heights."""
     axis = (np.arange(resolution) + 0.5) / resolution
     y, x = np.meshgrid(axis, axis, indexing="ij")
-    canvas = _canvas(what, seed, frames, (x, y, np.zeros_like(x)), y, (x + y) * math.sqrt(0.5), 1.0 / resolution)
+    moved = x - ground
+    points = (moved, y, np.zeros_like(x))
+    canvas = _canvas(what, seed, frames, points, y, (moved + y) * math.sqrt(0.5), 1.0 / resolution)
     x, y = x.astype(np.float32), y.astype(np.float32)
     layers = [
         Layer(
             sprite.shape,
             sprite.colors,
-            (x - _column(sprite.x)) / _column(sprite.radius),
+            (x - _column(sprite.x + shift)) / _column(sprite.radius),
             (y - _column(sprite.y)) / _column(sprite.radius),
             _column(sprite.radius),
             _column(sprite.angle),
         )
-        for sprite in (what.sprites if sprites else ())
+        for sprite, shift in zip(what.sprites if sprites else (), shifts)
     ]
-    return paint(style, canvas, what.sky, what.earth, layers)
+    return canvas, layers
 
 
 def scene_truth(seed: int, scene: int, frames: int = 32, resolution: int = 64) -> dict:
