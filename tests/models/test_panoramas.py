@@ -7,6 +7,7 @@ import torch
 from helpers import losses_of, numbers
 
 from vidiff.errors import UsageError
+from vidiff.models import families
 from vidiff.models.checks import check_shape
 from vidiff.models.cyclegan import CycleGAN
 from vidiff.models.dcgan import DCGAN
@@ -59,6 +60,22 @@ def test_translations_of_panoramas(family):
 def test_who_makes_square_clips_says_so():
     with pytest.raises(UsageError, match="needs clips of 16 x 32, the generator of MoCoGAN makes 16 x 16"):
         check_shape(MoCoGAN(**AROUND, latent_dim=8))
+
+
+@pytest.mark.parametrize("family", sorted(families()))
+def test_every_family_makes_and_judges_panoramas_or_says_that_it_cannot(family):
+    settings = AROUND | {"num_frames": 8, "width": 4} | ({"num_classes": 2} if family == "StarGAN" else {})
+    try:
+        check_shape(model := families()[family](**settings))
+    except UsageError as error:
+        assert "flat picture" in str(error) or "square" in str(error) or "makes 16 x 16" in str(error)
+        return
+    clip = torch.zeros(2, 3, 8, 16, 32)
+    batch = {name: clip for name in ("clip", "clip_a", "clip_b")}
+    batch |= {"slot": torch.arange(2), "label": torch.zeros(2, dtype=torch.long)}
+    model.before_batch(batch)
+    for player in "dg":
+        assert all(torch.isfinite(torch.tensor(v)) for v in numbers(losses_of(model, player, batch)).values())
 
 
 def test_two_eyes_are_seen_one_by_one_and_have_to_agree():

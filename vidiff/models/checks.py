@@ -64,10 +64,10 @@ def prepare_training(model: Any) -> None:
 
 
 def check_shape(model: Any) -> None:
-    """Refuse a generator of clips that cannot make the shape that its data has, before any data is read.
+    """Refuse networks of clips that cannot make or judge the shape that their data has, before any data is read.
 
     Raises:
-        UsageError: its clips are square, and those of a panorama are not.
+        UsageError: theirs are square, and those of a panorama are not.
     """
     spec = model.spec
     height, width = spec.resolution, spec.aspect * spec.resolution
@@ -82,6 +82,20 @@ def check_shape(model: Any) -> None:
             f"data.projection {spec.projection} needs clips of {height} x {width}, the generator of "
             f"{type(model).__name__} makes {shape[0]} x {shape[1]}; that of experiments/dcgan.yaml can"
         )
+    clips = torch.zeros(2, spec.channels, spec.num_frames, height, width, device=model.device, dtype=model.dtype)
+    modes = {part: part.training for part in model.discriminator.modules()}
+    try:
+        with torch.no_grad():
+            model.discriminator.eval()
+            model.discriminate(clips, model.sampler.labels([0, 1]))
+    except (RuntimeError, IndexError) as error:
+        raise UsageError(
+            f"data.projection {spec.projection} has clips of {height} x {width}, and the discriminator of "
+            f"{type(model).__name__} takes square ones; that of experiments/dcgan.yaml can"
+        ) from error
+    finally:
+        for part, mode in modes.items():
+            part.training = mode
 
 
 def check_strategy(trainer: Trainer) -> None:

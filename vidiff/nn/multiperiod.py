@@ -41,6 +41,8 @@ class KeyGenerator(nn.Module):
         spec: sizes; `num_frames` is the number of key frames.
     """
 
+    flat_only = True  # see `vidiff.nn.circular`: it reads the frame that it continues at one width
+
     def __init__(self, spec: ClipSpec):
         super().__init__()
         stages = spatial_stages(spec.resolution)
