@@ -32,7 +32,7 @@ from vidiff.training.run import Run
 from vidiff.training.trainer import make_trainer, quiet
 from vidiff.training.training_log import Spent, TrainingLog
 
-MOST_CLIPS = 2  # of a batch of the published experiments, where none is named: theirs take minutes on a CPU
+MOST_CLIPS = 2  # of a batch of the published experiments, where none is named: theirs are for a GPU
 DOMAINS, CLASSES = 5, 4  # of a ready batch, where only the data could tell
 
 Row = dict[str, Any]
