@@ -15,7 +15,7 @@ def _function(name: str) -> Callable[..., int] | None:
 
 
 def keep_memory(keep: bool = True) -> bool:
-    """Have the C library keep freed memory, or go back to its defaults; whether it can (glibc).
+    """Have the C library keep freed memory, or give it back at its default thresholds; whether it can (glibc).
 
     By default every tensor of over 32 MiB, and most of what is larger than 128 KiB, comes from the kernel page by page,
     zeroed, and is given back when it is freed: tens of thousands of page faults a step, 15 to 50 % of its CPU time. The
