@@ -48,7 +48,7 @@ def test_pages_show_the_tables_of_the_shipped_rows(path):
     assert all(block in made for block in shown(PAGES[1], path))
 
 
-def _test_the_readme_shows_a_shipped_table():
+def test_the_readme_shows_a_shipped_table():
     assert any(shown(PAGES[1], path) for path in RESULTS)
 
 
