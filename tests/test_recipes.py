@@ -64,7 +64,7 @@ def step_of(model: nn.Module, frames: int, resolution: int) -> tuple[float, floa
         counter = FlopCounterMode(display=False)
         counter.mod_tracker = Anywhere()
         with counter, torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-            turn = Turn(model, player, batch, slots=list(range(CLIPS)))
+            turn = Turn(model, player, batch)
             losses = model.discriminator_losses if player == "d" else model.generator_losses
             torch.stack([term.reshape(()) for term in losses(turn).values()]).sum().backward()
         flop, most = flop + counter.get_total_flops(), max(most, sum(s.nbytes() for s in kept.values()))

@@ -78,9 +78,8 @@ def test_a_run_leaves_everything_in_its_folder(fit, tmp_path, capsys):
     assert "already holds a run" in capsys.readouterr().err
     sample = "sample --ckpt r/checkpoints/best.ckpt --num_clips 3 --formats mp4 gif png npy --output s"
     assert main(sample.split()) == 0
-    assert {p.name for p in Path("s").iterdir()} == {
-        *(f"0000{i}.{e}" for i in range(3) for e in ("mp4", "gif")), "sheet.png", "clips.npy"
-    }  # fmt: skip
+    written = {*(f"0000{i}.{e}" for i in range(3) for e in ("mp4", "gif")), "sheet.png", "clips.npy"}
+    assert {p.name for p in Path("s").iterdir()} == written | {f"{name}.provenance.json" for name in written}
     for verb in ("validate", "test"):
         common = ["--config", "r/config.yaml", "--ckpt_path", "r/checkpoints/last.ckpt", "--run_dir", f"r-{verb}"]
         assert main([verb, *common]) == 0

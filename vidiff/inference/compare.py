@@ -68,8 +68,8 @@ def compare_folders(
         frame_stride: of the real videos; of generated ones every frame is taken.
         seed: of the choice of real clips.
         per_frame: instead, at each frame index of long videos, the Fréchet distance to single real frames.
-        blocks: of the jackknife that gives values their standard error `se`, see `vidiff.metrics.uncertainty`; 0: none.
-            It takes twice as many further evaluations of each distance.
+        blocks: of the jackknife that gives values their standard error `se` (`vidiff.metrics.uncertainty`); 0: none. It
+            takes twice as many further evaluations of each distance.
         versus: a second folder of generated videos, of the same latents in the same order of names: is the difference
             of the two more than chance? Each distance gets `versus`: `value` of the second folder, `difference` of the
             first less the second, and `p` of a permutation test.

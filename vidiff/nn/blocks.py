@@ -19,7 +19,9 @@ GROUP = 4  # clips that share a standard deviation in `minibatch_stddev`
 
 def _one_clip(x: Tensor) -> bool:
     """Whether PyTorch would fall back to its slow kernel (see `Conv3d`); graphs that are recorded keep to one form."""
-    return len(x) == 1 and x.device.type == "cpu" and not torch.compiler.is_compiling()
+    if torch.compiler.is_compiling() or torch.compiler.is_exporting():  # before the size is looked at: it may be any
+        return False
+    return len(x) == 1 and x.device.type == "cpu"
 
 
 class Conv3d(nn.Conv3d):
