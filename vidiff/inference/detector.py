@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
@@ -173,7 +173,7 @@ def read_detector(path: str | Path) -> Detector:
         with safe_open(path, "pt") as file:
             record = json.loads((file.metadata() or {}).get("vidiff_detector", "null"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}
-    except Exception:
+    except (OSError, ValueError, SafetensorError):
         record = None
     if not isinstance(record, dict) or record.get("schema") != SCHEMA:
         raise UsageError(f"detector {path}: no detector of `vidiff detect train`")
