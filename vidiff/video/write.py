@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 CLIP_SUFFIXES = (".mp4", ".gif", ".png", ".npy")
-# x264's macroblock tree reads past pictures whose sides are no multiples of 128: random bytes, other ones every time.
+# x264's macroblock tree reads past pictures of many sizes, 64 x 64 among them: random bytes, other ones every time.
 EXACT = {"x264-params": "mbtree=0"}
 # Numbers of ITU-T H.273 for primaries, transfer and matrix, and FFmpeg's own for the range and for BT.601 in swscale.
 BT709, UNSTATED, BT601 = 1, 2, 6
