@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from vidiff.cli import main
 from vidiff.data.shapes.scene import render_scene
 from vidiff.errors import RunError, UsageError
+from vidiff.inference import detector_report
 from vidiff.inference.detect import overlaid, window_starts
 from vidiff.inference.detector import Detector, overlap, place_loss, read_detector, train_detector, write_detector
 from vidiff.inference.detector_clips import (
@@ -22,7 +23,10 @@ from vidiff.inference.detector_clips import (
     labeled_clips,
     read_detector_config,
     resized,
+    scenes,
+    unseen_clips,
 )
+from vidiff.inference.detector_report import on_unseen
 from vidiff.nn.detector import ClipDetector
 from vidiff.video.write import write_mp4
 
@@ -184,3 +188,41 @@ def test_the_shipped_configuration_is_read():
     assert config.classes == NAMES and all(name.startswith("zoo:") for name in config.generators)
     with pytest.raises(UsageError, match="three names are needed"):
         DetectorConfig(generators=["x"], classes=["real", "fake"])
+
+
+class Bright(torch.nn.Module):
+    """Takes bright clips for real."""
+
+    def forward(self, clips: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        real = 10 * clips.mean((1, 2, 3, 4))
+        return torch.stack([real, -real, -real], 1), torch.zeros_like(clips[:, 0, :, ::2, ::2])
+
+
+def test_generators_that_nothing_was_trained_on_are_measured_each_by_itself():
+    names = ["zoo:anytime-shapes", "zoo:anytime-motions", "zoo:stargan-styles"]
+    config = DetectorConfig(generators=["zoo:cyclegan-day2night"], unseen=names, num_frames=8, held_out_clips=8)
+    real = torch.cat([scenes("plain", [n], 5, (8, 32, 32)) for n in range(6)])
+    others = torch.full((2, 3, 8, 32, 32), 255).byte()  # of other classes: they count for nothing here
+    labels = torch.tensor([0] * 6 + [1, 2])
+    test = LabeledClips(torch.cat([real, others]), labels, torch.zeros(8, 8, 32, 32), ("",) * 8)
+    detector = Detector(Bright(), NAMES, 8, 32)
+    found = on_unseen(config, detector, None, test)
+    assert list(found) == ["AnytimeGAN", "AnytimeGAN (zoo:anytime-motions)", "StarGAN"]
+    for name, values in zip(names, found.values()):
+        made = unseen_clips(config, name)
+        assert made.clips.shape == (8, 3, 8, 32, 32) and made.labels.tolist() == [1] * 8 and made.masks.all()
+        a, b = (1 - detector.judge(clips)[0][:, 0].double() for clips in (real, made.clips))
+        pairs = (b[:, None] > a[None]).double() + 0.5 * (b[:, None] == a[None]).double()
+        assert values == {"network": pytest.approx(float(pairs.mean()), abs=1e-9)}
+    assert len({round(v["network"], 6) for v in found.values()}) > 1
+
+
+def test_the_report_of_a_training_has_unseen_generators_where_some_are_named(monkeypatch):
+    monkeypatch.setattr(detector_report, "lite0_available", lambda: False)
+    what = dict(generators=["zoo:stargan-styles"], num_frames=8, network=TINY, steps=2, batch_size=3)
+    config = DetectorConfig(unseen=["zoo:anytime-shapes"], train_clips=8, held_out_clips=8, **what)
+    _, report = detector_report.train_and_measure(config, say=lambda text: None)
+    assert list(report["unseen"]) == ["AnytimeGAN"] and 0 <= report["unseen"]["AnytimeGAN"]["network"] <= 1
+    assert "AnytimeGAN" not in report["network"]["auc"] and "StarGAN" in report["network"]["auc"]
+    lines = detector_report.report_lines(report)
+    assert lines[lines.index("AUC of unseen generators") + 1].startswith("AnytimeGAN")

@@ -16,6 +16,7 @@ has N(0, 0.01), the mask's layer included; samples come from a moving average of
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal, Sequence
 
 import torch
@@ -56,8 +57,7 @@ class TwoStreamGenerator(nn.Module):
             self.foreground, self.mask = (frame_head(spec.width, c) for c in (spec.channels, 1))
         else:
             # The one-stream generator up to its last layer, which both the foreground and the mask have of their own.
-            unconditional = ClipSpec(spec.channels, spec.num_frames, spec.resolution, spec.width, inputs)
-            self.stream = ConvGenerator(unconditional).layers[:-2]
+            self.stream = ConvGenerator(replace(spec, latent_dim=inputs, num_classes=None)).layers[:-2]
             kernel_t, stride_t = (4, 2) if time_doublings(spec.num_frames, 1) else (3, 1)
             self.foreground, self.mask = (
                 nn.ConvTranspose3d(spec.width, c, (kernel_t, 4, 4), (stride_t, 2, 2), 1) for c in (spec.channels, 1)

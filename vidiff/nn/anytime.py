@@ -126,22 +126,23 @@ class Painter(nn.Module):
         width: channels at half of `side`.
         dim: length of the codes.
         channels: of a picture.
-        side: its height and width.
+        side: its height.
         gain: of the last layer's initial weights.
+        aspect: its width over its height.
     """
 
-    def __init__(self, width: int, dim: int, channels: int, side: int, gain: float = 0.5):
+    def __init__(self, width: int, dim: int, channels: int, side: int, gain: float = 0.5, aspect: int = 1):
         super().__init__()
-        grids = _channels(width, side)
-        self.start = he_init(nn.Linear(dim, grids[0] * 16))
+        grids, self.aspect = _channels(width, side), aspect
+        self.start = he_init(nn.Linear(dim, grids[0] * 16 * aspect))
         self.grids = nn.ModuleList(Grid(a, b, dim, up=i > 0) for i, (a, b) in enumerate(zip([grids[0], *grids], grids)))
         self.norm, self.last = CodedNorm(grids[-1], dim), conv(grids[-1], 4 * channels, gain)
         with torch.no_grad():  # the four pixels of a block begin equal
             self.last.weight.copy_(self.last.weight[::4].repeat_interleave(4, 0))
 
     def forward(self, start: Tensor, code: Tensor) -> Tensor:
-        """start (B, T, D), what enters at 4x4; code (B, T or 1, D) of the scales -> (B, channels, T, side, side)."""
-        x = self.start(start).unflatten(2, (-1, 4, 4)).transpose(1, 2)  # (B, T, C 16) -> (B, C, T, 4, 4)
+        """start (B, T, D), what enters at 4x4; code (B, T or 1, D) of the scales -> (B, channels, T, H, W)."""
+        x = self.start(start).unflatten(2, (-1, 4, 4 * self.aspect)).transpose(1, 2)  # (B, T, C h w) -> (B, C, T, h, w)
         for grid in self.grids:
             x = grid(x, code)
         return to_pixels(self.last(act(self.norm(x, code))))
@@ -172,7 +173,7 @@ class AnytimeGenerator(nn.Module):
         self.content = layers(spec.latent_dim * (2 if self.embed else 1), dim)
         self.motion = MotionCode(dim, waves, spec.num_frames)
         self.frame = layers(dim + 2 * waves, dim)
-        self.painter = Painter(spec.width, dim, spec.channels, spec.resolution, gain=0.3)
+        self.painter = Painter(spec.width, dim, spec.channels, spec.resolution, 0.3, spec.aspect)
 
     def forward(self, z: Tensor, label: Tensor | None = None, times: Tensor | None = None) -> Tensor:
         """Frames of clips.
@@ -223,8 +224,9 @@ class AnytimeDiscriminator(nn.Module):
         if gaps:
             self.together = nn.ModuleList([conv((joined * self.frames) + 8 * gaps, top), last(top, top)])
         self.join = conv(top * (2 if gaps else 1), top)
-        self.head = nn.Linear(top * 16, 1)
-        self.embed = ClassEmbedding(spec.num_classes, top * 16) if spec.num_classes else None
+        seen = top * 16 * spec.aspect
+        self.head = nn.Linear(seen, 1)
+        self.embed = ClassEmbedding(spec.num_classes, seen) if spec.num_classes else None
 
     def forward(self, clip: Tensor, label: Tensor | None = None, times: Tensor | None = None) -> Tensor:
         """Logits of clips.

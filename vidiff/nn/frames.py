@@ -14,14 +14,15 @@ from vidiff.nn.generators import MAX_MULTIPLIER
 
 
 def frame_decoder(inputs: int, spec: ClipSpec, init: Init | None = "dcgan") -> nn.Sequential:
-    """Latent path (B, inputs, T, 1, 1) -> features (B, width, T, R/2, R/2), every frame by itself.
+    """Latent path (B, inputs, T, 1, 1) -> features (B, width, T, H/2, W/2), every frame by itself.
 
     Transposed convolutions with BatchNorm and ReLU: DCGAN's generator (Radford et al. 2016, 1511.06434) without its
     last layer, for which see `frame_head`. `init` None keeps PyTorch's initialisation.
     """
     stages = spatial_stages(spec.resolution)
     channels = [spec.width * min(2**i, MAX_MULTIPLIER) for i in reversed(range(stages))]
-    layers = [nn.ConvTranspose3d(inputs, channels[0], (1, 4, 4), bias=False), nn.BatchNorm3d(channels[0]), nn.ReLU()]
+    grid = nn.ConvTranspose3d(inputs, channels[0], (1, 4, 4 * spec.aspect), bias=False)
+    layers = [grid, nn.BatchNorm3d(channels[0]), nn.ReLU()]
     for a, b in zip(channels, channels[1:]):
         layers += [nn.ConvTranspose3d(a, b, (1, 4, 4), (1, 2, 2), (0, 1, 1), bias=False), nn.BatchNorm3d(b), nn.ReLU()]
     decoder = nn.Sequential(*layers)
@@ -31,7 +32,7 @@ def frame_decoder(inputs: int, spec: ClipSpec, init: Init | None = "dcgan") -> n
 
 
 def frame_head(width: int, channels: int, bias: bool = True, init: Init | None = "dcgan") -> nn.Module:
-    """Features (B, width, T, R/2, R/2) -> (B, channels, T, R, R), before the tanh or sigmoid."""
+    """Features (B, width, T, H/2, W/2) -> (B, channels, T, H, W), before the tanh or sigmoid."""
     head = nn.ConvTranspose3d(width, channels, (1, 4, 4), (1, 2, 2), (0, 1, 1), bias=bias)
     if init is not None:
         initialize(head, init)

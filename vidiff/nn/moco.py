@@ -115,7 +115,7 @@ class ClipDiscriminator(nn.Module):
             kernels.append(min(4, t))
             t -= kernels[-1] - 1
         channels = [spec.channels] + [spec.width * min(2**i, MAX_MULTIPLIER) for i in range(stages)]
-        head = nn.Conv3d(channels[-1], 1 + self.num_classes, (min(4, t), 4, 4), bias=False)
+        head = nn.Conv3d(channels[-1], 1 + self.num_classes, (min(4, t), 4, 4 * spec.aspect), bias=False)
         self.layers = _discriminator_layers(channels, head, kernels, noise)
 
     def forward(self, clip: Tensor) -> tuple[Tensor, Tensor | None]:

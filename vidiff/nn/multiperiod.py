@@ -41,8 +41,6 @@ class KeyGenerator(nn.Module):
         spec: sizes; `num_frames` is the number of key frames.
     """
 
-    flat_only = True  # see `vidiff.nn.circular`: it reads the frame that it continues at one width
-
     def __init__(self, spec: ClipSpec):
         super().__init__()
         stages = spatial_stages(spec.resolution)
@@ -50,7 +48,7 @@ class KeyGenerator(nn.Module):
         layers: list[nn.Module] = []
         for a, b in zip(channels, channels[1:]):
             layers += [nn.Conv3d(a, b, (1, 4, 4), (1, 2, 2), (0, 1, 1)), nn.LeakyReLU(0.2)]
-        self.memory = nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels[-1] * 16, spec.latent_dim))
+        self.memory = nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels[-1] * 16 * spec.aspect, spec.latent_dim))
         initialize(self.memory, "kaiming")
         # Beside z: what is remembered of the given frame, and whether there is one.
         # One channel more than a picture has: the mask.

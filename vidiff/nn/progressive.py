@@ -87,7 +87,7 @@ class _Growing(nn.Module):
 
     def stage_of(self, clip: Tensor) -> int:
         """The stage whose height a clip has."""
-        return (clip.shape[-1] // 4).bit_length() - 1
+        return (clip.shape[-2] // 4).bit_length() - 1
 
     def at_stage(self, clip: Tensor, stage: int) -> Tensor:
         """A clip of any stage's size, enlarged or reduced to that of `stage`."""
@@ -113,7 +113,7 @@ class GrowingGenerator(_Growing):
         super().__init__(spec)
         self.embed = ClassEmbedding(spec.num_classes, spec.latent_dim) if spec.num_classes else None
         inputs, c = spec.latent_dim * (2 if self.embed else 1), self.channels
-        self.start = Equalized(nn.Linear(inputs, c[0] * self.t0 * 16), inputs)
+        self.start = Equalized(nn.Linear(inputs, c[0] * self.t0 * 16 * spec.aspect), inputs)
         self.first = _conv(c[0], c[0], 3, padding=1)
         self.blocks = nn.ModuleList()
         for a, b in zip(c, c[1:]):
@@ -124,7 +124,9 @@ class GrowingGenerator(_Growing):
         """z (B, Z) -> the clip at the size of `stage`: (1 - alpha) * enlarged stage - 1 + alpha * stage."""
         if self.embed is not None:
             z = torch.cat([z, self.embed(label).to(z.dtype)], dim=1)
-        x = self.start(pixel_norm(z)).view(len(z), -1, self.t0, 4, 4)  # (B, D t 4 4) -> (B, D, t, 4, 4)
+        x = self.start(pixel_norm(z)).view(
+            len(z), -1, self.t0, 4, 4 * self.spec.aspect
+        )  # (B, D t h w) -> (B, D, t, h, w)
         x = pixel_norm(F.leaky_relu(x, 0.2))
         x = pixel_norm(F.leaky_relu(self.first(x), 0.2))
         below = x
@@ -157,7 +159,7 @@ class GrowingDiscriminator(_Growing):
         for a, b in zip(c, c[1:]):
             self.blocks.append(_conv(b, a, 3, padding=1))
         self.last_conv = _conv(c[0] + 1, c[0], 3, padding=1)
-        self.features = _conv(c[0], c[0], (self.t0, 4, 4))
+        self.features = _conv(c[0], c[0], (self.t0, 4, 4 * spec.aspect))
         self.head = Equalized(nn.Linear(c[0], 1), c[0], gain=1.0)
         self.embed = ClassEmbedding(spec.num_classes, c[0]) if spec.num_classes else None
 

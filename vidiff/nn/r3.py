@@ -151,7 +151,7 @@ class R3Discriminator(nn.Module):
             self.downs.append(he_init(Conv3d(a, b, **_kernel(time))))
             t = t // 2 if time else t
         d = channels[-1]
-        self.basis = linear_init(Conv3d(d, d, (t, 4, 4), groups=d, bias=False))
+        self.basis = linear_init(Conv3d(d, d, (t, 4, 4 * spec.aspect), groups=d, bias=False))
         self.head = linear_init(nn.Linear(d, 1))
         self.embed = ClassEmbedding(spec.num_classes, d) if spec.num_classes else None
 
