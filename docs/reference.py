@@ -37,7 +37,7 @@ ROOMS = {  # page of the API -> its title and the modules on it
     "vidiff": ("vidiff", []),
     "inference": ("inference", ["inference.checkpoint", "inference.translate", "inference.fuse", "inference.windows"]),
     "errors": ("errors", ["errors"]),
-    "models": ("models", ["models.base", "models.turn", "models.translation", "models.strategies"]),
+    "models": ("models", ["models.module", "models.base", "models.turn", "models.translation", "models.strategies"]),
     "losses": ("losses, rates, averages", ["losses", "penalties", "consistency", "optim", "ema"]),
     "nn": ("nn", []),
     "augment": ("augment", []),
@@ -102,7 +102,7 @@ def _family(name: str) -> str:
     about = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
     about = re.sub(r"\n(?=(Paper -> code|(Other d|D)eviations|Names in code)\b)", "\n\n", about)
     files = [row for row in catalog.experiments() if f"class_path: {name}\n" in _experiment(row[0])]
-    own, *shared = [d for d in catalog.described(name) if d.name != "AdversarialModule"]
+    own, *shared = [d for d in catalog.described(name) if d.name not in catalog.BASES]
     return "\n".join([
         f"# {name}\n\n{about}\n\n`vidiff/models/{path.name}`, [in Python](../api/models.md)\n",
         f"## Experiments\n\n{_table(('file', 'what it is'), [(f'`{f}`', text) for f, text in files])}" if files else "",

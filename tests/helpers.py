@@ -16,10 +16,13 @@ import torch
 from lightning.pytorch import LightningDataModule, Trainer
 
 from vidiff import keyed
+from vidiff.models import families
+from vidiff.models.base import AdversarialModule
 from vidiff.models.turn import Turn
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 TINY = dict(num_frames=4, resolution=16, width=4, latent_dim=8)
+GAMES = sorted(name for name, family in families().items() if issubclass(family, AdversarialModule))
 
 
 class Clips(LightningDataModule):
@@ -56,8 +59,8 @@ class Anything(Clips):
 
 def losses_of(model, player: str, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """A player's terms outside of any training."""
-    turn = Turn(model, player, batch)
-    return model.discriminator_losses(turn) if player == "d" else model.generator_losses(turn)
+    losses = {"d": "discriminator_losses", "g": "generator_losses"}[player]
+    return getattr(model, losses)(Turn(model, player, batch))
 
 
 def numbers(terms: dict[str, torch.Tensor]) -> dict[str, float]:

@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 import torch
-from helpers import TINY, Clips, quiet_trainer
+from helpers import GAMES, TINY, Clips, quiet_trainer
 from lightning.pytorch import Callback
 
 from vidiff.augment import AdaptiveAugment, DiffAugment
@@ -51,14 +51,15 @@ def main() -> None:
         "ada": lambda: AdaptiveAugment(interval=1, clips=40, start=0.5),
         "diffaugment": lambda: DiffAugment(DiffAugment.POLICIES),
     }.get(args.augment, lambda: None)()
-    networks, sizes = dict(discriminator_augment=augment), {**TINY, "num_frames": 8, "num_classes": 2}
+    sizes, game = {**TINY, "num_frames": 8, "num_classes": 2}, args.family in GAMES
+    networks = dict(discriminator_augment=augment, optimizer_d=sgd) if game else {}
     if args.family == "MoCoGAN":
         networks["judge_noise"] = 0.0  # what networks draw inside is each process's own
     if not args.own:
         sizes = TINY
         networks["generator"] = lambda spec: ConvGenerator(spec, norm=args.norm)
         networks["discriminator"] = lambda spec: ConvDiscriminator(spec, norm=args.norm)
-    model = families()[args.family](**networks, optimizer_g=sgd, optimizer_d=sgd, **sizes).double()
+    model = families()[args.family](**networks, optimizer_g=sgd, **sizes).double()
     more = dict(devices=args.world, strategy=GameStrategy(args.patience)) if args.world > 1 else {}
     more |= dict(callbacks=[Pids(args.out)]) if args.pids else {}
     trainer = quiet_trainer(max_steps=args.steps, precision="64-true", sync_batchnorm=args.sync, **more)

@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = [*sorted(ROOT.glob("README*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 RUN_ELSEWHERE = ["docs/new-family.md"]  # tests/commands/test_new_family.py copies its blocks out and runs them
 EXPERIMENTS = {
+    "docs/diffusion.md": "flow",
     "docs/restoration.md": "restoration",
     "docs/translation.md": "cyclegan",
 }  # what the YAML of a page is laid over, where it is not `dcgan`

@@ -44,6 +44,10 @@ def test_two_processes_equal_one(tmp_path):
     check_two_equal_one("WGANGP", tmp_path)
 
 
+def test_two_processes_equal_one_for_a_player_alone(tmp_path):
+    check_two_equal_one("FlowMatching", tmp_path, "--own")
+
+
 @SLOW
 @pytest.mark.parametrize("family", [f for f in FAMILIES if f != "WGANGP"])
 def test_two_processes_equal_one_for(family, tmp_path):

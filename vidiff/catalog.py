@@ -18,6 +18,7 @@ from vidiff.errors import UsageError, unknown_name
 from vidiff.paths import experiments_dir
 
 PACKAGE = Path(__file__).parent
+BASES = ("VideoModule", "AdversarialModule")  # of all families, and of those with two players
 SECTIONS = {  # sections of a configuration -> the classes that read them
     "model": ["AdversarialModule"],
     "data": ["ClipDataModule", "PairDataModule", "DomainDataModule"],
@@ -85,17 +86,17 @@ def _tree(path: Path) -> ast.Module:
 
 
 def families() -> list[tuple[str, str]]:
-    """(class name, first line of its file) of every family: what inherits from the base and has a game."""
+    """(class name, first line of its file) of every family: what inherits from the base and has losses."""
     files = [path for path in _sources() if path.parent.name == "models"]
     classes = {n.name: (n, path) for path in files for n in _tree(path).body if isinstance(n, ast.ClassDef)}
 
-    def plays(name: str) -> bool:
-        if name == "AdversarialModule" or name not in classes:
+    def trains(name: str) -> bool:
+        if name in BASES or name not in classes:
             return False
         node = classes[name][0]
-        return any(getattr(n, "name", "") == "discriminator_losses" for n in node.body) or any(map(plays, _bases(node)))
+        return any(getattr(n, "name", "") == "generator_losses" for n in node.body) or any(map(trains, _bases(node)))
 
-    about = {name: ast.get_docstring(_tree(classes[name][1])) or "" for name in classes if plays(name)}
+    about = {name: ast.get_docstring(_tree(classes[name][1])) or "" for name in classes if trains(name)}
     return sorted(((n, text.split("\n")[0].rstrip(".")) for n, text in about.items()), key=lambda row: row[0].lower())
 
 

@@ -1,7 +1,7 @@
 """More than one process: a strategy for two networks in one module, and BatchNorm over the global batch.
 
 DistributedDataParallel assumes that one backward reaches every parameter; here each backward reaches one player.
-`GameStrategy` therefore leaves the module bare, and `AdversarialModule` averages the gradients of the player that is
+`GameStrategy` therefore leaves the module bare, and `VideoModule` averages the gradients of the player that is
 about to step: as exact, half the traffic, and indifferent to how often each player moves.
 """
 

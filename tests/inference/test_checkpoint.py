@@ -137,7 +137,7 @@ def test_hostile_records_run_nothing(name, good, translator, guarded, capsys):
 @pytest.mark.parametrize("path", ["os.system", "torch.nn.Linear", "vidiff.ema.GeneratorEMA", "evil_module.Net", ""])
 def test_the_model_itself_is_a_family(path, good, guarded):
     bad = saved(good | {"vidiff": good["vidiff"] | {"class_path": path}}, Path("a.ckpt"))
-    with pytest.raises(RunError, match=r"a.ckpt cannot be used: .*(which is not called|no AdversarialModule)"):
+    with pytest.raises(RunError, match=r"a.ckpt cannot be used: .*(which is not called|no VideoModule)"):
         load_model(bad)
     assert not guarded()
 

@@ -162,7 +162,7 @@ def hostile(path: Path) -> dict[str, tuple[bytes, str]]:
         "the model itself": (file(class_path="os.system"), "it names 'os.system', which is not called"),
         "an unknown class": (file(class_path="vidiff.models.dcgan.Nothing"), "which is not called"),
         "a module that acts": (file(class_path="evil_module.Net"), "which is not called"),
-        "a class that is no model": (file(class_path="torch.nn.Linear"), "is no AdversarialModule"),
+        "a class that is no model": (file(class_path="torch.nn.Linear"), "is no VideoModule"),
         "an absurd width": (arguments(width=10**9), "cannot be used"),
         "another shape": (file(tensors | {name: torch.zeros(2, 2)}, checksum=None), f"{name} is (2, 2)"),
         "a missing weight": (file({n: t for n, t in tensors.items() if n != name}, checksum=None), "is missing"),

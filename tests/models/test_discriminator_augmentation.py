@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from helpers import TINY, Anything, Clips, quiet_trainer
+from helpers import GAMES, TINY, Anything, Clips, quiet_trainer
 
 from vidiff.augment import AdaptiveAugment, DiffAugment
 from vidiff.models import families
@@ -72,7 +72,7 @@ def test_ada_aims_at_the_middle_of_the_targets_in_either_game_of_stargan():
     assert StarGAN(game="wasserstein", num_classes=2, **TINY).real_above is None
 
 
-@pytest.mark.parametrize("family", sorted(families()))
+@pytest.mark.parametrize("family", GAMES)
 def test_ada_counts_clips_once_an_update(family):
     """A batch of 4 is 4 clips, however many logits a clip has and however many judges and periods look at it."""
     ada = AdaptiveAugment(interval=1000, clips=10**6)

@@ -11,7 +11,6 @@ from torch import nn
 
 from vidiff.errors import UsageError
 from vidiff.models import families
-from vidiff.models.checks import check_shape
 from vidiff.models.cyclegan import CycleGAN
 from vidiff.models.dcgan import DCGAN
 from vidiff.models.stargan import StarGAN
@@ -26,7 +25,7 @@ def clips(seed: int = 0) -> torch.Tensor:
 
 def test_a_generator_of_panoramas(tmp_path):
     model = DCGAN(**AROUND, latent_dim=8)
-    check_shape(model)
+    model.check_shape()
     assert model.sample(2).shape == (2, 3, 4, 16, 32) and model.initial_generator()(torch.randn(1, 8)).shape[-1] == 32
     batch = {"clip": clips(), "slot": torch.arange(2)}
     for player in "dg":
@@ -50,7 +49,7 @@ def test_rows_count_by_latitude_in_the_losses_of_a_translation():
 def test_translations_of_panoramas(family):
     more = {"num_classes": 3, "game": "least_squares"} if family is StarGAN else {"pool_size": 4}
     model = family(**AROUND, **more)
-    check_shape(model)
+    model.check_shape()
     batch = {"clip": clips(), "label": torch.tensor([0, 2]), "clip_a": clips(1), "clip_b": clips(2)}
     batch["slot"] = torch.arange(2)
     for player in "dg":
@@ -63,7 +62,7 @@ def test_translations_of_panoramas(family):
 def test_who_makes_or_judges_square_clips_says_so():
     square = {"generator": lambda spec: ConvGenerator(replace(spec, projection="flat"))}
     with pytest.raises(UsageError, match="needs clips of 16 x 32, the generator of DCGAN makes 16 x 16"):
-        check_shape(DCGAN(**AROUND, latent_dim=8, **square))
+        DCGAN(**AROUND, latent_dim=8, **square).check_shape()
 
     class Square(nn.Module):
         def __init__(self, spec):
@@ -74,7 +73,7 @@ def test_who_makes_or_judges_square_clips_says_so():
             return self.head(clip.flatten(1))[:, 0]
 
     with pytest.raises(UsageError, match="clips of 16 x 32, and the discriminator of DCGAN takes square ones"):
-        check_shape(DCGAN(**AROUND, latent_dim=8, discriminator=Square))
+        DCGAN(**AROUND, latent_dim=8, discriminator=Square).check_shape()
 
 
 @pytest.mark.parametrize("family", sorted(families()))
@@ -83,14 +82,14 @@ def test_every_family_makes_and_judges_panoramas(family, num_classes):
     if family == "StarGAN" and num_classes is None or family in ("CycleGAN", "Restoration") and num_classes:
         return
     settings = AROUND | {"num_frames": 8, "width": 4, "num_classes": num_classes}
-    check_shape(model := families()[family](**settings))
+    (model := families()[family](**settings)).check_shape()
     parts = list(model.generator.modules())
     assert any(type(m).__name__.startswith("Circular") or getattr(m, "wraps", False) for m in parts)
     clip = torch.zeros(2, 3, 8, 16, 32)
     batch = {name: clip for name in ("clip", "clip_a", "clip_b")}
     batch |= {"slot": torch.arange(2), "label": torch.zeros(2, dtype=torch.long)}
     model.before_batch(batch)
-    for player in "dg":
+    for player in model.turn_order:
         assert all(torch.isfinite(torch.tensor(v)) for v in numbers(losses_of(model, player, batch)).values())
 
 
@@ -99,7 +98,7 @@ def test_two_eyes_are_seen_one_by_one_and_have_to_agree():
     pytest.importorskip("cv2")
     settings = AROUND | {"projection": "stereo"}
     model = CycleGAN(**settings, pool_size=4, stereo_weight=10.0)
-    check_shape(model)
+    model.check_shape()
     x = torch.randint(0, 256, (2, 3, 4, 16, 32), dtype=torch.uint8)
     eyes = x.chunk(2, -1)
     one = CycleGAN(**settings | {"projection": "flat"}, pool_size=4)
@@ -118,4 +117,4 @@ def test_two_eyes_are_seen_one_by_one_and_have_to_agree():
     with pytest.raises(UsageError, match="model.stereo_weight compares two eyes"):
         CycleGAN(**AROUND, pool_size=4, stereo_weight=1.0)
     with pytest.raises(UsageError, match="two eyes are for translations"):
-        check_shape(DCGAN(**settings, latent_dim=8))
+        DCGAN(**settings, latent_dim=8).check_shape()

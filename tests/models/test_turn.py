@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from helpers import TINY, Anything, Clips, double, losses_of, numbers, quiet_trainer
+from helpers import GAMES, TINY, Anything, Clips, double, losses_of, numbers, quiet_trainer
 from lightning.pytorch import Callback
 
 from vidiff import keyed
@@ -17,7 +17,7 @@ from vidiff.models.wgan_gp import WGANGP
 from vidiff.nn.moco import Noise
 
 
-@pytest.mark.parametrize("family", sorted(families()))
+@pytest.mark.parametrize("family", GAMES)
 def test_two_lines_give_the_terms_of_the_step(family):
     """Outside a trainer, before the first update of D: what that update logs, augmentation included."""
     settings = TINY | {"num_frames": 8, "num_classes": 2, "discriminator_augment": DiffAugment()}
@@ -91,7 +91,7 @@ def trained_by_sgd(family, monkeypatch=None):
     return dict(model.named_parameters())
 
 
-@pytest.mark.parametrize("family", sorted(families()))
+@pytest.mark.parametrize("family", GAMES)
 def test_going_on_from_what_d_has_judged_is_the_same_step(family, monkeypatch):
     kept = trained_by_sgd(family)
     for name, anew in trained_by_sgd(family, monkeypatch).items():

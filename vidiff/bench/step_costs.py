@@ -21,7 +21,7 @@ from vidiff.data.domains import DomainDataModule
 from vidiff.errors import UsageError, at_least
 from vidiff.models import families
 from vidiff.models.allocator import release_memory
-from vidiff.models.base import AdversarialModule
+from vidiff.models.module import VideoModule
 from vidiff.nn.blocks import count_parameters
 from vidiff.paths import experiments_dir
 from vidiff.progress import track
@@ -74,7 +74,7 @@ class Entrant:
     """An experiment that is measured: its model and data, and what was found of it."""
 
     name: str
-    model: AdversarialModule
+    model: VideoModule
     data: LightningDataModule
     settings: dict[str, Any]
     laps: list[Lap] = field(default_factory=list)
@@ -110,7 +110,7 @@ def entrant(experiment: str | Path, fit: Sequence[str] = (), real: bool = False,
     parsed = parser.parse_object({"data": data})
     made = parser.instantiate(parsed).data if real else Ready(sizes, _labels(data))
     parser = ArgumentParser(exit_on_error=False)
-    parser.add_subclass_arguments(AdversarialModule, "model")
+    parser.add_subclass_arguments(VideoModule, "model")
     seed = content["seed_everything"]
     given = {n: sizes[n] for n in ("num_frames", "resolution", "channels")} | {"num_classes": made.num_classes}
     model["init_args"] = model.get("init_args", {}) | given | {"seed": 0 if isinstance(seed, bool) else seed}
@@ -133,7 +133,7 @@ def run(entrant: Entrant, steps: int, folder: Path) -> None:
     laps, log, spent = Laps(clock, steps), TrainingLog(), Spent()
     model, data = entrant.model, entrant.data
     timed = [
-        (model, "_take", lambda turn: turn.player.upper()),
+        (model, "take", lambda turn: turn.player.upper()),
         # Made in front of D's turn for both players: it is G's forward pass.
         (model, "fake_clips", lambda turn: "G" if clock.part == PARTS[-1] else clock.part),
         (model.generator_ema, "update_parameters", "EMA"),
@@ -257,7 +257,7 @@ def tables(result: dict[str, Any]) -> list[tuple[str, list[list[str]]]]:
         name, peak = r["experiment"], r["peak_memory_mb"]
         time_.append([name, f"{r['batch_size']}", f"{r['cpu_s']:.3f}", spread, f"{r['steps']}", f"{r['wall_s']:.3f}"])
         time_[-1].append(f"{r['clips_per_s']:.2f}")
-        counts = [f"{r['parameters'][player]:,}" for player in "GD"]
+        counts = [f"{count:,}" if (count := r["parameters"].get(player)) else "-" for player in "GD"]
         work.append([name, *counts, f"{r['gflop']:.1f}", f"{r['gflop_per_s']:.1f}", f"{r['of_roof']:.0%}"])
         work[-1].append("n/a" if peak is None else f"{peak:.0f}")
         share.append([name, *(f"{r['shares'][part]:.1%}" for part in PARTS)])

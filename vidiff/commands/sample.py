@@ -25,6 +25,9 @@ def sample(
     alpha: list[Literal["mov", "webm"]] | None = None,
     interpolate: list[int] | None = None,
     steps: int = 16,
+    sampling_steps: int | None = None,
+    solver: Literal["euler", "heun"] | None = None,
+    guidance: float | None = None,
     device: str | None = None,
     trust: list[str] | None = None,
 ) -> None:
@@ -38,6 +41,8 @@ def sample(
         interpolate: instead, a morph from one of these clips to the next (their numbers), of a conditional model with
             one of the labels each.
         steps: clips of the morph from one to the next.
+        sampling_steps, solver, guidance: of a flow, others than it was trained with: steps from noise to a clip, their
+            method, how strongly clips are of their class (1: as they come).
         device, trust: see `vidiff.inference.checkpoint.load_model`.
     """
     folder, how = output or ckpt.parent / f"samples-seed{seed}", dict(formats=formats or ("mp4",), fps=fps)
@@ -48,7 +53,8 @@ def sample(
     from vidiff.inference.interpolate import interpolate_to
     from vidiff.inference.sample import sample_to
 
-    model = load_model(ckpt, device, trust or ())
+    chosen = dict(sampling_steps=sampling_steps, solver=solver, guidance=guidance)
+    model = load_model(ckpt, device, trust or (), **{name: x for name, x in chosen.items() if x is not None})
     if interpolate is not None:
         for path in interpolate_to(model, folder, interpolate, steps=steps, **what, **how):
             print(path)

@@ -15,8 +15,8 @@ from vidiff.inference.checkpoint_file import read_checkpoint
 from vidiff.inference.device import pick_device
 from vidiff.inference.tiles import on_grid
 from vidiff.inference.trust import Budget, build, check_names, look_up, named
-from vidiff.models.arguments import is_plain
-from vidiff.models.base import AdversarialModule
+from vidiff.models.arguments import constructors, is_plain
+from vidiff.models.module import VideoModule
 from vidiff.models.record import AVERAGE, name_of, part_of, unlike
 from vidiff.models.translation import translator
 from vidiff.video.provenance import Origin
@@ -25,7 +25,7 @@ from vidiff.zoo import is_zoo, path_of
 
 def load_model(
     path: str | Path, device: str | torch.device | None = None, trust: Sequence[str] = (), **overrides: Any
-) -> AdversarialModule:
+) -> VideoModule:
     """The model of a checkpoint, in eval mode, ready for `model.sample(n)`.
 
     A checkpoint is data: what it may name is a closed set, see `vidiff.inference.trust`.
@@ -35,10 +35,12 @@ def load_model(
             discriminator and whose raw weights are the averaged ones.
         device: where to put it; None: an accelerator where there is one, else the CPU.
         trust: modules of your own whose classes the checkpoint may name.
-        overrides: constructor arguments that the file could not store (network factories made in Python).
+        overrides: constructor arguments that the file could not store (network factories made in Python), or others
+            than it has: the sampling steps of a flow.
 
     Raises:
-        UsageError, RunError: see `read_checkpoint`; or the file names what it may not, or does not fit together.
+        UsageError, RunError: see `read_checkpoint`; or the file names what it may not, or does not fit together, or the
+            model has no such argument.
 
     >>> model = vidiff.load_model("runs/dcgan/.../checkpoints/best.ckpt")   # doctest: +SKIP
     >>> model.sample(4, seed=1).shape                                       # doctest: +SKIP
@@ -50,7 +52,7 @@ def load_model(
     return model
 
 
-def origin_of(model: AdversarialModule, seed: int | None = None, **settings: Any) -> Origin:
+def origin_of(model: VideoModule, seed: int | None = None, **settings: Any) -> Origin:
     """What is said of the files that a model makes, see `vidiff.video.provenance`.
 
     Args:
@@ -66,7 +68,7 @@ def origin_of(model: AdversarialModule, seed: int | None = None, **settings: Any
 
 def build_model(
     content: dict[str, Any], path: str | Path, trust: Sequence[str] = (), overrides: dict[str, Any] | None = None
-) -> AdversarialModule:
+) -> VideoModule:
     """The model of what `read_checkpoint` gave, on the CPU, in eval mode; see `load_model`.
 
     Args:
@@ -83,12 +85,15 @@ def build_model(
     return model.eval().requires_grad_(False)
 
 
-def _built(content: dict[str, Any], trust: Sequence[str], overrides: dict[str, Any]) -> AdversarialModule:
+def _built(content: dict[str, Any], trust: Sequence[str], overrides: dict[str, Any]) -> VideoModule:
     record, state = content["vidiff"], content["state_dict"]
     check_names({k: record[k] for k in ("class_path", "init_args")}, trust)
     cls = look_up(record["class_path"], trust)
-    if not (isinstance(cls, type) and issubclass(cls, AdversarialModule)):
-        raise RunError(f"{record['class_path']} is no AdversarialModule")
+    if not (isinstance(cls, type) and issubclass(cls, VideoModule)):
+        raise RunError(f"{record['class_path']} is no VideoModule")
+    settings = {p.name for named in constructors(cls) for p in named}
+    if unknown := [k for k in overrides if k not in settings]:
+        raise UsageError(f"{cls.__name__} has no {', '.join(unknown)}")
     if missing := [k for k in record["not_stored"] if k not in overrides]:
         raise UsageError(f"it was trained with {', '.join(missing)} given in Python: pass the same to load_model")
     with Budget(4 * sum(v.numel() for v in state.values()) + 2**26, 50 * len(state) + 5_000):
@@ -99,14 +104,14 @@ def _built(content: dict[str, Any], trust: Sequence[str], overrides: dict[str, A
         raise RunError(f"its weights are not those of its record: {name} is {have}, {want} is expected")
     model.load_state_dict(state, strict=len(expected) == len(model.state_dict()))
     if record.get("holds") == AVERAGE:
-        del model.discriminator  # untrained: nobody is to ask it
+        model._modules.pop("discriminator", None)  # untrained: nobody is to ask it
     model.data_record = record["data"]
     if not all(isinstance(name, str) for name in getattr(model, "domains", [])):
         raise RunError("its record is damaged: its domains have no names")
     return model
 
 
-def load_like(model: AdversarialModule, path: str | Path) -> AdversarialModule:
+def load_like(model: VideoModule, path: str | Path) -> VideoModule:
     """`load_model` for a checkpoint of a training that is going on.
 
     The modules that its own configuration names are its user's program, and what it was given in Python is given again.

@@ -22,7 +22,7 @@ from vidiff.data.splits import Split
 from vidiff.errors import RunError, UsageError, at_least, unknown_name
 from vidiff.files import read_yaml
 from vidiff.inference.checkpoint import load_model
-from vidiff.models.base import AdversarialModule
+from vidiff.models.module import VideoModule
 from vidiff.models.translation import Translator
 from vidiff.progress import track
 from vidiff.video.pyav import PyAVReader
@@ -211,9 +211,7 @@ def resized(clips: Tensor, size: tuple[int, int, int]) -> Tensor:
     return clips.expand(-1, 3, -1, -1, -1)
 
 
-def generated_clips(
-    model: AdversarialModule, count: int, seed: int, real: Tensor, size: tuple[int, int, int]
-) -> Tensor:
+def generated_clips(model: VideoModule, count: int, seed: int, real: Tensor, size: tuple[int, int, int]) -> Tensor:
     """uint8 (count, 3, *size): samples, or translations of clips of the domain, each a function of the seed."""
     if not isinstance(model, Translator):
         return resized(model.sample(count, seed=seed), size)

@@ -26,7 +26,7 @@ from vidiff.files import check_suffix, check_writable, replacing
 from vidiff.inference.checkpoint import build_model, load_model
 from vidiff.inference.checkpoint_file import read_checkpoint
 from vidiff.inference.weights_file import write_weights
-from vidiff.models.base import AdversarialModule
+from vidiff.models.module import VideoModule
 from vidiff.models.record import name_of
 from vidiff.models.translation import Translator
 from vidiff.nn.resnet import GRID
@@ -159,7 +159,7 @@ def _format(output: Path, format: Format | None) -> Format:
     return by_suffix
 
 
-def _traced(model: AdversarialModule, direction: str | None, target: str | None, whole: bool) -> _Traced:
+def _traced(model: VideoModule, direction: str | None, target: str | None, whole: bool) -> _Traced:
     """What is written of a model; of a translator that is written whole, what stands for it."""
     if isinstance(model, Translator):
         first = next(pairs[0] for pairs in model.directions.values())
@@ -192,7 +192,7 @@ def _translation(model: Translator, pair: tuple[int, int]) -> _Traced:
     return _Traced(network, clip(2, frames, r, r + 2 * GRID), [{"clip": a} for a in attempts], others, more=names)
 
 
-def _generation(model: AdversarialModule) -> _Traced:
+def _generation(model: VideoModule) -> _Traced:
     """A generator of clips with the inputs that its family gives it for two samples; others are for three."""
 
     def inputs_of(ids: range, num_frames: int | None = None) -> tuple[Any, ...]:

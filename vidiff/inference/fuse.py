@@ -17,7 +17,7 @@ from vidiff.errors import UsageError, doing
 from vidiff.files import check_writable, replacing
 from vidiff.inference.checkpoint import build_model
 from vidiff.inference.checkpoint_file import read_checkpoint
-from vidiff.models.base import AdversarialModule
+from vidiff.models.module import VideoModule
 from vidiff.models.record import AVERAGE, checksum, unlike
 from vidiff.models.translation import Translator
 
@@ -83,7 +83,7 @@ def _shares(given: Sequence[float] | None, count: int) -> list[float]:
     return [w / sum(weights) for w in weights]
 
 
-def _average(model: AdversarialModule, paths: list[Path], shares: list[float], first: dict[str, Any]) -> set[str]:
+def _average(model: VideoModule, paths: list[Path], shares: list[float], first: dict[str, Any]) -> set[str]:
     """Move the first checkpoint's weights to the mean; the names of those that are others now."""
     state = first["state_dict"]
     names = [name for name in _averaged_names(model) if name in state]
@@ -106,7 +106,7 @@ def _average(model: AdversarialModule, paths: list[Path], shares: list[float], f
     return moved
 
 
-def _averaged_names(model: AdversarialModule) -> list[str]:
+def _averaged_names(model: VideoModule) -> list[str]:
     """Parameters of the networks and of the moving average, and BatchNorm's statistics; other state (ADA's
     probability, a growing network's level, spectral norm's vectors) means nothing on average: the first one's stays."""
     parameters = [name for name, _ in model.named_parameters()]

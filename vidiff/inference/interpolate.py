@@ -15,7 +15,7 @@ from vidiff.files import check_writable
 from vidiff.inference.checkpoint import origin_of
 from vidiff.inference.sample import Format, check
 from vidiff.keyed import Between
-from vidiff.models.base import AdversarialModule
+from vidiff.models.module import VideoModule
 from vidiff.video.provenance import finish
 from vidiff.video.sheet import sheet
 from vidiff.video.write import write_clip, write_npy, write_png
@@ -24,7 +24,7 @@ ROWS = 9  # clips on the sheet, evenly spread over the way
 
 
 def interpolate_to(
-    model: AdversarialModule,
+    model: VideoModule,
     folder: str | Path,
     ids: Sequence[int],
     *,
@@ -79,7 +79,7 @@ def interpolate_to(
 
 
 def path(
-    model: AdversarialModule,
+    model: VideoModule,
     ids: Sequence[int],
     steps: int,
     seed: int = 0,

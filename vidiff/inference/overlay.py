@@ -18,12 +18,12 @@ from vidiff.inference.checkpoint import origin_of
 from vidiff.inference.jobs import Job
 from vidiff.inference.plan import check_video
 from vidiff.inference.sample import check
-from vidiff.models.base import AdversarialModule
+from vidiff.models.module import VideoModule
 from vidiff.video.remux import Change, check_output, identities, open_film
 
 
 def overlay(
-    model: AdversarialModule,
+    model: VideoModule,
     background: str | Path,
     output: str | Path,
     *,

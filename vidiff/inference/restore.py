@@ -16,7 +16,7 @@ from vidiff.inference.checkpoint import origin_of
 from vidiff.inference.jobs import Translated, find_jobs
 from vidiff.inference.panorama import shown_as
 from vidiff.inference.translate import frame_translator, run_jobs, side_by_side
-from vidiff.models.base import AdversarialModule
+from vidiff.models.module import VideoModule
 from vidiff.models.restorer import restorer
 from vidiff.sphere import wrap
 from vidiff.video.remux import Change
@@ -28,7 +28,7 @@ EDGE = 4  # pixels beyond a seam that bicubic interpolation may look at
 
 
 def restore(
-    model: AdversarialModule,
+    model: VideoModule,
     input: str | Path,
     output: str | Path,
     *,
@@ -65,7 +65,7 @@ def restore(
 
 
 def frame_restorer(
-    model: AdversarialModule,
+    model: VideoModule,
     *,
     scale: int | None = None,
     window: int | None = None,

@@ -14,7 +14,7 @@ from vidiff.clip import clip_to_thwc
 from vidiff.errors import UsageError, at_least
 from vidiff.files import check_writable
 from vidiff.inference.checkpoint import origin_of
-from vidiff.models.base import AdversarialModule
+from vidiff.models.module import VideoModule
 from vidiff.models.translation import Translator
 from vidiff.video.alpha import write_alpha
 from vidiff.video.provenance import finish
@@ -29,7 +29,7 @@ SHOWN = 16  # clips on the contact sheet
 
 
 def sample_to(
-    model: AdversarialModule,
+    model: VideoModule,
     folder: str | Path,
     *,
     num_clips: int = 16,
@@ -118,7 +118,7 @@ def _write_parts(
 
 
 def check(
-    model: AdversarialModule, formats: Sequence[str], fps: float, stage: int | None = None, parts: bool = False
+    model: VideoModule, formats: Sequence[str], fps: float, stage: int | None = None, parts: bool = False
 ) -> None:
     """Raise UsageError for what this model cannot make."""
     name = type(model).__name__

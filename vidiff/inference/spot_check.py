@@ -16,7 +16,7 @@ from vidiff.metrics.features import RandomConv3d
 from vidiff.metrics.frechet import frechet_from_features
 from vidiff.metrics.paired import psnr
 from vidiff.metrics.pixels import FrameDifference, Thumbnail, mean_pair_distance
-from vidiff.models.base import AdversarialModule
+from vidiff.models.module import VideoModule
 from vidiff.models.translation import Translator
 
 CLIPS, SEED = 16, 0
@@ -41,7 +41,7 @@ class Scenes:
     resolution: int
     frame_stride: int = 1
 
-    def clips(self, model: AdversarialModule, style: str, count: int = CLIPS, length: int | None = None) -> Tensor:
+    def clips(self, model: VideoModule, style: str, count: int = CLIPS, length: int | None = None) -> Tensor:
         """uint8 (count, C, T, H, W), sizes as the model has them; T is `length` where it is given."""
         spec, step = model.spec, self.frame_stride
         length = length or spec.num_frames
@@ -54,12 +54,12 @@ class Scenes:
         return F.interpolate(clips, size, mode="area").round().to(torch.uint8)
 
 
-def example_clips(model: AdversarialModule) -> Tensor:
+def example_clips(model: VideoModule) -> Tensor:
     """The clips that are measured and shown of a generator."""
     return model.sample(CLIPS, seed=SEED, batch_size=CLIPS)
 
 
-def spot_check(model: AdversarialModule, scenes: Scenes) -> dict[str, float]:
+def spot_check(model: VideoModule, scenes: Scenes) -> dict[str, float]:
     """Numbers of a few clips on the CPU.
 
     Returns:

@@ -18,7 +18,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from vidiff.errors import RunError, UsageError
-from vidiff.models.base import AdversarialModule
+from vidiff.models.module import VideoModule
 from vidiff.models.record import AVERAGE, checksum
 from vidiff.models.translation import Translator
 
@@ -27,7 +27,7 @@ RECORD, STEP, ABOUT = "vidiff", "global_step", "about"  # keys of the header
 LARGEST_RECORD = 2**20  # characters
 
 
-def round_weights(model: AdversarialModule) -> None:
+def round_weights(model: VideoModule) -> None:
     """Give the moving average the values that a file will hold, and measure BatchNorm's statistics for them."""
     average = model.generator_ema.module
     with torch.no_grad():
@@ -39,7 +39,7 @@ def round_weights(model: AdversarialModule) -> None:
 
 
 def write_weights(
-    model: AdversarialModule, content: dict[str, Any], path: Path, rounded: bool = True, about: str = ""
+    model: VideoModule, content: dict[str, Any], path: Path, rounded: bool = True, about: str = ""
 ) -> None:
     """Write the moving average of a model; see `round_weights` for what changes where it is rounded.
 

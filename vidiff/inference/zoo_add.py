@@ -19,7 +19,7 @@ from vidiff.inference.checkpoint_file import read_checkpoint
 from vidiff.inference.finished_run import FinishedRun
 from vidiff.inference.spot_check import CLIPS, SEED, Scenes, drawn_styles, example_clips, spot_check
 from vidiff.inference.weights_file import SUFFIX, round_weights, write_weights
-from vidiff.models.base import AdversarialModule
+from vidiff.models.module import VideoModule
 from vidiff.models.translation import Translator
 from vidiff.video.write import write_gif
 from vidiff.zoo.cards import page
@@ -119,7 +119,7 @@ def _check_size(path: Path, name: str, folder: Path) -> None:
         raise UsageError(f"with {name} all models have {size / 2**20:.1f} MiB, {most}: remove one")
 
 
-def _scenes(model: AdversarialModule, run: FinishedRun, record: dict[str, Any]) -> Scenes:
+def _scenes(model: VideoModule, run: FinishedRun, record: dict[str, Any]) -> Scenes:
     """Scenes of the set that no training clip shows, where it has such scenes."""
     translates = isinstance(model, Translator)
     styles = drawn_styles(model.domains if translates else [], record)
@@ -128,7 +128,7 @@ def _scenes(model: AdversarialModule, run: FinishedRun, record: dict[str, Any]) 
 
 
 def _card(
-    name: str, model: AdversarialModule, run: FinishedRun, others: Sequence[FinishedRun], record: dict[str, Any]
+    name: str, model: VideoModule, run: FinishedRun, others: Sequence[FinishedRun], record: dict[str, Any]
 ) -> dict[str, Any]:
     """The part of a card that the runs say."""
     report, spec = run.report, model.spec
@@ -166,7 +166,7 @@ def _card(
     }  # fmt: skip
 
 
-def _file(path: Path, model: AdversarialModule, before: Tensor, after: Tensor) -> dict[str, Any]:
+def _file(path: Path, model: VideoModule, before: Tensor, after: Tensor) -> dict[str, Any]:
     """What a card says of the file with the weights."""
     tensors = list(model.generator.state_dict().values())
     difference = (before.int() - after.int()).abs().float()
@@ -179,12 +179,12 @@ def _file(path: Path, model: AdversarialModule, before: Tensor, after: Tensor) -
     }
 
 
-def _shown(model: AdversarialModule, scenes: Scenes) -> Tensor:
+def _shown(model: VideoModule, scenes: Scenes) -> Tensor:
     """Clips that show what a model makes, uint8 (N, C, T, H, W)."""
     return torch.stack([clip for row in _rows(model, scenes) for clip, made in row if made])
 
 
-def _rows(model: AdversarialModule, scenes: Scenes) -> list[list[tuple[Tensor, bool]]]:
+def _rows(model: VideoModule, scenes: Scenes) -> list[list[tuple[Tensor, bool]]]:
     """Rows of (clip (C, T, H, W), whether the model made it): four by four, or sources and their translations."""
     if not isinstance(model, Translator):
         clips = example_clips(model)
@@ -205,7 +205,7 @@ def _rows(model: AdversarialModule, scenes: Scenes) -> list[list[tuple[Tensor, b
     return [rows[0][i : i + count] for i in range(0, count * count, count)]
 
 
-def mosaic(model: AdversarialModule, scenes: Scenes) -> Tensor:
+def mosaic(model: VideoModule, scenes: Scenes) -> Tensor:
     """One clip (C, T, H, W) of rows; a source has its translations to its right, and a line before the next source."""
     rows = []
     for row in _rows(model, scenes):

@@ -1,4 +1,4 @@
-"""One file per family; `base.py` holds the adversarial step they share."""
+"""One file per family; `module.py` holds what they share, `base.py` the adversarial step."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import pkgutil
 
 
 def families() -> dict[str, type]:
-    """Every family by its short name: whatever class in a file of this folder has a game. No list to maintain."""
-    from vidiff.models.base import AdversarialModule
+    """Every family by its short name: whatever class in a file of this folder has losses. No list to maintain."""
+    from vidiff.models.module import VideoModule
 
     for info in pkgutil.iter_modules(__path__):
         importlib.import_module(f"vidiff.models.{info.name}")
-    found, queue = {}, [AdversarialModule]
+    found, queue = {}, [VideoModule]
     while queue:
         for sub in queue.pop().__subclasses__():
             queue.append(sub)
-            has_game = sub.discriminator_losses is not AdversarialModule.discriminator_losses
-            if has_game and sub.__module__.startswith("vidiff.models."):
+            has_losses = sub.generator_losses is not VideoModule.generator_losses
+            if has_losses and sub.__module__.startswith("vidiff.models."):
                 found[sub.__name__] = sub
     return found

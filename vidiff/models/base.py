@@ -1,44 +1,29 @@
-"""The adversarial step: what every family shares, so that a family file holds only its game and its networks.
+"""The adversarial step: a discriminator beside the generator, and the order in which they move.
 
-One *step* is one generator update; `trainer.global_step`, `max_steps`, checkpoints, schedules, EMA and every logged
-x-axis count it. A training batch makes one discriminator update, and every `n_critic`-th batch also makes `g_steps`
-generator updates. (Where a stage trains D alone, the turns that G lets pass are counted in their place.)
+One *step* is one generator update. A training batch makes one discriminator update, and every `n_critic`-th batch also
+makes `g_steps` generator updates. (Where a stage trains D alone, the turns that G lets pass are counted too.)
 """
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Iterable, Iterator, Sequence
+from typing import Any, ClassVar
 
-import lightning as L
-import torch
 from lightning.pytorch.cli import OptimizerCallable
-from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
-from vidiff import keyed
 from vidiff.augment import AdaptiveAugment, DiffAugment
-from vidiff.clip import ClipSpec
-from vidiff.ema import GeneratorEMA, decay_from_half_life
-from vidiff.errors import UsageError
-from vidiff.models.arguments import KeepsArguments
-from vidiff.models.checks import check_arguments, check_penalty, check_precision, compile_all, prepare_training
+from vidiff.models.checks import check_discriminator, check_penalty
 from vidiff.models.logits import follow_logits, head_losses
-from vidiff.models.record import check_end, check_restored, configure_again, make_record, record_of
-from vidiff.models.sampler import Sampler
-from vidiff.models.strategies import Balance, Player, Stage, Strategies
+from vidiff.models.module import VideoModule
+from vidiff.models.strategies import Balance, Player, Stage
 from vidiff.models.turn import Terms, Turn
-from vidiff.models.updates import count_step, diverged, make_optimizers, norms, planned_steps, step
 from vidiff.nn.blocks import NetworkFactory
 from vidiff.nn.circular import Frames, projected
 from vidiff.nn.mirror import mirror_all
 from vidiff.optim import Plateau, Schedule
-from vidiff.parallel import average_gradients, broadcast_buffers, on_every_process, rank, world_size
-
-PLAYERS: tuple[Player, ...] = ("g", "d")  # in the order of their optimizers
 
 
-class AdversarialModule(KeepsArguments, L.LightningModule):
+class AdversarialModule(VideoModule):
     """A generator and a discriminator that take turns.
 
     A family sets its paper's defaults and implements `discriminator_losses(turn)` and `generator_losses(turn)`, see
@@ -46,27 +31,22 @@ class AdversarialModule(KeepsArguments, L.LightningModule):
     (`train/d_<name>`, `train/g_<name>`).
 
     Args:
-        num_frames, resolution, channels, num_classes, projection: of a clip; set them on the data, they are linked.
-        width: base channels of both networks.
-        latent_dim: length of z.
-        generator, discriminator: network factories, called with a `ClipSpec`.
+        num_frames, resolution, channels, num_classes, projection: see `VideoModule`.
+        width, latent_dim, generator: see `VideoModule`.
+        discriminator: network factory, called with a `ClipSpec`.
         optimizer_g, optimizer_d: optimizer factories, called with the player's parameters.
-        lr_schedule: learning-rate factor over generator steps, for both players.
+        lr_schedule: see `VideoModule`.
         n_critic: D updates per G update.
         g_steps: G updates per (n_critic) D updates.
-        ema_decay: decay of the generator's moving average per G update, warmed up.
-        ema_half_life: the same in clips seen; overrides `ema_decay`.
-        clip_grad_norm: largest gradient norm of each player, None = no clipping.
+        ema_decay, ema_half_life, clip_grad_norm: see `VideoModule`.
         discriminator_augment: `DiffAugment` or `AdaptiveAugment` in front of the discriminator, on real and generated
             clips alike; None = none.
-        stages: parts of the training one after the other, each a `Stage` (a dict): who trains,
-            with which weights, for how long.
-        term_weights: factors of named terms: `d_real` is one, `adv` that of both players.
-        plateau: both rates fall when a validation metric no longer does, see `Plateau`.
+        stages, term_weights, plateau: see `VideoModule`.
         balance: D's rate, `n_critic` or `g_steps` follow how clearly D wins, see `Balance`.
-        compile: compile both networks with torch.compile (gradient penalties stay eager).
-        seed: key of latents and of in-network noise; linked to `seed_everything`.
+        compile, seed: see `VideoModule`.
     """
+
+    turn_order = ("g", "d")
 
     real_above: ClassVar[float | None] = 0.0
     """The logit above which D takes a clip for real; None where only differences count: the middle of both means."""
@@ -74,6 +54,7 @@ class AdversarialModule(KeepsArguments, L.LightningModule):
     penalty_through: ClassVar[tuple[str, ...]] = ()
     """What may mix the clips of a batch in a discriminator whose gradient is penalized, where the paper has it so."""
 
+    # Every setting by name, in the order that configurations are written in.
     def __init__(
         self,
         num_frames: int = 16,
@@ -102,28 +83,17 @@ class AdversarialModule(KeepsArguments, L.LightningModule):
         projection: Frames = "flat",
         seed: int = 0,
     ):
-        super().__init__()
-        check_arguments(self.arguments)
-        self.automatic_optimization = False
-        self.spec = ClipSpec(channels, num_frames, resolution, width, latent_dim, num_classes, projection)
-        self.seed, self.clip_grad_norm, self.ema_half_life = seed, clip_grad_norm, ema_half_life
-        self.compile_networks = compile
-        self.strategies = Strategies(stages, term_weights, plateau, balance, lr_schedule, n_critic, g_steps)
-        self._factories = {"g": optimizer_g, "d": optimizer_d}
-        self.config: dict[str, Any] | None = None  # class_path and init_args as the command line parsed them
-        self.data_record: dict[str, Any] = {}  # `describe()` of the training data, kept in checkpoints
-        self.loaded_from: dict[str, str] = {}  # `name` and `sha256` of the checkpoint that it was loaded from
-        self.restored_data: dict[str, Any] = {}  # the same as a resumed checkpoint had it
-        self._restored_end: int | None = None  # where the rates of a resumed run ended
-        self.batches_seen = 0
-        self.terms: dict[str, Tensor] = {}  # the newest value of everything that is logged
-        # Initial weights are a function of the seed alone, whatever was drawn before.
-        self._generator_factory = lambda spec: projected(generator(spec), projection)
-        with keyed.forked(seed, "weights"):
-            self.generator, self.discriminator = self._generator_factory(self.spec), discriminator(self.spec)
+        sizes = num_frames, resolution, channels, num_classes, width, latent_dim
+        averaged = dict(ema_decay=ema_decay, ema_half_life=ema_half_life, clip_grad_norm=clip_grad_norm)
+        trained = dict(lr_schedule=lr_schedule, stages=stages, term_weights=term_weights, plateau=plateau)
+        more = dict(compile=compile, projection=projection, seed=seed)
+        super().__init__(*sizes, generator=generator, optimizer_g=optimizer_g, **averaged, **trained, **more)
+        self.strategies.take_turns(n_critic, g_steps, balance)
+        self._factories["d"] = optimizer_d
+        with self.drawing_weights():
+            self.discriminator = discriminator(self.spec)
             mirror_all(self.discriminator, self.generator)
-            projected(self.discriminator, projection, each_eye=False)
-        self.generator_ema = GeneratorEMA(self.generator, ema_decay)
+            projected(self.discriminator, self.spec.projection, each_eye=False)
         self.discriminator_augment = discriminator_augment
 
     # ---- what a family implements -------------------------------------------------------------------------------
@@ -131,14 +101,6 @@ class AdversarialModule(KeepsArguments, L.LightningModule):
     def discriminator_losses(self, turn: Turn) -> Terms:
         """Weighted, named terms whose sum D minimizes."""
         raise NotImplementedError
-
-    def generator_losses(self, turn: Turn) -> Terms:
-        """Weighted, named terms whose sum G minimizes."""
-        raise NotImplementedError
-
-    def fake_clips(self, turn: Turn) -> Any:
-        """As many generated clips as the batch has real ones; families call `turn.fake()`."""
-        return self.generator(turn.latents(), turn.label)
 
     def discriminate(self, clip: Tensor, label: Tensor | None) -> Any:
         """What D gives for clips (B, C, T, H, W): logits, or (logits, predictions); families call `turn.judge`."""
@@ -148,33 +110,11 @@ class AdversarialModule(KeepsArguments, L.LightningModule):
         """Logits of a batch's real clips, for the validation's dashboard."""
         return turn.judge(turn.real, "real")
 
-    def before_batch(self, batch: dict[str, Tensor]) -> None:
-        """Called before the updates of a training batch, whoever is to move (growing networks grow here)."""
+    # ---- the game -----------------------------------------------------------------------------------------------
 
-    def after_update(self, player: Player) -> None:
-        """Called after each optimizer step of a player (weight clipping lives here)."""
-
-    def rate_factor(self, player: Player) -> float:
-        """Factor of a player's learning rate in the next update."""
-        return self.strategies.rate_factor(player, self.trainer.global_step)
-
-    def synthesize(
-        self, network: nn.Module, ids: Sequence[int], seed: int, label: Tensor | None, num_frames: int | None
-    ) -> Tensor:
-        """Clips in [-1, 1] of these sample ids by `network`; a family that can choose its length overrides this."""
-        if num_frames not in (None, exactly := self.spec.num_frames):
-            raise UsageError(f"{type(self).__name__} makes clips of exactly {exactly} frames, not {num_frames}")
-        return network(self.latents(ids, "sample", seed), label)
-
-    def statistics_batch(self, network: nn.Module, ids: range) -> None:
-        """Run `network` on keyed clips: what the moving average's BatchNorm is measured on."""
-        network(self.latents(ids, "statistics"), self.sampler.labels(ids))
-
-    # ---- what a family uses -------------------------------------------------------------------------------------
-
-    def latents(self, slots: Iterable[int] | Tensor, *parts: int | str) -> Tensor:
-        """z (len(slots), Z), row i a function of (seed, parts, slots[i]): the same on 1 or 8 processes."""
-        return keyed.normal(slots, (self.spec.latent_dim,), self.seed, "z", *parts).to(self.device, self.dtype)
+    @property
+    def players(self) -> dict[Player, nn.Module]:
+        return {"g": self.generator, "d": self.discriminator}
 
     def check_penalty(self) -> None:
         """Refuse a D that mixes the clips of a batch: a penalty is of each clip's own gradient.
@@ -183,168 +123,37 @@ class AdversarialModule(KeepsArguments, L.LightningModule):
         """
         check_penalty(type(self).__name__, self.discriminator, self.penalty_through)
 
-    @property
-    def players(self) -> dict[Player, nn.Module]:
-        return {"g": self.generator, "d": self.discriminator}
+    def check_shape(self) -> None:
+        super().check_shape()
+        check_discriminator(self)
 
-    def configure_optimizers(self) -> list[Optimizer]:
-        optimizers = make_optimizers(self.players, self._factories)
-        self._configured = [[dict(group) for group in optimizer.param_groups] for optimizer in optimizers]
-        return optimizers
+    def losses(self, turn: Turn) -> Terms:
+        terms = {"d": self.discriminator_losses, "g": self.generator_losses}[turn.player](turn)
+        return terms | head_losses(turn)
 
-    def setup(self, stage: str) -> None:
-        check_precision(self.trainer)
-        if stage != "fit":
-            return
-        prepare_training(self)
-        if (self.trainer.max_epochs or 0) <= 0:  # else: when the length of an epoch is known, in `on_train_start`
-            self._plan()
-        if self.compile_networks:
-            compile_all(self.players.values(), self.device)
-
-    def _plan(self) -> None:
-        self.strategies.plan(planned_steps(self.trainer, self.strategies.n_critic, self.strategies.g_steps))
-
-    def on_train_start(self) -> None:
-        self._plan()
-        check_end(self.strategies.schedule, self._restored_end)
-        for player, optimizer, settings in zip(PLAYERS, self.optimizers(), self._configured):
-            configure_again(player, optimizer, settings)
-
-    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        # In-network noise and dropout become a function of (seed, batch, rank): nothing to restore on resume.
-        torch.manual_seed(keyed.key(self.seed, "step", self.batches_seen, rank()))
-        batch = self._cast(batch)
-        if self.ema_half_life is not None:
-            clips = len(batch["slot"]) * world_size() * self.strategies.n_critic / self.strategies.g_steps
-            self.generator_ema.decay = decay_from_half_life(self.ema_half_life, clips)
-        self.before_batch(batch)
+    def play(self, batch: dict[str, Tensor]) -> None:
+        """D's update, and G's where it is its turn."""
         turn = Turn(self, "d", batch)
         if (self.batches_seen + 1) % self.strategies.n_critic == 0 and self._both_train():
             turn.keep_fake()  # before D's turn, in which G's parameters take no gradients
-        self._take(turn)
+        self.take(turn)
         self.batches_seen += 1
         if self.batches_seen % self.strategies.n_critic == 0:  # the balance may have changed it
             for move in range(self.strategies.g_steps):
                 if 0 < self.trainer.max_steps <= self.trainer.global_step:
                     break
-                self._take(Turn(self, "g", batch, move, turn))
-        # BatchNorm's statistics drift apart between processes; between two batches they are equal.
-        for network in (*self.players.values(), self.generator_ema):
-            broadcast_buffers(network)
+                self.take(Turn(self, "g", batch, move, turn))
 
     def _both_train(self) -> bool:
-        return all(self.strategies.trains(player, self.trainer.global_step) for player in PLAYERS)
+        return all(self.strategies.trains(player, self.trainer.global_step) for player in self.turn_order)
 
-    def _cast(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The batch with its clips (`clip`, or `clip_a` and `clip_b`) in the module's precision."""
-        return {k: v.to(self.dtype) if k.split("_")[0] == "clip" else v for k, v in batch.items()}
-
-    def _take(self, turn: Turn) -> None:
-        """One turn: the player's update, or none in a stage that trains the other one; G's is a step all the same."""
-        player = turn.player
-        old = (f"train/{player}_", f"train/lr_{player}")
-        self.terms = {k: v for k, v in self.terms.items() if not k.startswith(old)}  # not shown again and again
-        if self.strategies.trains(player, self.trainer.global_step):
-            optimizer = self.optimizers()[PLAYERS.index(player)]
-            with self.toggled_optimizer(optimizer):  # the other player's parameters take no gradients
-                self._update(turn, optimizer)
-        elif player == "g":
-            count_step(self.trainer)
-
-    def _update(self, turn: Turn, optimizer: LightningOptimizer) -> None:
-        """The only backward: objective, gradients over processes, optimizer step, EMA."""
-        player = turn.player
-        for group in optimizer.param_groups:
-            group["lr"] = group["initial_lr"] * self.rate_factor(player)
-        optimizer.zero_grad(set_to_none=True)
-        losses = self.discriminator_losses if player == "d" else self.generator_losses
-        terms = losses(turn)
-        terms = self.strategies.weighted(player, terms | head_losses(turn), self.trainer.global_step)
-        total = torch.stack([t.reshape(()) for t in terms.values()]).sum()
-        if not on_every_process(torch.isfinite(total)):
-            raise diverged(self.trainer, self.batches_seen, player, terms)
-        self.manual_backward(total)
-        average_gradients(list(self.players[player].parameters()))
-        step(self.trainer, optimizer, counts=player == "g")
-        if player == "g":
-            self.generator_ema.update_parameters(self.generator)
-        self.after_update(player)
-        turn.note(**terms, total=total)
-        self.terms |= {f"train/{player}_{name}": value for name, value in turn.notes.items()}
-        self.terms[f"train/lr_{player}"] = torch.tensor(optimizer.param_groups[0]["lr"])
-        if player == "d":
-            self.terms |= follow_logits(turn, self.discriminator_augment, self.strategies.balancer, self.real_above)
-
-    def on_before_optimizer_step(self, optimizer) -> None:
-        # Here, and not right after backward, because under fp16 gradients are scaled until now.
-        player = next(p for p, o in zip(PLAYERS, self.optimizers(use_pl_optimizer=False)) if o is optimizer)
-        parameters = [p for p in self.players[player].parameters() if p.grad is not None]
-        norm, weights = norms(parameters)
-        self.terms |= {f"train/{player}_grad_norm": norm, f"train/{player}_weight_norm": weights}
-        scaler = getattr(self.trainer.precision_plugin, "scaler", None)  # skips a step with infinite gradients itself
-        if scaler is None and not torch.isfinite(norm + weights):
-            raise diverged(self.trainer, self.batches_seen, player, {"grad_norm": norm, "weight_norm": weights})
-        if self.clip_grad_norm is not None:
-            nn.utils.clip_grads_with_norm_(parameters, self.clip_grad_norm, norm)
+    def watched(self, turn: Turn) -> dict[str, Tensor]:
+        """D's logits, and what follows them: adaptive augmentation, the balance."""
+        if turn.player == "g":
+            return {}
+        return follow_logits(turn, self.discriminator_augment, self.strategies.balancer, self.real_above)
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Mean logit of held-out clips: far below the training clips' means that D memorizes."""
         logits = self.real_logits(Turn(self, "d", self._cast(batch), augmented=False))
         self.log("val/d_real_logit", logits.mean(), batch_size=len(batch["slot"]))
-
-    test_step = validation_step
-
-    def after_evaluation(self, values: dict[str, float]) -> None:
-        """Take note of the metrics of a regular evaluation (`val/<metric>`), alike on every process."""
-        self.strategies.after_evaluation(values, self.device)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        # The average's BatchNorm statistics are measured now: whoever samples from the file need not.
-        self.sampler.averaged()
-        checkpoint["vidiff"] = make_record(self, checkpoint["state_dict"])
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        record = record_of(checkpoint)
-        check_restored(self, record, checkpoint["state_dict"])
-        if record.get("fused") and self.trainer.state.fn == "fit":
-            raise UsageError("--ckpt_path: this checkpoint was fused from several and has no training to continue")
-        self.batches_seen = record["batches_seen"]
-        self.strategies.load_state_dict(record.get("strategies", {}))
-        self.restored_data, self._restored_end = record["data"], record.get("total_steps")
-
-    @property
-    def sampler(self) -> Sampler:
-        """What makes clips with the present weights."""
-        networks = self.generator, self.generator_ema
-        return Sampler(self.synthesize, self.statistics_batch, *networks, self.seed, self.spec.num_classes)
-
-    def generate(self, ids: Sequence[int], seed: int = 0, **options: Any) -> Tensor:
-        """Clips uint8 (len(ids), C, T, H, W) on the CPU; clip i is a function of (weights, seed, ids[i], label).
-
-        Args:
-            options: `labels`, `num_frames` and `ema`, see `Sampler.generate`.
-        """
-        return self.sampler.generate(ids, seed, **options)
-
-    def iter_samples(
-        self, ids: Sequence[int], seed: int = 0, batch_size: int = 64, **options: Any
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """(ids (B,), clips uint8 (B, C, T, H, W)) in batches: memory does not grow with the number of clips."""
-        return self.sampler.batches(self.generate, ids, seed, batch_size, **options)
-
-    def sample(self, n: int, seed: int = 0, batch_size: int = 64, **options: Any) -> Tensor:
-        """n clips, uint8 (n, C, T, H, W) on the CPU; clip i is the same for any n and batch size.
-
-        Args:
-            seed: key of the latents.
-            options: `labels`, `num_frames` and `ema`, see `Sampler.generate`.
-        """
-        if n < 1:
-            raise UsageError(f"the number of clips must be at least 1, got {n}")
-        return torch.cat([clips for _, clips in self.iter_samples(range(n), seed, batch_size, **options)])
-
-    def initial_generator(self) -> nn.Module:
-        """A generator with the weights of step 0, in eval mode: the baseline that training has to leave behind."""
-        with keyed.forked(self.seed, "weights"):
-            return self._generator_factory(self.spec).to(self.device, self.dtype).eval()

@@ -1,4 +1,4 @@
-"""What an `AdversarialModule` refuses: at construction, when a training begins, and while it runs."""
+"""What a `VideoModule` refuses: at construction, when a training begins, and while it runs."""
 
 from __future__ import annotations
 
@@ -56,24 +56,29 @@ def check_penalty(family: str, discriminator: nn.Module, through: Sequence[str])
 
 
 def prepare_training(model: Any) -> None:
-    """`check_strategy` and `check_shape`; on a CPU, memory that is freed is kept, see `keep_memory`."""
+    """`check_strategy` and the model's `check_shape`; on a CPU, memory that is freed is kept, see `keep_memory`."""
     check_strategy(model.trainer)
-    check_shape(model)
+    model.check_shape()
     if model.trainer.strategy.root_device.type == "cpu":
         keep_memory()
 
 
-def check_shape(model: Any) -> None:
-    """Refuse networks of clips that cannot make or judge the shape that their data has, before any data is read.
+def _keeps_shape(model: Any) -> bool:
+    """Whether the networks are of flat clips, or translate, which keeps the shape."""
+    return model.spec.projection == "flat" or hasattr(model, "num_domains")
+
+
+def check_generator(model: Any) -> None:
+    """Refuse a generator of clips that cannot make the shape that its data has, before any data is read.
 
     Raises:
-        UsageError: theirs are square, and those of a panorama are not.
+        UsageError: its clips are square, and those of a panorama are not.
     """
     spec = model.spec
     height, width = spec.resolution, spec.aspect * spec.resolution
     if spec.projection == "stereo" and not hasattr(model, "num_domains"):
         raise UsageError(f"data.projection stereo: {type(model).__name__} makes clips; two eyes are for translations")
-    if spec.projection == "flat" or hasattr(model, "num_domains"):  # translations keep the shape
+    if _keeps_shape(model):
         return
     with torch.random.fork_rng(), model.sampler.network(ema=False) as network:
         shape = model.synthesize(network, [0], 0, model.sampler.labels([0]), None).shape[-2:]
@@ -82,6 +87,18 @@ def check_shape(model: Any) -> None:
             f"data.projection {spec.projection} needs clips of {height} x {width}, the generator of "
             f"{type(model).__name__} makes {shape[0]} x {shape[1]}; that of experiments/dcgan.yaml can"
         )
+
+
+def check_discriminator(model: Any) -> None:
+    """Refuse a discriminator of clips that cannot judge the shape that its data has, before any data is read.
+
+    Raises:
+        UsageError: it takes square clips, and those of a panorama are not.
+    """
+    if _keeps_shape(model):
+        return
+    spec = model.spec
+    height, width = spec.resolution, spec.aspect * spec.resolution
     clips = torch.zeros(2, spec.channels, spec.num_frames, height, width, device=model.device, dtype=model.dtype)
     modes = {part: part.training for part in model.discriminator.modules()}
     try:

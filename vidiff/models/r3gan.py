@@ -29,7 +29,8 @@ from torch import Tensor
 
 from vidiff.errors import UsageError
 from vidiff.losses import relativistic_d, relativistic_g
-from vidiff.models.base import AdversarialModule, NetworkFactory, Player
+from vidiff.models.base import AdversarialModule, NetworkFactory
+from vidiff.models.strategies import Player
 from vidiff.models.turn import Side, Terms, Turn
 from vidiff.nn.r3 import R3Discriminator, R3Generator
 from vidiff.optim import Adam

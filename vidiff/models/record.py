@@ -18,7 +18,7 @@ from vidiff.progress import say
 from vidiff.renamed import renamed
 
 if TYPE_CHECKING:
-    from vidiff.models.base import AdversarialModule
+    from vidiff.models.module import VideoModule
 
 CHECKPOINT_SCHEMA = 1
 AVERAGE = "average"  # `holds` of a record: nothing but the averaged generator, as in a model of the zoo
@@ -77,7 +77,7 @@ def name_of(family: type) -> str:
     return f"{family.__module__}.{family.__qualname__}"
 
 
-def make_record(model: AdversarialModule, state: dict[str, Tensor]) -> dict[str, Any]:
+def make_record(model: VideoModule, state: dict[str, Tensor]) -> dict[str, Any]:
     """The `vidiff` record of a checkpoint.
 
     Args:
@@ -103,7 +103,7 @@ def make_record(model: AdversarialModule, state: dict[str, Tensor]) -> dict[str,
     }
 
 
-def check_restored(model: AdversarialModule, record: dict[str, Any], state: dict[str, Tensor]) -> None:
+def check_restored(model: VideoModule, record: dict[str, Any], state: dict[str, Tensor]) -> None:
     """Refuse a checkpoint that does not fit the configured model; one line for each setting that differs, and wins.
 
     Args:

@@ -99,8 +99,8 @@ class Balancer:
             self.value, self.total, self.count = state["value"], state["total"], state["count"]
 
 
-def _check_stage(where: str, stage: Stage, last: bool) -> None:
-    players, weights = stage.get("players", ["g", "d"]), stage.get("weights", {})
+def _check_stage(where: str, stage: Stage, last: bool, players: tuple[Player, ...]) -> None:
+    who, weights = stage.get("players", list(players)), stage.get("weights", {})
     steps = stage.get("steps", 1 if last else None)
     if unknown := sorted(set(stage) - {"steps", "players", "weights"}):
         raise UsageError(f"{where} has no {unknown[0]!r}; accepted: steps, players, weights")
@@ -108,8 +108,9 @@ def _check_stage(where: str, stage: Stage, last: bool) -> None:
         raise UsageError(
             f"{where}.steps must be a whole number of at least 1 (only the last may have none), got {steps}"
         )
-    if not isinstance(players, list) or not players or any(p not in ("g", "d") for p in players):
-        raise UsageError(f"{where}.players must be a list of g, d or both, got {players}")
+    if not isinstance(who, list) or not who or any(p not in players for p in who):
+        accepted = "a list of g, d or both" if len(players) > 1 else f"[{players[0]}], the only player"
+        raise UsageError(f"{where}.players must be {accepted}, got {who}")
     if not isinstance(weights, dict) or not all(type(w) in (int, float) for w in weights.values()):
         raise UsageError(f"{where}.weights must be numbers by the names of terms, got {weights}")
 
@@ -120,6 +121,7 @@ class Strategies:
     Args:
         stages, term_weights, plateau, balance, n_critic, g_steps: see `AdversarialModule`.
         schedule: learning-rate factor over generator steps.
+        players: who plays at all.
 
     Raises:
         UsageError: a stage, the plateau or the balance has settings that cannot work.
@@ -134,14 +136,20 @@ class Strategies:
         schedule: Schedule = Schedule(),
         n_critic: int = 1,
         g_steps: int = 1,
+        players: tuple[Player, ...] = ("g", "d"),
     ):
+        self.players = players
         self.stages, self.term_weights, self.schedule = list(stages or []), dict(term_weights or {}), replace(schedule)
         for i, stage in enumerate(self.stages):
-            _check_stage(f"model.stages[{i}]", stage, last=i == len(self.stages) - 1)
+            _check_stage(f"model.stages[{i}]", stage, last=i == len(self.stages) - 1, players=players)
         self.plateau = RateOnPlateau(plateau) if plateau is not None else None
+        self._term_names: dict[Player, list[str]] = {}
+        self.take_turns(n_critic, g_steps, balance)
+
+    def take_turns(self, n_critic: int, g_steps: int, balance: Balance | None = None) -> None:
+        """How often the players move, see `AdversarialModule`."""
         self._start = {"lr_d": 1.0, "n_critic": n_critic, "g_steps": g_steps}
         self.balancer = Balancer(balance, self._start.get(balance.adapt, 1.0)) if balance is not None else None
-        self._term_names: dict[Player, list[str]] = {}
 
     def _balanced(self, name: str) -> float:
         balancer = self.balancer
@@ -167,7 +175,7 @@ class Strategies:
 
     def trains(self, player: Player, step: int) -> bool:
         """Whether a player moves at a generator step."""
-        return player in self.stage(step).get("players", ("g", "d"))
+        return player in self.stage(step).get("players", self.players)
 
     def rate_factor(self, player: Player, step: int) -> float:
         """Factor of a player's learning rate: schedule, plateau, and for D the balance."""
@@ -198,7 +206,7 @@ class Strategies:
         self._term_names[player] = names
         terms = [f"{p}_{name}" for p, names in self._term_names.items() for name in names]
         for key in [*self.term_weights, *(k for s in self.stages for k in s.get("weights", {}))]:
-            decided = len(self._term_names) == 2 or key.split("_")[0] in self._term_names
+            decided = len(self._term_names) == len(self.players) or key.split("_")[0] in self._term_names
             if decided and key not in terms and not any(key == n[2:] for n in terms):
                 raise UsageError(
                     f"model.term_weights or a stage's weights: there is no term {key!r}. The terms are "

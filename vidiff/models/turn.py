@@ -17,7 +17,7 @@ from vidiff.parallel import rank, world_size
 from vidiff.penalties import difference_penalty
 
 if TYPE_CHECKING:
-    from vidiff.models.base import AdversarialModule
+    from vidiff.models.module import VideoModule
 
 Side = Literal["real", "fake", "mixed"]
 Terms = dict[str, Tensor]
@@ -51,7 +51,7 @@ class Turn:
 
     def __init__(
         self,
-        model: AdversarialModule,
+        model: VideoModule,
         player: Player,
         batch: dict[str, Tensor],
         move: int = 0,

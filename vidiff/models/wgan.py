@@ -19,7 +19,8 @@ from torch.optim import RMSprop
 
 from vidiff.errors import UsageError
 from vidiff.losses import wasserstein_d, wasserstein_g
-from vidiff.models.base import AdversarialModule, NetworkFactory, Player
+from vidiff.models.base import AdversarialModule, NetworkFactory
+from vidiff.models.strategies import Player
 from vidiff.models.turn import Terms, Turn
 from vidiff.nn.discriminators import ConvDiscriminator
 from vidiff.nn.generators import ConvGenerator

@@ -20,7 +20,7 @@ from vidiff.data.datamodule import ClipDataModule  # noqa: F401  (gives the clas
 from vidiff.data.domains import DomainDataModule, PairDataModule  # noqa: F401
 from vidiff.errors import RunError, UsageError, first_line, memory_hint
 from vidiff.models import families
-from vidiff.models.base import AdversarialModule
+from vidiff.models.module import VideoModule
 from vidiff.models.restorer import Restorer
 from vidiff.models.translation import Translator
 from vidiff.paths import experiments_dir
@@ -97,7 +97,7 @@ class TrainingCLI(LightningCLI):
         families()  # short class names
         quiet()
         super().__init__(
-            AdversarialModule,
+            VideoModule,
             LightningDataModule,
             subclass_mode_model=True,
             subclass_mode_data=True,
@@ -150,7 +150,7 @@ class TrainingCLI(LightningCLI):
         """jsonargparse's message for a person; that no model was named comes out of it as an abstract class."""
         parser = self._parser(self.verb)
         named = any("class_path" in file.section("model") for file in parser.configs)
-        if not named and re.search(r"AdversarialModule|LightningDataModule|required: .*\.model\b", message):
+        if not named and re.search(r"VideoModule|LightningDataModule|required: .*\.model\b", message):
             before = f" before {parser.configs[-1].name}" if parser.configs else ""
             return (
                 f"{self.verb}: no model is named{before}: put --config EXPERIMENT before its overlays (`vidiff list`); "

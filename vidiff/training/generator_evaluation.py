@@ -15,6 +15,7 @@ from vidiff.metrics.controls import FORMER, LEAD, controls
 from vidiff.metrics.evaluator import Evaluator
 from vidiff.metrics.resolve import resolve_metrics
 from vidiff.metrics.sprites import SIDE
+from vidiff.models.base import AdversarialModule
 from vidiff.pages.clips import columns_of
 from vidiff.training.evaluation import REPORT_SEED, SELECTION_SEED, TIMED, Evaluation
 from vidiff.training.machine import seconds_per_clip
@@ -80,7 +81,7 @@ class GeneratorEvaluation(Evaluation):
         """The metrics of `metrics_in_training`, flicker and grid, and how well D remembers its training clips."""
         if self._evaluator is None:
             self._evaluator = self._make_evaluator([*self._training_metrics, *self._watched], SELECTION_SEED)
-            if self.split == "train" and self.data.videos["val"]:
+            if isinstance(module, AdversarialModule) and self.split == "train" and self.data.videos["val"]:
                 self._memory = Memory(self.data, SELECTION_SEED)
         results = self._evaluator.evaluate(self._fakes(module, SELECTION_SEED), self.options.num_clips)
         self.floors = {f"val/{name}": r["floor"] for name, r in results.items() if r["floor"] is not None}

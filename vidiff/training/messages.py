@@ -43,7 +43,7 @@ def readable(message: str, options: list[str]) -> str:
 
 def _unknown_argument(section: str, class_path: str, key: str) -> str:
     name = key.split(".")[-1]
-    if class_path.endswith(("LightningDataModule", "AdversarialModule")):  # abstract: nothing was named yet
+    if class_path.endswith(("LightningDataModule", "VideoModule")):  # abstract: nothing was named yet
         return f"{section}.{name} is given before {section}.class_path: put --config EXPERIMENT before its overlays"
     hidden = "domains" if "PairDataModule" in class_path else None  # set by domain_a, _b
     accepted = [a for a in _arguments_of(class_path) if a != hidden]

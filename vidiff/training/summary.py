@@ -1,8 +1,8 @@
-"""Prints at the start of a training how the two players compare: size, cost and the strength of their gradients."""
+"""Prints at the start of a training how the players compare: size, cost and the strength of their gradients."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -22,6 +22,17 @@ def amount(value: float) -> str:
             return f"{value:.3g}{unit}"
         value /= 1000
     return f"{value:.3g} T"
+
+
+def compared(values: dict[str, str], unit: str, sizes: Sequence[float]) -> str:
+    """`G 3 and D 4 parameters, G/D 0.75`; of a player alone without the ratio.
+
+    Args:
+        values: by player, as they are written.
+        sizes: the same as numbers.
+    """
+    said = " and ".join(f"{player.upper()} {value}" for player, value in values.items()) + f" {unit}"
+    return said if len(sizes) == 1 else f"{said}, {ratio(*sizes)}"
 
 
 def ratio(g: float, d: float) -> str:
@@ -44,7 +55,7 @@ def count_flops(networks: list[nn.Module], run: Callable[[], object]) -> int:
 
 
 class Players(Callback):
-    """Prints parameters and FLOPs a clip of both players at the start, and their gradient norms after some steps.
+    """Prints parameters and FLOPs a clip of the players at the start, and their gradient norms after some steps.
 
     Args:
         steps: generator steps that the norms are averaged over.
@@ -54,16 +65,19 @@ class Players(Callback):
         self.steps = steps
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._norms: list[tuple[Tensor, Tensor]] = []
+        self._norms: list[tuple[Tensor, ...]] = []
         self._inputs: dict[nn.Module, tuple] = {}
         self._hooks, self._step = [], trainer.global_step
         if not trainer.is_global_zero:
             return
-        g, d = (count_parameters(pl_module.players[p]) for p in "gd")
-        trainer.print(f"players: G {g:,} and D {d:,} parameters, {ratio(g, d)}")
+        counts = {player: count_parameters(network) for player, network in pl_module.players.items()}
+        written = {player: f"{count:,}" for player, count in counts.items()}
+        trainer.print(f"players: {compared(written, 'parameters', [*counts.values()])}")
         # The first batch shows what discriminators are given; hooks do not reach into a compiled network.
-        if not pl_module.compile_networks:
-            self._hooks = [part.register_forward_pre_hook(self._note) for part in parts_of(pl_module.discriminator)]
+        self._flops_due = not pl_module.compile_networks
+        if self._flops_due:
+            judges = [part for p, net in pl_module.players.items() if p != "g" for part in parts_of(net)]
+            self._hooks = [part.register_forward_pre_hook(self._note) for part in judges]
 
     def _note(self, part: nn.Module, inputs: tuple) -> None:
         if part not in self._inputs:
@@ -74,9 +88,9 @@ class Players(Callback):
             return
         for hook in self._hooks:
             hook.remove()
-        if self._inputs:
+        if self._flops_due and bool(self._inputs) == ("d" in pl_module.players):
             self._print_flops(trainer, pl_module, batch)
-        self._hooks, self._inputs = [], {}
+        self._hooks, self._inputs, self._flops_due = [], {}, False
         self._note_norms(trainer, pl_module)
 
     def _print_flops(self, trainer: Trainer, module: LightningModule, batch: dict[str, Tensor]) -> None:
@@ -85,19 +99,23 @@ class Players(Callback):
             make = lambda: module.mapping(0, 1, ema=False)(clip.to(module.dtype))  # noqa: E731
         else:
             make = lambda: module.generate([0], ema=False)  # noqa: E731
-        g = count_flops(parts_of(module.generator), make)
+        flops = {"g": count_flops(parts_of(module.generator), make)}
         # One clip's share of the batch: frames of a clip may come as clips of their own.
         one = lambda x: x[: max(1, len(x) // len(batch["slot"]))] if isinstance(x, Tensor) else x  # noqa: E731
-        d = count_flops(list(self._inputs), lambda: [part(*map(one, xs)) for part, xs in self._inputs.items()])
-        trainer.print(f"players: G {amount(g)} and D {amount(d)} FLOP a clip, {ratio(g, d)}")
+        for player in [p for p in module.players if p != "g"]:
+            judge = lambda: [part(*map(one, xs)) for part, xs in self._inputs.items()]  # noqa: E731
+            flops[player] = count_flops(list(self._inputs), judge)
+        written = {player: amount(count) for player, count in flops.items()}
+        trainer.print(f"players: {compared(written, 'FLOP a clip', [*flops.values()])}")
 
     def _note_norms(self, trainer: Trainer, module: LightningModule) -> None:
-        norms = [module.terms.get(f"train/{p}_grad_norm") for p in "gd"]
+        norms = [module.terms.get(f"train/{p}_grad_norm") for p in module.players]
         if len(self._norms) == self.steps or trainer.global_step == self._step or None in norms:
             return
         self._step = trainer.global_step
         self._norms.append(tuple(norms))
         if len(self._norms) == self.steps:
-            g, d = torch.tensor(self._norms, dtype=torch.float64).mean(0).tolist()
-            over = f"mean of {self.steps} steps"
-            trainer.print(f"players: G {g:.3g} and D {d:.3g} gradient norm ({over}), {ratio(g, d)}")
+            means = torch.tensor(self._norms, dtype=torch.float64).mean(0).tolist()
+            written = {player: f"{mean:.3g}" for player, mean in zip(module.players, means)}
+            unit = f"gradient norm (mean of {self.steps} steps)"
+            trainer.print(f"players: {compared(written, unit, means)}")

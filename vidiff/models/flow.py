@@ -1,0 +1,119 @@
+"""Flow matching on clips: noise becomes a clip along straight lines; no game, one network.
+
+Lipman, Chen, Ben-Hamu, Nickel, Le 2023, "Flow Matching for Generative Modeling", 2210.02747; Liu, Gong, Liu 2023, "Flow
+Straight and Fast: Learning to Generate and Transfer Data with Rectified Flow", 2209.03003.
+
+    G minimizes  E |v((1 - t) z + t x, t) - (x - z)|^2        z noise, x a clip, t in [0, 1]
+    a clip is    x(1) of dx/dt = v(x, t), x(0) = z
+
+Paper -> code: v -> `generator` (a `FlowUNet3d` inside a `FlowSampler`), the integration -> `sampling_steps`, `solver`;
+t -> `times`: uniform or logit-normal (Esser et al. 2024, 2403.03206); labels left out for guidance -> `label_dropout`,
+`guidance` (Ho and Salimans 2022, 2207.12598).
+Deviations: z may have a part that all frames share (`rho`, Ge et al. 2023, 2305.10474); t of consecutive clips is
+spread evenly over [0, 1] (multiples of the golden ratio), which makes a batch's loss steadier (as in Kingma et al.
+2021, 2107.00630); the network predicts what is left beside the best linear velocity; samples are of a moving average.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from lightning.pytorch.cli import OptimizerCallable
+from torch import Tensor, nn
+
+from vidiff import keyed
+from vidiff.errors import UsageError, at_least
+from vidiff.models.module import VideoModule
+from vidiff.models.turn import Terms, Turn
+from vidiff.nn.blocks import NetworkFactory
+from vidiff.nn.flow_unet import FlowSampler, FlowUNet3d, Solver
+from vidiff.optim import Adam
+
+GOLDEN = (math.sqrt(5) - 1) / 2
+
+
+def clip_noise(model: VideoModule, rho: float, slots: Iterable[int] | Tensor, *parts: int | str) -> Tensor:
+    """Noise (len(slots), C, T, H, W): sqrt(rho) n + sqrt(1 - rho) n_f, n of the clip and n_f of each frame; row i a
+    function of (the model's seed, parts, slots[i])."""
+    slots, spec = list(slots), model.spec
+    shape = (spec.channels, spec.num_frames, spec.resolution, spec.aspect * spec.resolution)
+    own = keyed.normal(slots, shape, model.seed, "z", *parts)
+    shared = keyed.normal(slots, (shape[0], 1, *shape[2:]), model.seed, "z", *parts, "shared")
+    return (math.sqrt(rho) * shared + math.sqrt(1 - rho) * own).to(model.device, model.dtype)
+
+
+def spread_times(slots: Iterable[int], seed: int) -> Tensor:
+    """Numbers in [0, 1), float64 (len(slots),), each a function of the seed and its slot; those of consecutive slots
+    are spread evenly."""
+    start = float(torch.rand((), generator=keyed.generator(seed, "time")))
+    return torch.tensor([math.fmod(start + slot * GOLDEN, 1.0) for slot in slots], dtype=torch.float64)
+
+
+def velocity_loss(network: nn.Module, x: Tensor, z: Tensor, t: Tensor, label: Tensor | None) -> Tensor:
+    """E |v((1 - t) z + t x, t) - (x - z)|^2 of clips x and noise z (B, C, T, H, W), t (B,)."""
+    at = t[:, None, None, None, None]
+    return (network((1 - at) * z + at * x, t, label) - (x - z)).square().mean()
+
+
+class FlowMatching(VideoModule):
+    """A network learns the velocity between noise and clips; sampling integrates it in a number of steps.
+
+    Args:
+        generator: factory of the network, v(x, t, label).
+        optimizer_g: Adam, learning rate 2e-3 and betas (0.9, 0.99).
+        rho: share of the noise's variance that all frames of a clip have in common, in [0, 1).
+        times: how t is drawn: `uniform`, or `logit_normal`: sigmoid(n), n normal, which is seldom near 0 and 1.
+        label_dropout: share of the clips whose label is left out, so that guidance has something to go from.
+        sampling_steps: steps from noise to a clip; more are slower and nearer to the flow.
+        solver: `euler`, one look at the network a step, or `heun`, two.
+        guidance: w; 1 = none, above 1 the classes are told apart more clearly.
+        kwargs: sizes and the training, see `VideoModule`.
+
+    Raises:
+        UsageError: a number is out of its range.
+    """
+
+    def __init__(
+        self,
+        generator: NetworkFactory = lambda spec: FlowUNet3d(spec),
+        optimizer_g: OptimizerCallable = lambda p: Adam(p, lr=2e-3, beta1=0.9, beta2=0.99),
+        rho: float = 0.0,
+        times: Literal["uniform", "logit_normal"] = "uniform",
+        label_dropout: float = 0.1,
+        sampling_steps: int = 8,
+        solver: Solver = "euler",
+        guidance: float = 1.0,
+        **kwargs,
+    ):
+        at_least(1, **{"model.sampling_steps": sampling_steps})
+        if solver not in ("euler", "heun"):
+            raise UsageError(f"model.solver must be euler or heun, got {solver!r}")
+        if times not in ("uniform", "logit_normal"):
+            raise UsageError(f"model.times must be uniform or logit_normal, got {times!r}")
+        if not 0 <= rho < 1 or not 0 <= label_dropout <= 1:
+            raise UsageError(f"model.rho must be in [0, 1) and label_dropout in [0, 1], got {rho} and {label_dropout}")
+        sampled = lambda spec: FlowSampler(  # noqa: E731
+            generator(spec), spec.num_classes, sampling_steps, solver, guidance
+        )
+        super().__init__(generator=sampled, optimizer_g=optimizer_g, **kwargs)
+        self.rho, self.times, self.label_dropout = rho, times, label_dropout
+
+    def latents(self, slots: Iterable[int] | Tensor, *parts: int | str) -> Tensor:
+        return clip_noise(self, self.rho, slots, *parts)
+
+    def drawn_times(self, turn: Turn) -> Tensor:
+        """t (B,) of a turn's clips, each a function of the seed and its slot."""
+        u = spread_times(turn.slots, self.seed)
+        t = u if self.times == "uniform" else torch.special.ndtri(u).sigmoid()
+        return t.to(turn.real)
+
+    def generator_losses(self, turn: Turn) -> Terms:
+        x, label = turn.real, turn.label
+        if label is not None:
+            kept = (turn.uniform("label") >= self.label_dropout).to(x)
+            label = F.one_hot(label, self.spec.num_classes).to(x) * kept[:, None]
+        return {"fm": velocity_loss(self.generator.network, x, turn.latents(), self.drawn_times(turn), label)}

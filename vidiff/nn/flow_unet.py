@@ -1,0 +1,231 @@
+"""A small U-Net on clips that is conditioned on a time, for flows and diffusion, and the sampler that integrates it."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vidiff.clip import ClipSpec
+from vidiff.nn.blocks import ClassEmbedding, Conv3d, check_frames
+
+Solver = Literal["euler", "heun"]
+HEAD = 32  # channels of an attention head
+LEVELS = 3
+Fold = tuple[int, int, int]
+
+
+def fold(x: Tensor, by: Fold) -> Tensor:
+    """Space (and time) to depth: (B, C, T, H, W) -> (B, C kt kh kw, T / kt, H / kh, W / kw)."""
+    b, c, t, h, w = x.shape
+    kt, kh, kw = by
+    x = x.reshape(b, c, t // kt, kt, h // kh, kh, w // kw, kw).permute(0, 1, 3, 5, 7, 2, 4, 6)
+    return x.reshape(b, c * kt * kh * kw, t // kt, h // kh, w // kw)
+
+
+def unfold(x: Tensor, by: Fold) -> Tensor:
+    """The inverse of `fold`."""
+    b, c, t, h, w = x.shape
+    kt, kh, kw = by
+    x = x.reshape(b, c // (kt * kh * kw), kt, kh, kw, t, h, w).permute(0, 1, 5, 2, 6, 3, 7, 4)
+    return x.reshape(b, c // (kt * kh * kw), t * kt, h * kh, w * kw)
+
+
+def zeroed(layer: nn.Module) -> nn.Module:
+    """The layer, its weights and bias 0."""
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def groups(channels: int) -> nn.GroupNorm:
+    """GroupNorm of groups of 8 channels, or of fewer where they cannot be divided so."""
+    return nn.GroupNorm(channels // math.gcd(channels, 8), channels)
+
+
+class TimeConv(nn.Module):
+    """A convolution over three frames at each pixel, written as one in two dimensions, 3.5 times as fast on a CPU."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.layer = nn.Conv2d(channels, channels, (3, 1), padding=(1, 0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, T, H, W) -> the same shape."""
+        return self.layer(x.flatten(3)).unflatten(3, x.shape[3:])
+
+
+class FlowBlock(nn.Module):
+    """x + time(act(scale * norm(space(act(norm(x)))) + shift)): a (1, 3, 3) and a (3, 1, 1) convolution.
+
+    The second begins at zero, so that a new block is the identity. Scale and shift come from the condition (Perez et
+    al. 2018, 1709.07871).
+    """
+
+    def __init__(self, channels: int, condition: int):
+        super().__init__()
+        self.norms = nn.ModuleList([groups(channels), groups(channels)])
+        self.space = Conv3d(channels, channels, (1, 3, 3), padding=(0, 1, 1))
+        self.time = TimeConv(channels)
+        zeroed(self.time.layer)
+        self.film = zeroed(nn.Linear(condition, 2 * channels))
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        scale, shift = self.film(condition)[:, :, None, None, None].chunk(2, dim=1)
+        h = self.space(F.silu(self.norms[0](x)))
+        return x + self.time(F.silu(self.norms[1](h) * (1 + scale) + shift))
+
+
+class ClipAttention(nn.Module):
+    """x + attention among all places and frames of a small grid; begins as the identity."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.heads = max(1, channels // HEAD)
+        self.norm = groups(channels)
+        self.qkv = nn.Linear(channels, 3 * channels)
+        self.out = zeroed(nn.Linear(channels, channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.norm(x).flatten(2).transpose(1, 2)  # (B, T H W, C)
+        q, k, v = self.qkv(tokens).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # (B, heads, T H W, C')
+        seen = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+        return x + self.out(seen).transpose(1, 2).unflatten(2, x.shape[2:])
+
+
+class FlowUNet3d(nn.Module):
+    """The velocity of a clip on its way from noise to data.
+
+    Three grids: half the resolution (space to depth), a quarter, an eighth, the second and third with half the frames
+    of the one before where their number is even; `blocks` blocks a grid on the way down and up, attention on the
+    coarsest. Grids are changed by folding and a 1x1 convolution, and what the way up gets is added, not concatenated.
+
+    The network only has to say what a Gaussian cannot: with data of standard deviation s, and x = (1 - t) z + t data,
+
+        v(x, t) = (t s^2 - (1 - t)) / n^2 x + s / n F(x / n, t),    n^2 = t^2 s^2 + (1 - t)^2
+
+    whose first part is the best velocity that is linear in x (Karras et al. 2022, 2206.00364, for a straight path).
+
+    Args:
+        spec: sizes; `width` is the number of channels of the finest grid, twice and four times that of the others.
+        blocks: per grid and way.
+        data_std: s, of clips in [-1, 1].
+
+    Raises:
+        ValueError: the resolution is no multiple of 8, or `num_frames` not from 1 to 64.
+    """
+
+    def __init__(self, spec: ClipSpec, blocks: int = 1, data_std: float = 0.5):
+        super().__init__()
+        check_frames(spec.num_frames)
+        if spec.resolution % 2**LEVELS:
+            raise ValueError(f"resolution must be a multiple of {2**LEVELS}, got {spec.resolution}")
+        self.spec, self.data_std = spec, data_std
+        widths = [spec.width * 2**i for i in range(LEVELS)]
+        condition, frames = 4 * spec.width, spec.num_frames
+        self.frequencies = 2 * spec.width
+        self.embed_time = nn.Sequential(
+            nn.Linear(self.frequencies, condition), nn.SiLU(), nn.Linear(condition, condition)
+        )
+        self.embed = ClassEmbedding(spec.num_classes, condition) if spec.num_classes else None
+        pixels = 4 * spec.channels
+        self.first = Conv3d(pixels, widths[0], (1, 3, 3), padding=(0, 1, 1))
+        self.folds: list[Fold] = []
+        for _ in range(LEVELS - 1):
+            self.folds.append((1 if frames % 2 else 2, 2, 2))
+            frames //= self.folds[-1][0]
+        sizes = [math.prod(by) for by in self.folds]
+        stage = lambda c: nn.ModuleList(FlowBlock(c, condition) for _ in range(blocks))  # noqa: E731
+        self.down, self.up = (nn.ModuleList(map(stage, widths)) for _ in range(2))
+        self.coarser = nn.ModuleList(Conv3d(a * k, b, 1) for a, b, k in zip(widths, widths[1:], sizes))
+        self.finer = nn.ModuleList(Conv3d(b, a * k, 1) for a, b, k in zip(widths, widths[1:], sizes))
+        self.attention = ClipAttention(widths[-1])
+        self.norm = groups(widths[0])
+        self.last = zeroed(Conv3d(widths[0], pixels, (1, 3, 3), padding=(0, 1, 1)))
+
+    def condition(self, t: Tensor, label: Tensor | None) -> Tensor:
+        """t (B,) in [0, 1] and labels, or shares of the classes (all 0: no class is given) -> (B, D)."""
+        half = self.frequencies // 2
+        rates = torch.exp(torch.linspace(math.log(1.0), math.log(100.0), half, device=t.device, dtype=t.dtype))
+        angles = math.pi * t[:, None] * rates
+        out = self.embed_time(torch.cat([angles.sin(), angles.cos()], dim=1))
+        return F.silu(out if self.embed is None else out + self.embed(label))
+
+    def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
+        """Clips (B, C, T, H, W) at times t (B,) -> velocities (B, C, T, H, W)."""
+        s, at = self.data_std, t[:, None, None, None, None]
+        variance = (at * s).square() + (1 - at).square()
+        out = self.residual(x * variance.rsqrt(), self.condition(t, label))
+        return (at * s**2 - (1 - at)) / variance * x + s * variance.rsqrt() * out
+
+    def residual(self, x: Tensor, condition: Tensor) -> Tensor:
+        """F: clips of about unit variance (B, C, T, H, W), condition (B, D) -> (B, C, T, H, W)."""
+        h = self.first(fold(x, (1, 2, 2)))
+        ways: list[Tensor] = []
+        for level, stage in enumerate(self.down):
+            if level:
+                h = self.coarser[level - 1](fold(h, self.folds[level - 1]))
+            for block in stage:
+                h = block(h, condition)
+            ways.append(h)
+        h = self.attention(h)
+        for level, stage in reversed(list(enumerate(self.up))):
+            for block in stage:
+                h = block(h, condition)
+            if level:
+                h = ways[level - 1] + unfold(self.finer[level - 1](h), self.folds[level - 1])
+        return unfold(self.last(F.silu(self.norm(h))), (1, 2, 2))
+
+
+class FlowSampler(nn.Module):
+    """Noise to clips along dx/dt = v(x, t) from t = 0 to 1, in equal steps of Euler's or Heun's method.
+
+    A step of Heun's has two looks at the network; its error falls with the square of the step. With labels, and a
+    guidance w other than 1, v = v(no class) + w (v(class) - v(no class)) (Ho and Salimans 2022, 2207.12598), two looks
+    for one.
+
+    Args:
+        network: v(x, t, label).
+        num_classes: of `network`, None where it takes no labels.
+        steps: 1 or more.
+        solver: `euler` or `heun`.
+        guidance: w.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        num_classes: int | None = None,
+        steps: int = 16,
+        solver: Solver = "euler",
+        guidance: float = 1.0,
+    ):
+        super().__init__()
+        self.network, self.num_classes = network, num_classes
+        self.steps, self.solver, self.guidance = steps, solver, guidance
+
+    def compile(self, *args, **kwargs) -> None:
+        """Compile the network that is looked at, in training as in sampling."""
+        self.network.compile(*args, **kwargs)
+
+    def velocity(self, x: Tensor, t: float, label: Tensor | None) -> Tensor:
+        """v at one time for all clips, guided."""
+        at = torch.full_like(x[:, 0, 0, 0, 0], t)
+        v = self.network(x, at, label)
+        if label is None or self.guidance == 1.0:
+            return v
+        alone = self.network(x, at, x.new_zeros(len(x), self.num_classes))
+        return alone + self.guidance * (v - alone)
+
+    def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+        """Noise (B, C, T, H, W), label (B,) or None -> clips (B, C, T, H, W), in about [-1, 1]."""
+        x, step = z, 1.0 / self.steps
+        for i in range(self.steps):
+            v = self.velocity(x, i * step, label)
+            if self.solver == "heun":
+                v = 0.5 * (v + self.velocity(x + step * v, (i + 1) * step, label))
+            x = x + step * v
+        return x
