@@ -109,7 +109,7 @@ def experiments() -> list[tuple[str, str]]:
     root, found = experiments_dir(), []
     for path in sorted(root.rglob("*.yaml")):
         relative = path.relative_to(root)
-        if path.name.startswith("_") or relative.parts[0] in ("benchmarks", "detectors", "sweeps"):
+        if path.name.startswith("_") or relative.parts[0] in ("benchmarks", "detectors", "sweeps", "watermarks"):
             continue
         first = path.read_text(encoding="utf-8").split("\n", 1)[0]
         found.append((f"experiments/{relative.as_posix()}", first.lstrip("# ").rstrip(".")))

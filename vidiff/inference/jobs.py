@@ -19,7 +19,17 @@ from vidiff.video.filetype import sniff
 from vidiff.video.open import open_reader
 from vidiff.video.provenance import Origin, finish
 from vidiff.video.reader import Reader
-from vidiff.video.remux import SUFFIXES, UNTIMED_FPS, Change, check_output, identities, is_translation, record, remux
+from vidiff.video.remux import (
+    MARK,
+    SUFFIXES,
+    UNTIMED_FPS,
+    Change,
+    check_output,
+    identities,
+    is_translation,
+    record,
+    remux,
+)
 from vidiff.video.spherical import Spherical
 
 UNKNOWN = Origin()
@@ -55,16 +65,17 @@ class Job:
         change: Change,
         say: Callable[[str], None],
         made: str = "",
-        origin: Origin = UNKNOWN,
+        origin: Origin | None = UNKNOWN,
         shown: Spherical | None = None,
+        mark: str = MARK,
     ) -> int:
         """Translate, and say in and beside the file what made it; the number of frames.
 
         Args:
             change, say: see `vidiff.video.remux.remux`.
             made: words about it for the file's comment, in front of those of `origin`.
-            origin: what makes the frames.
-            shown: see `vidiff.video.remux.remux`.
+            origin: what makes the frames; None: they stay what they were, so that nothing is said of it.
+            shown, mark: see `vidiff.video.remux.remux`.
 
         Raises:
             RunError: the source cannot be read. UsageError: the output cannot be written.
@@ -73,12 +84,13 @@ class Job:
         def tracked(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
             return track(change(frames), self.source.name, self.num_frames)
 
-        made = "; ".join(filter(None, [made, origin.comment(altered=True)]))
+        made = "; ".join(filter(None, [made, origin.comment(altered=True) if origin else ""]))
         if self.entry is None or self.entry.kind == "video":
-            count = remux(self.source, self.target, tracked, say, made, shown)
+            count = remux(self.source, self.target, tracked, say, made, shown, mark)
         else:
-            count = record(self.reader(), self.target, tracked, made, shown)
-        finish(self.target, origin, [self.source])
+            count = record(self.reader(), self.target, tracked, made, shown, mark)
+        if origin:
+            finish(self.target, origin, [self.source])
         return count
 
     def reader(self) -> Reader:

@@ -23,7 +23,7 @@ from vidiff.inference.windows import plan, through_windows
 from vidiff.models.translation import Translator, translator
 from vidiff.nn.resnet import GRID
 from vidiff.video.provenance import Origin
-from vidiff.video.remux import Change
+from vidiff.video.remux import MARK, Change
 from vidiff.video.spherical import Projection, Spherical, Stereo
 
 
@@ -75,17 +75,18 @@ def run_jobs(
     change: Change,
     say: Callable[[str], None],
     made: str = "",
-    origin: Origin = UNKNOWN,
+    origin: Origin | None = UNKNOWN,
     verb: str = "translating",
     shown: Spherical | None = None,
+    mark: str = MARK,
 ) -> Iterator[Translated]:
     """Yield what became of each of `find_jobs`' videos as soon as it is known; see `translate_video`, and `Job.run` for
-    `made`, `origin` and `shown`; `verb` is what messages call it."""
+    `made`, `origin`, `shown` and `mark`; `verb` is what messages call it."""
     yield from unusable
     for job in jobs:
         try:
             with doing(f"{verb} {job.source}"):
-                frames = job.run(change, say, made, origin, shown)
+                frames = job.run(change, say, made, origin, shown, mark)
         except UsageError:  # about the output: the others have no better one
             raise
         except Exception as error:

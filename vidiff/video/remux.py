@@ -54,6 +54,7 @@ def remux(
     warn: Callable[[str], None] = print,
     made: str = "",
     spherical: Spherical | None = None,
+    mark: str = MARK,
 ) -> int:
     """Write `target` with the frames that `change` makes of those of a film; returns their number.
 
@@ -67,6 +68,7 @@ def remux(
         warn: called with what cannot be kept as it was.
         made: by what, for the comment of the file.
         spherical: what is said of projection and eyes; None: what the source says, where the frames keep its shape.
+        mark: what the comment calls it.
 
     Raises:
         RunError: the source cannot be read, or the frames not be encoded. UsageError: the output cannot be written.
@@ -82,7 +84,7 @@ def remux(
         if said != Spherical() and target.suffix.lower() not in SPHERICAL_SUFFIXES:
             shown.warn(f"that it is a panorama, or of two eyes, cannot be said in {target.suffix}")
             said = Spherical()
-        return write_film(target, chain([first], images), shown, made, spherical=said)
+        return write_film(target, chain([first], images), shown, made, mark, said)
 
 
 @contextmanager
@@ -100,10 +102,12 @@ def open_film(source: Path, warn: Callable[[str], None]) -> Iterator[Film]:
         yield Film(reader, source, lambda text: warn(f"{source}: {text}"))
 
 
-def record(reader: Reader, target: Path, change: Change, made: str = "", spherical: Spherical | None = None) -> int:
+def record(
+    reader: Reader, target: Path, change: Change, made: str = "", spherical: Spherical | None = None, mark: str = MARK
+) -> int:
     """Write `target` with the frames that `change` makes of pictures or arrays; returns their number. See `remux`."""
     images = change(reader.read([i])[0] for i in range(reader.info.num_frames))
-    return write_film(target, images, Slides(reader), made, spherical=spherical or Spherical())
+    return write_film(target, images, Slides(reader), made, mark, spherical or Spherical())
 
 
 def is_translation(path: Path) -> bool:
