@@ -17,11 +17,11 @@ import torch
 from torch import Tensor
 
 from vidiff import keyed
-from vidiff.augment.attacks import cropped, per_frame, scaled, through_h264
+from vidiff.augment.attacks import per_frame, scaled, through_h264
 from vidiff.clip import thwc_to_clip
 from vidiff.data.index import build_index
 from vidiff.data.shapes.scene import STYLES, render_scene
-from vidiff.inference.watermark import SHIPPED, chance
+from vidiff.inference.watermark import PSNR, SHIPPED, chance
 from vidiff.inference.watermark_training import marked_clips, messages, read_clips, read_mark
 from vidiff.nn.watermark import Watermark
 from vidiff.video.open import open_reader
@@ -36,7 +36,7 @@ ATTACKS: dict[str, Callable[[Tensor], Tensor]] = {
     "CRF 28": lambda x: through_h264(x, 28),
     "0.5x": lambda x: scaled(x, 0.5),
     "0.5x, CRF 23": lambda x: through_h264(scaled(x, 0.5), 23),
-    "90 % crop": lambda x: cropped(x, 0.9, keyed.generator(SEED, "crop")),
+    "10 % off two sides": lambda x: x[..., x.shape[3] // 10 :, x.shape[4] // 10 :],
 }
 
 
@@ -125,10 +125,10 @@ def main() -> None:
     parser.add_argument("folders", nargs="*")
     parser.add_argument("--riva", type=Path)
     parser.add_argument("--ckpt", type=Path, default=SHIPPED)
-    parser.add_argument("--psnr", type=float)
+    parser.add_argument("--psnr", type=float, default=PSNR)
     given = parser.parse_args()
-    mark, config = read_mark(given.ckpt)
-    psnr, films = given.psnr or config.psnr, list(clips(given.folders))
+    mark, _ = read_mark(given.ckpt)
+    psnr, films = given.psnr, list(clips(given.folders))
     methods = {
         "trained": ours(mark, psnr),
         "informed spread spectrum": ours(Watermark(BITS).eval(), psnr),

@@ -33,7 +33,7 @@ def test_every_attack_changes_what_it_should_and_lets_gradients_pass(name, clips
 def test_h264_loses_more_at_a_worse_quality_and_passes_gradients_as_they_are(clips):
     x = clips.clone().requires_grad_()
     errors = [float((through_h264(clips, crf) - clips).square().mean()) for crf in (10, 40)]
-    assert 0 < 5 * errors[0] < errors[1] < 0.02
+    assert 0 < 3 * errors[0] < errors[1] < 0.02
     through_h264(x, 23).sum().backward()
     torch.testing.assert_close(x.grad, torch.ones_like(x))
 

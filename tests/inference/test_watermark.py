@@ -43,7 +43,7 @@ def test_the_shipped_watermark_is_read_from_a_marked_file_and_not_from_another(s
     assert main(["watermark", "embed", "--input", str(source), "--output", str(target), "--key", "me"]) == 0
     assert "12 frames in" in capsys.readouterr().out
     check_kept(source, target)
-    assert 35 < psnr(frames_of(source), frames_of(target)) < 39  # encoded again, which costs more
+    assert 36 < psnr(frames_of(source), frames_of(target)) < 41  # encoded again, which costs more
     small = frames_of(target)[:, ::2, ::2] // 2 + frames_of(target)[:, 1::2, 1::2] // 2
     write_mp4(half, small, crf=18)
     for path in (target, half):

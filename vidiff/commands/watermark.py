@@ -10,7 +10,7 @@ from vidiff.errors import RunError, listed
 from vidiff.progress import say
 
 
-def embed(*, input: Path, output: Path, key: str, psnr: float | None = None, ckpt: Path | None = None) -> None:
+def embed(*, input: Path, output: Path, key: str, psnr: float = 40.0, ckpt: Path | None = None) -> None:
     """Hide a key in every frame of a video, or of every video of a folder; times, sizes and sound stay.
 
     Args:

@@ -30,7 +30,7 @@ WATERMARKED = "watermarked by vidiff"
 FRAMES = 64  # evenly spread ones are read
 TOGETHER = 8  # frames at a time
 SURE = 1e-5  # of 100,000 unmarked videos one agrees as well by chance
-LEAST_PSNR, MOST_PSNR = 30.0, 50.0
+PSNR, LEAST_PSNR, MOST_PSNR = 40.0, 30.0, 50.0  # dB
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def embed_watermark(
     key: str,
     *,
     ckpt: str | Path | None = None,
-    psnr: float | None = None,
+    psnr: float = PSNR,
     say: Callable[[str], None] = warnings.warn,
 ) -> list[Translated]:
     """Hide a key in every frame of a video, or of every video of a folder; times, sizes, sound and subtitles stay.
@@ -110,7 +110,7 @@ def embed_watermark(
         output: a .mp4, .mov or .mkv; a folder where the input holds several videos.
         key: any text; the bits of its sha256 are hidden.
         ckpt: a watermark of `vidiff watermark train`; None: the one that comes with the package.
-        psnr: of marked frames against the video's, dB, 30 to 50, before they are encoded; None: as it was trained.
+        psnr: of marked frames against the video's, dB, 30 to 50, before they are encoded.
         say: called with a line about what is passed over, or cannot be kept as it was.
 
     Returns:
@@ -124,7 +124,7 @@ def embed_watermark(
     return list(run_jobs(jobs, unusable, change, say, origin=None, verb="marking", mark=WATERMARKED))
 
 
-def frame_marker(key: str, ckpt: str | Path | None = None, psnr: float | None = None) -> Change:
+def frame_marker(key: str, ckpt: str | Path | None = None, psnr: float = PSNR) -> Change:
     """A function of any number of RGB frames uint8 (H, W, 3): the same with a key in them, in constant memory.
 
     Args:
@@ -133,17 +133,17 @@ def frame_marker(key: str, ckpt: str | Path | None = None, psnr: float | None = 
     Raises:
         UsageError: the key is empty, or a number cannot be used. RunError: the watermark's file is damaged.
     """
-    if psnr is not None and not LEAST_PSNR <= psnr <= MOST_PSNR:
+    if not LEAST_PSNR <= psnr <= MOST_PSNR:
         raise UsageError(f"psnr must be from {LEAST_PSNR:.0f} to {MOST_PSNR:.0f} dB, got {psnr}")
     mark, config = read_mark(SHIPPED if ckpt is None else ckpt)
-    bits, wanted = key_bits(key, config.bits), config.psnr if psnr is None else psnr
+    bits = key_bits(key, config.bits)
 
     def change(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         frames = iter(frames)
         while few := list(islice(frames, TOGETHER)):
             images = thwc_to_clip(np.stack(few)).transpose(0, 1).float() / 255  # (T, 3, H, W)
             with torch.no_grad():
-                marked = mark(images, bits.expand(len(few), -1), wanted)
+                marked = mark(images, bits.expand(len(few), -1), psnr)
             yield from clip_to_thwc((255 * marked).round().byte().transpose(0, 1))
 
     return change

@@ -40,7 +40,7 @@ class WatermarkConfig:
     Args:
         bits: of a message.
         width: channels of the networks.
-        psnr: of marked frames, dB.
+        psnr: of marked frames in training, dB.
         scenes: embedded ones to train on, in all styles.
         resolution, num_frames: of them.
         textures: share of the clips that are drifting 1/f noise instead: what no scene shows.
