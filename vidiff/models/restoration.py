@@ -115,13 +115,17 @@ class Restoration(Restorer):
             raise UsageError("model.conditional: the two clips that D sees would be augmented apart; leave one of both")
         if gamma:
             self.check_penalty()
-        self.set_degradations(any_damage() if degradations is None else degradations)
+        self.set_degradations(self.usual_damage() if degradations is None else degradations)
         self.pixel_loss, self.pixel_weight, self.gamma, self.conditional = pixel_loss, pixel_weight, gamma, conditional
         self.perceptual, self.perceptual_weight = perceptual, perceptual_weight
         self.adversarial_weight, self.feature_weight = adversarial_weight, feature_weight
         self.adversarial_rate, self.lr_final = adversarial_rate, lr_final
         more = ["perceptual"] * bool(perceptual_weight)
         self.strategies.declare_terms("g", ["pixel", *more, "adv", "features"])
+
+    def usual_damage(self) -> list[Degradation]:
+        """What happens to clips where nothing is named."""
+        return any_damage()
 
     # Built when first needed, so that a checkpoint restores where the weights of features are missing.
     @cached_property

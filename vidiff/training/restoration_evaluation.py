@@ -28,6 +28,7 @@ from vidiff.video.sheet import sheet
 CURVE_CLIPS, SHOWN = 16, 4
 CURVES = ("psnr", "ssim", "flicker_ratio", "sharpness", "temporal_error")
 FIRST_STAGE = "pixel.ckpt"
+UNHARMED_DB = 99.0  # equal clips have 100: an autoencoder has nothing to repair
 Damaged = tuple[Tensor, Tensor, Tensor]  # ids (B,), damaged and true clips, uint8 (B, C, T, H, W)
 
 
@@ -106,7 +107,8 @@ class RestorationEvaluation(Evaluation):
             pass  # only the tables are wanted
         restored, damaged = means(tables["restored"]), means(tables["degraded"])
         values |= {f"test/{name}_restore": restored[name] for name in CURVES if name in restored}
-        values |= {f"test/{n}_gain_restore": restored[n] - damaged[n] for n in ("psnr", "ssim")}
+        if damaged["psnr"] < UNHARMED_DB:
+            values |= {f"test/{n}_gain_restore": restored[n] - damaged[n] for n in ("psnr", "ssim")}
         values |= {f"test/{name}_restore": value for name, value in _ratios(tables).items()}
         stages, trainer = module.strategies.stages, module._trainer
         last = not stages or trainer is None or module.strategies.stage(trainer.global_step - 1) is stages[-1]
@@ -114,10 +116,9 @@ class RestorationEvaluation(Evaluation):
 
     def headline(self, values: dict[str, float]) -> str:
         """With the PSNR and what was gained over the damaged clips."""
-        psnr, gain = values["test/psnr_restore"], values["test/psnr_gain_restore"]
-        return f"{super().headline(values)}, PSNR {psnr:.1f} dB ({gain:+.1f} over the damaged), sharpness " + (
-            f"{values['test/sharpness_restore']:.2f}"
-        )
+        psnr, gain = values["test/psnr_restore"], values.get("test/psnr_gain_restore")
+        over = "" if gain is None else f" ({gain:+.1f} over the damaged)"
+        return f"{super().headline(values)}, PSNR {psnr:.1f} dB{over}, sharpness {values['test/sharpness_restore']:.2f}"
 
     def results(self, module: Restorer) -> dict[str, Any]:
         """Both stages and the classical methods on clips never used for selection."""

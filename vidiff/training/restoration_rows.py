@@ -37,8 +37,11 @@ def row_of(clips: Tensor, truth: Tensor, around: bool = False) -> Tensor:
 
 
 def classical(damaged: Tensor, truth: Tensor) -> Iterator[tuple[str, Tensor]]:
-    """(name, clips) of every classical method that can be used; of non-local means one a strength, `nlm@9`."""
-    if not has_opencv():
+    """(name, clips) of every classical method that can be used; of non-local means one a strength, `nlm@9`.
+
+    None where nothing is damaged: an autoencoder has nothing to repair.
+    """
+    if not has_opencv() or torch.equal(damaged, truth):
         return
     for strength in STRENGTHS:
         yield f"non_local_means@{strength}", non_local_means(damaged, strength)

@@ -1,0 +1,33 @@
+"""Trains an Autoencoder through both of its stages on one or two processes and saves what each process ends with.
+
+Run by test_autoencoder.py as a program, because Lightning starts the second process by running it again.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from helpers import TINY, Clips, quiet_trainer, worker_arguments
+
+from vidiff.models.autoencoder import Autoencoder
+from vidiff.parallel import GameStrategy, rank
+
+
+def main() -> None:
+    args = worker_arguments()
+    # SGD, because Adam hides a wrong scale of the gradients; the weight w is far from 1.
+    sgd = lambda p: torch.optim.SGD(p, lr=0.05)  # noqa: E731
+    stages = [{"steps": 2, "players": ["g"]}, {"players": ["g", "d"]}]
+    model = Autoencoder(optimizer_g=sgd, optimizer_d=sgd, stages=stages, adversarial_weight=1.0, **TINY).double()
+    more = dict(devices=args.world, strategy=GameStrategy()) if args.world > 1 else {}
+    trainer = quiet_trainer(max_steps=4, precision="64-true", **more)
+    trainer.fit(model, Clips(4 // args.world))
+    torch.save(model.state_dict(), f"{args.out}.{rank()}")
+
+
+if __name__ == "__main__":
+    main()
