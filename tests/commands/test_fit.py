@@ -268,7 +268,7 @@ def test_every_experiment_steps(fit, path, monkeypatch):
     assert fit("--run_dir", "r", "--trainer.max_steps", 1, *settings_of(path.stem), experiment=path.stem) == 0
     last = rows(Path("r/metrics.csv"))[-1]
     assert last["step"] == "1" and last["train/g_total"]
-    alone = path.stem in ("flow", "adversarial_flow", "restoration")  # no game, or D begins in the second stage
+    alone = path.stem in ("autoencoder", "flow", "adversarial_flow", "restoration")  # no game, or D begins later
     assert bool(last.get("train/d_total")) != alone
 
 
@@ -392,7 +392,8 @@ def test_real_videos(fit, name, options):
 @pytest.mark.parametrize("path", sorted(experiments_dir().glob("_[a-z]*.yaml")), ids=lambda p: p.stem)
 def test_every_overlay_parses(path, capsys):
     """An overlay is laid over an experiment and resolved against the real signatures."""
-    base, family = ("restoration", "Restoration") if path.stem.startswith("_restore") else ("dcgan", "DCGAN")
+    over = {"_flow": ("flow", "FlowMatching"), "_rest": ("restoration", "Restoration")}
+    base, family = over.get(path.stem[:5], ("dcgan", "DCGAN"))
     with pytest.raises(SystemExit) as stop:
         main(["fit", "--config", f"experiments/{base}.yaml", "--config", str(path), "--print_config"])
     assert stop.value.code == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,11 +12,14 @@ from torch import nn
 
 from vidiff import keyed
 from vidiff.commands.sample import sample
-from vidiff.errors import UsageError
+from vidiff.errors import RunError, UsageError
 from vidiff.inference.checkpoint import load_model
+from vidiff.models.autoencoder import Autoencoder
 from vidiff.models.dcgan import DCGAN
 from vidiff.models.flow import GOLDEN, FlowMatching
 from vidiff.models.turn import Turn
+from vidiff.nn.autoencoder import ClipAutoencoder
+from vidiff.nn.flow_unet import FlowUNet3d
 from vidiff.training.summary import Players
 
 SMALL = TINY | {"num_frames": 8, "sampling_steps": 2}
@@ -200,3 +204,64 @@ def test_compiling_reaches_the_network_that_is_trained(monkeypatch):
     model = FlowMatching(**SMALL)
     model.generator.compile()
     assert compiled == [model.generator.network]
+
+
+def tokenizer(tmp_path, width: int = 4) -> tuple[Autoencoder, str]:
+    """A checkpoint of an autoencoder, its average unlike its raw weights."""
+    model = Autoencoder(**TINY | {"num_frames": 8, "width": width})
+    with torch.no_grad():
+        for p in model.generator_ema.module.parameters():
+            p.add_(0.01)
+    trainer = quiet_trainer(max_steps=1)
+    trainer.strategy.connect(model)
+    trainer.save_checkpoint(tmp_path / "a.ckpt")
+    return model, str(tmp_path / "a.ckpt")
+
+
+def latent_flow(path: str | None, **more) -> FlowMatching:
+    network = lambda spec: FlowUNet3d(spec, data_std=1.0, patch=1)  # noqa: E731
+    codec = lambda spec: ClipAutoencoder(spec, width=4)  # noqa: E731
+    return FlowMatching(**SMALL, generator=network, autoencoder=codec, tokenizer=path, **more)
+
+
+def test_a_flow_in_latents_learns_there_and_its_clips_are_decoded(tmp_path):
+    codec, path = tokenizer(tmp_path)
+    model = latent_flow(path)
+    trainer = quiet_trainer(max_steps=2)
+    trainer.fit(model, Clips(num_frames=8))
+    for network in (model.generator, model.generator_ema.module):  # taken from the average, and left alone since
+        for name, value in codec.generator_ema.module.state_dict().items():
+            assert torch.equal(network.codec.state_dict()[name], value), name
+    batch = Clips(num_frames=8).batch(7)
+    turn = Turn(model, "g", batch)
+    x, z, t = codec.encode(batch["clip"]), turn.latents(), model.drawn_times(turn)
+    assert x.shape == z.shape == (4, 8, 2, 4, 4)
+    at = t[:, None, None, None, None]
+    v = model.generator.network((1 - at) * z + at * x, t, None)
+    fm = losses_of(model, "g", batch)["fm"]
+    assert float(fm) == pytest.approx(float((v - (x - z)).square().mean()), rel=1e-5)
+    with torch.no_grad():
+        z = model.latents([5], "sample", 0)
+        for i in range(2):
+            z = z + 0.5 * model.generator.network(z, torch.full((1,), i / 2), None)
+        assert torch.allclose(
+            model.generator(model.latents([5], "sample", 0)), model.generator.codec.decode(z), atol=1e-5
+        )
+    trainer.save_checkpoint(tmp_path / "f.ckpt")
+    Path(path).unlink()  # a checkpoint of the flow holds its autoencoder
+    again = latent_flow(path)
+    again.load_state_dict(torch.load(tmp_path / "f.ckpt", weights_only=True)["state_dict"])
+    assert torch.equal(again.generate([3]), model.generate([3]))
+
+
+def test_latents_that_cannot_be_are_refused(tmp_path):
+    with pytest.raises(UsageError, match="model.autoencoder.*model.tokenizer.*both or none"):
+        latent_flow(None)
+    with pytest.raises(UsageError, match="model.tokenizer nowhere.ckpt: no such file"):
+        latent_flow("nowhere.ckpt").take_tokenizer("nowhere.ckpt")
+    (tmp_path / "b.ckpt").write_bytes(b"no checkpoint")
+    with pytest.raises(RunError, match="model.tokenizer .*b.ckpt is not a readable checkpoint"):
+        latent_flow("b.ckpt").take_tokenizer(str(tmp_path / "b.ckpt"))
+    _, path = tokenizer(tmp_path, width=6)
+    with pytest.raises(UsageError, match="model.tokenizer .*a.ckpt: it is not of model.autoencoder, .* differs"):
+        latent_flow(path).take_tokenizer(path)

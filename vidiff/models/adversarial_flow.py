@@ -26,17 +26,16 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterable
-from pathlib import Path
 
 import torch
 from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
 
-from vidiff.errors import RunError, UsageError, at_least, first_line
+from vidiff.errors import UsageError, at_least
 from vidiff.losses import relativistic_d, relativistic_g
 from vidiff.models.base import AdversarialModule
 from vidiff.models.flow import clip_noise, spread_times, velocity_loss
-from vidiff.models.record import record_of, unlike
+from vidiff.models.record import averaged_generator, unlike
 from vidiff.models.strategies import Player
 from vidiff.models.turn import Terms, Turn
 from vidiff.nn.blocks import NetworkFactory
@@ -45,7 +44,6 @@ from vidiff.nn.r3 import R3Discriminator
 from vidiff.optim import Adam
 
 ONE_IN = 4  # samples whose penalty is taken
-AVERAGE = "generator_ema.module."  # of a checkpoint's weights
 
 
 class AdversarialFlow(AdversarialModule):
@@ -120,14 +118,8 @@ class AdversarialFlow(AdversarialModule):
         Raises:
             UsageError: there is no such file, or its network is another one.
         """
-        if not Path(path).is_file():
-            raise UsageError(f"model.teacher {path}: no such file")
-        try:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-            rho = record_of(content)["init_args"].get("rho")
-            state = {k.removeprefix(AVERAGE): v for k, v in content["state_dict"].items() if k.startswith(AVERAGE)}
-        except Exception as error:
-            raise RunError(f"model.teacher {path} is not a readable checkpoint: {first_line(error)}") from error
+        record, state = averaged_generator(path, "model.teacher")
+        rho = record["init_args"].get("rho")
         if name := unlike(state, self.generator.state_dict()):
             raise UsageError(f"model.teacher {path}: its network is another one, {name} differs: set the same sizes")
         if rho != self.rho:

@@ -38,13 +38,13 @@ LARGEST = 1e4  # that w may be, as published
 
 
 class Autoencoder(Restoration):
-    """Clips through latents and back; nothing is damaged unless asked for, but everything must pass through few numbers.
+    """Clips through latents and back: nothing is damaged unless asked for, but all must pass through few numbers.
 
     Args:
         generator: network factory; gives something with `encode`, `decode`, `latent_shape` and `last`, as
             `ClipAutoencoder` does.
         discriminator: network factory; gives (logits, list of feature maps).
-        optimizer_g, optimizer_d: Adam, learning rates 2e-3 and 1e-3.
+        optimizer_g, optimizer_d: Adam, learning rates 1e-3 and 1e-3.
         pixel_loss: `l1` or `mse`.
         latent_noise: standard deviation of the noise on latents while training; they have mean square 1.
         adversarial_weight, feature_weight: of both terms of the judge, times w where `adaptive`.
@@ -59,7 +59,7 @@ class Autoencoder(Restoration):
         self,
         generator: NetworkFactory = lambda spec: ClipAutoencoder(spec),
         discriminator: NetworkFactory = lambda spec: FeaturePatchDiscriminator(spec),
-        optimizer_g: OptimizerCallable = lambda p: Adam(p, lr=2e-3, beta1=0.9, beta2=0.99),
+        optimizer_g: OptimizerCallable = lambda p: Adam(p, lr=1e-3, beta1=0.9, beta2=0.99),
         optimizer_d: OptimizerCallable = lambda p: Adam(p, lr=1e-3, beta1=0.0, beta2=0.99),
         pixel_loss: Literal["l1", "mse"] = "mse",
         latent_noise: float = 0.1,

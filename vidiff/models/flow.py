@@ -26,9 +26,12 @@ from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor, nn
 
 from vidiff import keyed
+from vidiff.clip import ClipSpec
 from vidiff.errors import UsageError, at_least
 from vidiff.models.module import VideoModule
+from vidiff.models.record import averaged_generator, unlike
 from vidiff.models.turn import Terms, Turn
+from vidiff.nn.autoencoder import Pixels
 from vidiff.nn.blocks import NetworkFactory
 from vidiff.nn.flow_unet import FlowSampler, FlowUNet3d, Solver
 from vidiff.optim import Adam
@@ -37,9 +40,12 @@ GOLDEN = (math.sqrt(5) - 1) / 2
 
 
 def clip_noise(model: VideoModule, rho: float, slots: Iterable[int] | Tensor, *parts: int | str) -> Tensor:
-    """Noise (len(slots), C, T, H, W): sqrt(rho) n + sqrt(1 - rho) n_f, n of the clip and n_f of each frame; row i a
-    function of (the model's seed, parts, slots[i])."""
-    slots, spec = list(slots), model.spec
+    """Noise (len(slots), C, T, H, W) of the shape of clips or of their latents.
+
+    sqrt(rho) n + sqrt(1 - rho) n_f, n of the clip and n_f of each frame; row i is a function of (the model's seed,
+    parts, slots[i]).
+    """
+    slots, spec = list(slots), model.generator.codec.latent_spec(model.spec)
     shape = (spec.channels, spec.num_frames, spec.resolution, spec.aspect * spec.resolution)
     own = keyed.normal(slots, shape, model.seed, "z", *parts)
     shared = keyed.normal(slots, (shape[0], 1, *shape[2:]), model.seed, "z", *parts, "shared")
@@ -71,6 +77,9 @@ class FlowMatching(VideoModule):
         sampling_steps: steps from noise to a clip; more are slower and nearer to the flow.
         solver: `euler`, one look at the network a step, or `heun`, two.
         guidance: w; 1 = none, above 1 the classes are told apart more clearly.
+        autoencoder: factory of an autoencoder, such as `vidiff.nn.autoencoder.ClipAutoencoder`, in whose latents the
+            flow works (Rombach et al. 2022, 2112.10752); None = pixels.
+        tokenizer: a checkpoint of `Autoencoder` whose averaged weights `fit` begins with; they do not train on.
         kwargs: sizes and the training, see `VideoModule`.
 
     Raises:
@@ -87,6 +96,8 @@ class FlowMatching(VideoModule):
         sampling_steps: int = 8,
         solver: Solver = "euler",
         guidance: float = 1.0,
+        autoencoder: NetworkFactory | None = None,
+        tokenizer: str | None = None,
         **kwargs,
     ):
         at_least(1, **{"model.sampling_steps": sampling_steps})
@@ -96,11 +107,37 @@ class FlowMatching(VideoModule):
             raise UsageError(f"model.times must be uniform or logit_normal, got {times!r}")
         if not 0 <= rho < 1 or not 0 <= label_dropout <= 1:
             raise UsageError(f"model.rho must be in [0, 1) and label_dropout in [0, 1], got {rho} and {label_dropout}")
-        sampled = lambda spec: FlowSampler(  # noqa: E731
-            generator(spec), spec.num_classes, sampling_steps, solver, guidance
-        )
+        if (autoencoder is None) != (tokenizer is None):
+            raise UsageError(
+                "model.autoencoder, a network, and model.tokenizer, its trained weights: give both or none"
+            )
+
+        def sampled(spec: ClipSpec) -> FlowSampler:
+            codec = Pixels() if autoencoder is None else autoencoder(spec)
+            network = generator(codec.latent_spec(spec))
+            return FlowSampler(network, spec.num_classes, sampling_steps, solver, guidance, codec)
+
         super().__init__(generator=sampled, optimizer_g=optimizer_g, **kwargs)
+        self.tokenizer = tokenizer
         self.rho, self.times, self.label_dropout = rho, times, label_dropout
+
+    def setup(self, stage: str) -> None:
+        if stage == "fit" and self.tokenizer is not None:
+            self.take_tokenizer(self.tokenizer)
+        super().setup(stage)
+
+    def take_tokenizer(self, path: str) -> None:
+        """Take the averaged weights of an autoencoder's checkpoint for the latents.
+
+        Raises:
+            UsageError: there is no such file, or it is of another network.
+            RunError: it is no checkpoint.
+        """
+        _, state = averaged_generator(path, "model.tokenizer")
+        if name := unlike(self.generator.codec.state_dict(), state):
+            raise UsageError(f"model.tokenizer {path}: it is not of model.autoencoder, {name} differs: set its sizes")
+        for network in (self.generator, self.generator_ema.module):
+            network.codec.load_state_dict(state)
 
     def latents(self, slots: Iterable[int] | Tensor, *parts: int | str) -> Tensor:
         return clip_noise(self, self.rho, slots, *parts)
@@ -112,7 +149,9 @@ class FlowMatching(VideoModule):
         return t.to(turn.real)
 
     def generator_losses(self, turn: Turn) -> Terms:
-        x, label = turn.real, turn.label
+        with torch.no_grad():
+            x = self.generator.codec.encode(turn.real)
+        label = turn.label
         if label is not None:
             kept = (turn.uniform("label") >= self.label_dropout).to(x)
             label = F.one_hot(label, self.spec.num_classes).to(x) * kept[:, None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from vidiff import __version__
-from vidiff.errors import RunError, UsageError
+from vidiff.errors import RunError, UsageError, first_line
 from vidiff.models.arguments import is_plain
 from vidiff.optim import Schedule
 from vidiff.parallel import rank
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 CHECKPOINT_SCHEMA = 1
 AVERAGE = "average"  # `holds` of a record: nothing but the averaged generator, as in a model of the zoo
+AVERAGED = "generator_ema.module."  # what the names of its weights begin with
 FIELDS = {
     "schema": int, "version": str, "class_path": str, "init_args": dict, "not_stored": list, "batches_seen": int,
     "data": dict,
@@ -49,6 +51,27 @@ def record_of(checkpoint: dict[str, Any]) -> dict[str, Any]:
         raise RunError("its record is damaged: batches_seen is negative, or not_stored holds no names")
     checkpoint["vidiff"] = record = renamed(record)  # whoever reads on finds the present names
     return record
+
+
+def averaged_generator(path: str, setting: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The record of a checkpoint, and the weights of its averaged generator.
+
+    Args:
+        path: of the file that a setting names.
+        setting: its name, for messages.
+
+    Raises:
+        UsageError: there is no such file.
+        RunError: it is no checkpoint of vidiff.
+    """
+    if not Path(path).is_file():
+        raise UsageError(f"{setting} {path}: no such file")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        record, state = record_of(content), content["state_dict"]
+    except Exception as error:
+        raise RunError(f"{setting} {path} is not a readable checkpoint: {first_line(error)}") from error
+    return record, {k.removeprefix(AVERAGED): v for k, v in state.items() if k.startswith(AVERAGED)}
 
 
 def checksum(state: dict[str, Tensor]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -33,6 +35,19 @@ def unit(x: Tensor) -> Tensor:
     return x * torch.rsqrt(x.square().mean(1, keepdim=True) + 1e-6)
 
 
+class Pixels(nn.Module):
+    """The autoencoder that does nothing: latents are the clips themselves."""
+
+    def latent_spec(self, spec: ClipSpec) -> ClipSpec:
+        return spec
+
+    def encode(self, clip: Tensor) -> Tensor:
+        return clip
+
+    def decode(self, latents: Tensor) -> Tensor:
+        return latents
+
+
 class ClipAutoencoder(nn.Module):
     """Clip -> latents (B, c, T / 4, H / 4, W / 4) of mean square 1 at each place -> clip.
 
@@ -42,15 +57,16 @@ class ClipAutoencoder(nn.Module):
     being measured. No norm layers; any number of frames and any sides, what is missing to multiples of 4 is repeated.
 
     Args:
-        spec: sizes; `width` channels at half the sides, twice as many below.
+        spec: sizes.
+        width: channels at half the sides, twice as many below; None: the spec's.
         latent_channels: c.
         blocks: residual blocks at each of the two lower levels, of the encoder and of the decoder.
     """
 
-    def __init__(self, spec: ClipSpec, latent_channels: int = 8, blocks: int = 2):
+    def __init__(self, spec: ClipSpec, width: int | None = None, latent_channels: int = 8, blocks: int = 2):
         super().__init__()
         check_frames(spec.num_frames)
-        self.latent_channels, w, pixels = latent_channels, spec.width, 4 * spec.channels
+        self.latent_channels, w, pixels = latent_channels, width or spec.width, 4 * spec.channels
         time = 3 if spec.num_frames > 1 else 1
         self.encoder = nn.Sequential(
             SpaceToDepth(2),
@@ -97,6 +113,11 @@ class ClipAutoencoder(nn.Module):
     def latent_shape(self, frames: int, height: int, width: int) -> tuple[int, int, int, int]:
         """(c, t, h, w) of a clip of this size."""
         return (self.latent_channels, *(-(-n // 4) for n in (frames, height, width)))
+
+    def latent_spec(self, spec: ClipSpec) -> ClipSpec:
+        """Sizes of the latents of clips of these sizes, as if they were clips."""
+        c, t, side, _ = self.latent_shape(spec.num_frames, spec.resolution, spec.resolution)
+        return replace(spec, channels=c, num_frames=t, resolution=side)
 
     def encode(self, clip: Tensor) -> Tensor:
         """clip (B, C, T, H, W) in [-1, 1] -> latents (B, c, T / 4, H / 4, W / 4), mean square 1 over c."""

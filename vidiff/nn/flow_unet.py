@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidiff.clip import ClipSpec
+from vidiff.nn.autoencoder import Pixels
 from vidiff.nn.blocks import ClassEmbedding, Conv3d, check_frames
 
 Solver = Literal["euler", "heun"]
@@ -100,7 +101,8 @@ class FlowUNet3d(nn.Module):
     """The velocity of a clip on its way from noise to data.
 
     Three grids: half the resolution (space to depth), a quarter, an eighth, the second and third with half the frames
-    of the one before where their number is even; `blocks` blocks a grid on the way down and up, attention on the
+    of the one before where their number is even (with `patch` 1 the whole resolution, a half, a quarter, as latents
+    want it); `blocks` blocks a grid on the way down and up, attention on the
     coarsest. Grids are changed by folding and a 1x1 convolution, and what the way up gets is added, not concatenated.
 
     The network only has to say what a Gaussian cannot: with data of standard deviation s, and x = (1 - t) z + t data,
@@ -112,18 +114,19 @@ class FlowUNet3d(nn.Module):
     Args:
         spec: sizes; `width` is the number of channels of the finest grid, twice and four times that of the others.
         blocks: per grid and way.
-        data_std: s, of clips in [-1, 1].
+        data_std: s, of clips in [-1, 1]; latents have 1.
+        patch: side of the squares of pixels that the finest grid has as places.
 
     Raises:
-        ValueError: the resolution is no multiple of 8, or `num_frames` not from 1 to 64.
+        ValueError: the resolution is no multiple of 4 patches, or `num_frames` not from 1 to 64.
     """
 
-    def __init__(self, spec: ClipSpec, blocks: int = 1, data_std: float = 0.5):
+    def __init__(self, spec: ClipSpec, blocks: int = 1, data_std: float = 0.5, patch: int = 2):
         super().__init__()
         check_frames(spec.num_frames)
-        if spec.resolution % 2**LEVELS:
-            raise ValueError(f"resolution must be a multiple of {2**LEVELS}, got {spec.resolution}")
-        self.spec, self.data_std = spec, data_std
+        if spec.resolution % (least := patch * 2 ** (LEVELS - 1)):
+            raise ValueError(f"resolution must be a multiple of {least}, got {spec.resolution}")
+        self.spec, self.data_std, self.patch = spec, data_std, (1, patch, patch)
         widths = [spec.width * 2**i for i in range(LEVELS)]
         condition, frames = 4 * spec.width, spec.num_frames
         self.frequencies = 2 * spec.width
@@ -131,7 +134,7 @@ class FlowUNet3d(nn.Module):
             nn.Linear(self.frequencies, condition), nn.SiLU(), nn.Linear(condition, condition)
         )
         self.embed = ClassEmbedding(spec.num_classes, condition) if spec.num_classes else None
-        pixels = 4 * spec.channels
+        pixels = patch**2 * spec.channels
         self.first = Conv3d(pixels, widths[0], (1, 3, 3), padding=(0, 1, 1))
         self.folds: list[Fold] = []
         for _ in range(LEVELS - 1):
@@ -163,7 +166,7 @@ class FlowUNet3d(nn.Module):
 
     def residual(self, x: Tensor, condition: Tensor) -> Tensor:
         """F: clips of about unit variance (B, C, T, H, W), condition (B, D) -> (B, C, T, H, W)."""
-        h = self.first(fold(x, (1, 2, 2)))
+        h = self.first(fold(x, self.patch))
         ways: list[Tensor] = []
         for level, stage in enumerate(self.down):
             if level:
@@ -177,7 +180,7 @@ class FlowUNet3d(nn.Module):
                 h = block(h, condition)
             if level:
                 h = ways[level - 1] + unfold(self.finer[level - 1](h), self.folds[level - 1])
-        return unfold(self.last(F.silu(self.norm(h))), (1, 2, 2))
+        return unfold(self.last(F.silu(self.norm(h))), self.patch)
 
 
 class FlowSampler(nn.Module):
@@ -193,6 +196,7 @@ class FlowSampler(nn.Module):
         steps: 1 or more.
         solver: `euler` or `heun`.
         guidance: w.
+        codec: decodes what `network` makes, as `ClipAutoencoder` does; None: these are clips.
     """
 
     def __init__(
@@ -202,9 +206,11 @@ class FlowSampler(nn.Module):
         steps: int = 16,
         solver: Solver = "euler",
         guidance: float = 1.0,
+        codec: nn.Module | None = None,
     ):
         super().__init__()
         self.network, self.num_classes = network, num_classes
+        self.codec = (codec or Pixels()).requires_grad_(False)
         self.steps, self.solver, self.guidance = steps, solver, guidance
 
     def compile(self, *args, **kwargs) -> None:
@@ -221,11 +227,11 @@ class FlowSampler(nn.Module):
         return alone + self.guidance * (v - alone)
 
     def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        """Noise (B, C, T, H, W), label (B,) or None -> clips (B, C, T, H, W), in about [-1, 1]."""
+        """Noise shaped as clips or their latents, label (B,) or None -> clips (B, C, T, H, W), in about [-1, 1]."""
         x, step = z, 1.0 / self.steps
         for i in range(self.steps):
             v = self.velocity(x, i * step, label)
             if self.solver == "heun":
                 v = 0.5 * (v + self.velocity(x + step * v, (i + 1) * step, label))
             x = x + step * v
-        return x
+        return self.codec.decode(x)
