@@ -1,6 +1,6 @@
 """Trains one family for a few steps on one or two processes and saves what each process ends with.
 
-Run by test_parallel.py as a program, because Lightning starts the second process by running it again.
+Run by test_parallel.py and others as a program, because Lightning starts the second process by running it again.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ def main() -> None:
     parser.add_argument("family")
     parser.add_argument("out")
     parser.add_argument("--world", type=int, default=1)
+    parser.add_argument("--nodes", type=int, default=1, help="machines that share the processes, under torchrun")
     parser.add_argument("--norm", default="layer")
     parser.add_argument("--sync", action="store_true")
     parser.add_argument("--own", action="store_true", help="the family's own networks, conditional, clips of 8 frames")
@@ -60,7 +61,8 @@ def main() -> None:
         networks["generator"] = lambda spec: ConvGenerator(spec, norm=args.norm)
         networks["discriminator"] = lambda spec: ConvDiscriminator(spec, norm=args.norm)
     model = families()[args.family](**networks, optimizer_g=sgd, **sizes).double()
-    more = dict(devices=args.world, strategy=GameStrategy(args.patience)) if args.world > 1 else {}
+    more = dict(devices=args.world // args.nodes, num_nodes=args.nodes, strategy=GameStrategy(args.patience))
+    more = more if args.world > 1 else {}
     more |= dict(callbacks=[Pids(args.out)]) if args.pids else {}
     trainer = quiet_trainer(max_steps=args.steps, precision="64-true", sync_batchnorm=args.sync, **more)
     trainer.fit(model, Clips(8 // args.world, num_classes=sizes.get("num_classes"), num_frames=sizes["num_frames"]))

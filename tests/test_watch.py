@@ -57,6 +57,48 @@ def test_a_silent_process_is_noticed_and_one_process_says_so():
     assert heard[1].said == [None]
 
 
+class Counting:
+    """A store that knows how often it was asked."""
+
+    def __init__(self, store: dist.Store):
+        self.store, self.asked = store, 0
+
+    def __getattr__(self, name: str):
+        self.asked += 1
+        return getattr(self.store, name)
+
+
+def test_of_many_processes_each_watches_a_few_and_all_learn_who_is_lost():
+    """Sixteen, the tenth of which never speaks: all come to the verdict, one of them says so."""
+    store, heard = dist.HashStore(), {rank: Verdict() for rank in range(16) if rank != 9}
+    watches = {rank: Watch(16, patience=2.0, end=verdict) for rank, verdict in heard.items()}
+    for rank, w in watches.items():
+        w.begin(store, rank)
+    assert all(v.came.wait(60) for v in heard.values())
+    said = {rank: v.said[0] for rank, v in heard.items()}
+    assert said.pop(0).startswith("process 9 of 16 (counted from 0) has been silent") and set(said.values()) == {None}
+    assert [watches[rank].near for rank in (0, 8, 15)] == [[1, 2, 3], [0, 9, 10, 11], [0, 1, 2]]
+    for w in watches.values():
+        w.stop()
+
+
+def test_what_is_asked_of_the_store_does_not_grow_with_the_square(monkeypatch):
+    """A beat is at most eleven requests, of however many processes."""
+    monkeypatch.setattr(watch, "BEAT_S", 10_000.0)  # the beats are made here
+    store = dist.HashStore()
+    for rank in range(500):
+        store.set(f"vidiff/alive/{rank}", "1")
+    w, counting = Watch(500, end=Verdict()), Counting(store)
+    w.begin(counting, 250)
+    waits = iter([False, True])
+    monkeypatch.setattr(w._over, "wait", lambda seconds: next(waits))
+    before = counting.asked
+    w._beat()
+    assert 0 < counting.asked - before <= 11 and len(w.near) == 4
+    monkeypatch.undo()
+    w.stop()
+
+
 def test_who_has_done_its_part_may_be_silent():
     store, verdict = dist.HashStore(), Verdict()
     store.set("vidiff/alive/1", watch.DONE)

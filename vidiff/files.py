@@ -38,7 +38,7 @@ def given_path(text: str) -> Path | str:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text as UTF-8, whole or not at all; see `replacing`. Line ends stay as they are."""
-    with doing(f"writing {path}"), replacing(path) as temporary:
+    with replacing(path) as temporary:
         temporary.write_bytes(text.encode("utf-8", "surrogateescape"))  # names of files need not be UTF-8
 
 
@@ -68,7 +68,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
         utf16 = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
         how = "it is UTF-16, as `>` writes in PowerShell (there: | Out-File -Encoding utf8)" if utf16 else "it is not"
         raise UsageError(f"{path} must be saved as UTF-8: {how}") from None
-    except yaml.YAMLError as error:
+    except RecursionError:
+        raise UsageError(f"{path} is not valid YAML: it nests too deeply") from None
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError) as error:  # a 13th month, `!!int x`
         raise UsageError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content or {}, dict):
         raise UsageError(f"{path} must hold a mapping of settings, not a {type(content).__name__}")
@@ -94,8 +96,9 @@ def replacing(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise UsageError(f"{path}: cannot write here ({error.strerror or error})") from error
     try:
-        yield temporary
-        os.replace(temporary, path)
+        with doing(f"writing {path}"):
+            yield temporary
+            os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -70,7 +70,10 @@ class GlobalBatchNorm3d(nn.BatchNorm3d):
             m = self.momentum if self.momentum is not None else 1.0 / float(self.num_batches_tracked)
             self.running_mean.lerp_(mean.detach().to(self.running_mean), m)
             self.running_var.lerp_((var.detach() * count / (count - 1)).to(self.running_var), m)
-        scale = self.weight * (var + self.eps).rsqrt()
+        scale = (var + self.eps).rsqrt()
+        if self.weight is None:  # without a scale and a shift of its own
+            return (centred * scale[:, None, None, None]).to(precision)
+        scale = self.weight * scale
         return (centred * scale[:, None, None, None] + self.bias[:, None, None, None]).to(precision)
 
 

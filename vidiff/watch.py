@@ -1,7 +1,8 @@
 """Processes that train together notice when one of them is killed, stopped or terminated, and end.
 
 A collective operation waits for every process, as long as half an hour. So each writes a beat into the group's store
-once a second, from a thread of its own: work that takes long, on one process or on all, does not stop the beats.
+once a second, from a thread of its own: work that takes long, on one process or on all, does not stop the beats. The
+next few processes are read by each; who finds one gone writes it into the store, where all look.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ import torch.distributed as dist
 BEAT_S = 1.0
 GRACE_S = 5.0  # for a process that has ended: it prints its own reason first
 PATIENCE_S = 60.0  # for a process that is silent
+NEAR = 3  # processes that each one reads the beats of: of all, the store of 500 would have no time for anything else
+LOST = "vidiff/lost"  # where whoever finds that a process is gone says so to all
 DONE = b"done"
 
 
@@ -47,6 +50,7 @@ class Watch:
         self.end = end or self._end
         self.store: dist.Store | None = None
         self.rank = 0
+        self.near: list[int] = []  # the processes that this one reads the beats of
         self._over = threading.Event()
         self._beats: dict[int, bytes] = {}  # the newest beat of each other process
         self._last_beat: dict[int, float] = {}  # when it came
@@ -57,7 +61,9 @@ class Watch:
     def begin(self, store: dist.Store, rank: int) -> None:
         """Write and read beats in the store, which process 0 keeps."""
         self.store, self.rank = store, rank
-        self._last_beat = dict.fromkeys(range(self.world), time.monotonic())
+        near = {(rank + k) % self.world for k in range(1, NEAR + 1)}
+        self.near = sorted({0, *near} - {rank})  # 0, whose end is that of the store: was it done?
+        self._last_beat = dict.fromkeys({0, *self.near}, time.monotonic())
         threading.Thread(target=self._beat, daemon=True, name="vidiff-beat").start()
 
     def stop(self) -> None:
@@ -86,11 +92,14 @@ class Watch:
             try:
                 self.store.set(self._key(self.rank), str(count))
                 self._last_beat[0] = time.monotonic()
-                for other in range(self.world):
-                    if other != self.rank and self.store.check([self._key(other)]):
+                for other in self.near:
+                    if other in self._beats or self.store.check([self._key(other)]):
                         beat = self.store.get(self._key(other))
                         if beat != self._beats.get(other) or beat == DONE:
                             self._beats[other], self._last_beat[other] = beat, time.monotonic()
+                if not self._lost and self.store.check([LOST]):
+                    number, _, why = self.store.get(LOST).decode().partition(" ")
+                    self._lost[int(number)] = why
             except Exception:  # the store is process 0's, and has ended with it
                 if not self._over.wait(GRACE_S) and self._beats.get(0) != DONE:
                     self._lost[0] = "has ended"
@@ -107,10 +116,22 @@ class Watch:
             self._look_for_silent(now)
             if self._lost:
                 first = min(self._lost)
+                self._tell(first)
                 speaker = min(set(range(self.world)) - set(self._lost))
                 message = f"process {first} of {self.world} (counted from 0) {self._lost[first]}; the others end"
                 self.end(message if self.rank == speaker else None)
                 return
+
+    def _tell(self, lost: int) -> None:
+        """Let all processes know, and give them the time to read it, for the store ends with process 0."""
+
+        def write() -> None:
+            with contextlib.suppress(Exception):
+                self.store.set(LOST, f"{lost} {self._lost[lost]}")
+
+        if lost and self.store is not None:
+            threading.Thread(target=write, daemon=True).start()  # a store that is stopped does not answer
+            self._over.wait(2 * BEAT_S)
 
     def _look_for_ended(self, now: float) -> None:
         """Note the processes started by this one that ended with an error, and not just now."""

@@ -10,6 +10,8 @@ from pathlib import Path
 from helpers import child_environment, wandb_history
 
 from vidiff.data.shapes.render import render_dataset
+from vidiff.training.loggers import MetricsCSV
+from vidiff.training.run import Run
 
 FIT = ["-m", "vidiff", "fit", "--config", "experiments/dcgan.yaml", "--config", "experiments/_tiny.yaml"]
 QUICK = ["--data.root", "shapes", "--run_dir", "r", "--trainer.max_steps", "2", "--evaluation.metrics", "fvd_random"]
@@ -86,3 +88,12 @@ def test_life_without_wandb_and_tensorboard(tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
     done = run(tmp_path, "--run_dir", "other", "--logger", "wandb", code=hide)
     assert done.returncode == 2 and "pip install wandb" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_half_a_row_is_no_row(tmp_path):
+    """What a full disk cut short: the first digit of step 12 is not step 1."""
+    (tmp_path / "metrics.csv").write_text("step,train/a\n1,0.5\n11,0.25\n1")
+    table = MetricsCSV(Run(tmp_path, resumed=True))
+    assert table.resume_at(11) == 11
+    table.log_metrics({"train/a": 0.125}, 12)
+    assert (tmp_path / "metrics.csv").read_text() == "step,train/a\n1,0.5\n11,0.25\n12,0.125\n"

@@ -9,6 +9,7 @@ import atexit
 import csv
 import io
 import os
+import re
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -174,14 +175,14 @@ class _Stream:
         """The next batch of the iterator, which is that of `requests`."""
         try:
             batch = next(iterator)
-        except RuntimeError as error:
+        except (RuntimeError, EOFError, ConnectionError) as error:
             names = ", ".join(dict.fromkeys(str(path) for request in requests for path in self.dataset.paths(request)))
             if "timed out" in str(error):
                 raise RunError(
                     f"no batch within {self.timeout:g} s; a decoder may hang on one of: {names}. "
                     "Remove the file, or raise the data option `timeout`."
                 ) from None
-            if "exited unexpectedly" in str(error):
+            if not isinstance(error, RuntimeError) or re.search("exited unexpectedly|killed by signal", str(error)):
                 raise RunError(
                     "a data worker died (out of memory, or a decoder crashed) while reading a batch after or at: "
                     f"{names}. Try fewer workers."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from functools import partial
 from itertools import tee
 from pathlib import Path
@@ -20,7 +21,9 @@ from vidiff.inference.jobs import UNKNOWN, Job, Translated, find_jobs
 from vidiff.inference.panorama import check_around, each_eye, looking_around, resized_around, shown_as
 from vidiff.inference.tiles import on_grid, plan_tiles, space_radius, through_tiles
 from vidiff.inference.windows import plan, through_windows
+from vidiff.models.allocator import keep_memory
 from vidiff.models.translation import Translator, translator
+from vidiff.nn.by_frames import frame_by_frame
 from vidiff.nn.resnet import GRID
 from vidiff.video.provenance import Origin
 from vidiff.video.remux import MARK, Change
@@ -140,6 +143,8 @@ def frame_translator(
     model = looking_around(model, projection)
     wraps = (projection or model.spec.projection) == "equirectangular"
     network, mapping = model.network(*pair, ema), model.mapping(*pair, ema)
+    if model.device.type == "cpu":
+        keep_memory()
     windows = plan(network, model.spec.num_frames, window)
     tiles = plan_tiles(network, tile) if tile else None
     if tiles and space_radius(network) is None:
@@ -147,7 +152,7 @@ def frame_translator(
 
     def run(clip: Tensor) -> Tensor:
         """float (C, T, H, W) -> the same on the CPU; only this much is on the device."""
-        with torch.no_grad():
+        with torch.no_grad(), frame_by_frame(network) if model.device.type == "cpu" else nullcontext():
             return mapping(clip[None].to(model.device, model.dtype))[0].float().cpu()
 
     def translate(clip: Tensor) -> Tensor:

@@ -55,6 +55,7 @@ from vidiff.models.turn import Side, Terms, Turn
 from vidiff.nn.perceptual import FeatureMaps, FeatureNetwork, feature_maps
 from vidiff.nn.restorer import FeaturePatchDiscriminator, ResidualRestorer
 from vidiff.optim import Adam
+from vidiff.parallel import sum_over_processes, world_size
 from vidiff.penalties import logits_and_penalty
 
 
@@ -191,10 +192,15 @@ class Restoration(Restorer):
             with torch.no_grad():
                 real_logits = self._judge(turn, x, "real")
             maps = zip(turn.predictions["fake"], turn.predictions["real"], strict=True)
-            apart = [(a - b).abs().mean() / b.abs().mean().clamp_min(1e-6) for a, b in maps]
+            apart = [(a - b).abs().mean() / self._everywhere(b.abs().mean()).clamp_min(1e-6) for a, b in maps]
             terms["adv"] = self.adversarial_weight * relativistic_g(real_logits, fake_logits)
             terms["features"] = self.feature_weight * torch.stack(apart).mean()
         return terms
+
+    @staticmethod
+    def _everywhere(mean: Tensor) -> Tensor:
+        """Of the batches of all processes: a ratio of means is no mean of their ratios."""
+        return sum_over_processes(mean) / world_size()
 
     def real_logits(self, turn: Turn) -> Tensor:
         return self._judge(turn, turn.real, "real")

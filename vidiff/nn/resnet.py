@@ -5,6 +5,7 @@ With `num_frames: 1` every kernel has length one in time and the networks are th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from vidiff.clip import ClipSpec
 from vidiff.nn.attention import Over, SelfAttention
 from vidiff.nn.blocks import Conv3d, LeakyReLU, check_frames, initialize, spatial_stages, time_doublings
+from vidiff.nn.by_frames import through
 from vidiff.nn.clip_layers import ClipConv, ClipNorm, Conv, Padding, ResidualBlock, Up, clip_norm, doubling
 from vidiff.nn.temporal_encoders import TemporalEncoder, TemporalKind
 
@@ -51,6 +53,7 @@ class ResnetGenerator(nn.Module):
     """
 
     in_order = True  # see `ResidualBlock`
+    by_frames = False  # see `vidiff.nn.by_frames`
 
     def __init__(
         self,
@@ -80,7 +83,7 @@ class ResnetGenerator(nn.Module):
 
     def forward(self, clip: Tensor, label: Tensor | None = None) -> Tensor:
         """clip (B, C, T, H, W) in [-1, 1] -> clip of the same shape in [-1, 1]; the label is not used."""
-        return self.layers(clip) if self.skip is None else self.skip(self.layers, clip)
+        return _run(self, clip)
 
 
 class StarGenerator(nn.Module):
@@ -99,6 +102,7 @@ class StarGenerator(nn.Module):
     """
 
     in_order = True
+    by_frames = False  # see `vidiff.nn.by_frames`
 
     def __init__(
         self,
@@ -125,8 +129,17 @@ class StarGenerator(nn.Module):
         """clip (B, C, T, H, W) in [-1, 1], target label (B,) -> clip of the same shape."""
         one_hot = F.one_hot(label, self.domains).to(clip.dtype)  # (B, K)
         planes = one_hot[:, :, None, None, None].expand(-1, -1, *clip.shape[2:])  # (B, K, T, H, W)
-        x = torch.cat([clip, planes], dim=1)
-        return self.layers(x) if self.skip is None else self.skip(self.layers, x)
+        return _run(self, torch.cat([clip, planes], dim=1))
+
+
+def _run(network: ResnetGenerator | StarGenerator, x: Tensor) -> Tensor:
+    """The layers of a generator, beside its skip where it has one."""
+    run = through if network.by_frames else _called
+    return run(network.layers, x) if network.skip is None else network.skip(network.layers, x, run)
+
+
+def _called(layers: nn.Sequential, x: Tensor) -> Tensor:
+    return layers(x)
 
 
 class _Skip(Conv3d):
@@ -151,8 +164,8 @@ class _Skip(Conv3d):
             for c in range(c_out):
                 self.weight[c, c] = 1.5 / self.gain
 
-    def forward(self, layers: nn.Sequential, x: Tensor) -> Tensor:
-        return torch.tanh(layers[:-1](x) + self.gain * super().forward(x))
+    def forward(self, layers: nn.Sequential, x: Tensor, run: Callable[[nn.Sequential, Tensor], Tensor]) -> Tensor:
+        return torch.tanh(run(layers[:-1], x) + self.gain * super().forward(x))
 
     def _load_from_state_dict(self, state_dict, prefix, local_metadata, *args):
         if local_metadata.get("version", 1) < 2:

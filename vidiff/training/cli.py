@@ -30,7 +30,7 @@ from vidiff.training.doctor import Doctor
 from vidiff.training.evaluation import EvaluationOptions
 from vidiff.training.generator_evaluation import GeneratorEvaluation
 from vidiff.training.loggers import MetricsCSV
-from vidiff.training.messages import constructor_message, own_message, readable
+from vidiff.training.messages import constructor_message, own_message, readable, worker_killed
 from vidiff.training.page import Page
 from vidiff.training.progress import GameProgress
 from vidiff.training.restoration_evaluation import RestorationEvaluation
@@ -246,6 +246,11 @@ class TrainingCLI(LightningCLI):
             if restoring := self.run_folder.restoring:
                 raise RunError(
                     f"--ckpt_path {restoring} is damaged or of another training: {first_line(error)}"
+                ) from error
+            if worker_killed(error):
+                raise RunError(
+                    "a data worker died (out of memory, or a decoder crashed). Try fewer workers; --ckpt_path last "
+                    "continues"
                 ) from error
             step = f" after generator step {self.trainer.global_step}" if subcommand == "fit" else ""
             error.add_note(f"while running `vidiff {subcommand}`{step}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -55,4 +56,5 @@ class Doctor(Callback):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         if trainer.is_global_zero and isinstance(exception, RunError) and self.run.dir.is_dir():
             error = str(exception) or first_line(exception)
-            write_json(self.run.dir / STOPPED, {"step": trainer.global_step, "error": error})
+            with contextlib.suppress(OSError, UsageError):  # a full disk: what stopped the run is said, not this
+                write_json(self.run.dir / STOPPED, {"step": trainer.global_step, "error": error})

@@ -30,10 +30,11 @@ class _Table:
     def load(self, last_step: int) -> None:
         """Take up an existing file, without rows after `last_step`: a killed run wrote those past its checkpoint."""
         if self.path.exists():
-            with self.path.open(newline="") as f:
-                reader = csv.DictReader(f)
-                self.columns = list(reader.fieldnames or ["step"])
-                steps = [row for row in reader if row["step"]]
+            lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
+            lines = [line for line in lines if line.endswith("\n")]  # a row is cut short where a disk was full
+            reader = csv.DictReader(lines)
+            self.columns = list(reader.fieldnames or ["step"])
+            steps = [row for row in reader if row["step"]]
             self.was_at = max((int(row["step"]) for row in steps), default=0)
             kept = [row for row in steps if int(row["step"]) <= last_step]
             self.rows = {int(row["step"]): {k: v for k, v in row.items() if v} for row in kept}

@@ -91,3 +91,8 @@ def constructor_message(error: BaseException) -> str:
     # A union of types lists what each made of the value: the constructor's own words are the ones not about types.
     words = [w for w in re.findall(r"^\s*- (.+)", str(error), re.MULTILINE) if not w.startswith(ABOUT_TYPES)]
     return (words[0] if words else str(error)).strip()
+
+
+def worker_killed(error: BaseException) -> bool:
+    """Whether an error is what torch's handler of SIGCHLD raises, wherever the training was just then."""
+    return re.match(r"DataLoader worker \(pid \d+\) is killed by signal", str(error)) is not None

@@ -14,6 +14,7 @@ import numpy as np
 from vidiff import __version__
 from vidiff.errors import RunError, UsageError
 from vidiff.files import check_suffix, check_writable
+from vidiff.video.ahead import ahead, behind
 from vidiff.video.container import av_errors, comment, films, has_decoding_times, open_container, reason, video_stream
 from vidiff.video.display import Picture, hdr_curve, orientation, pixel_aspect
 from vidiff.video.pyav import PyAVReader
@@ -74,8 +75,8 @@ def remux(
         RunError: the source cannot be read, or the frames not be encoded. UsageError: the output cannot be written.
     """
     check_output(target, identities([source]))
-    with open_film(source, warn) as shown:
-        images = change(shown.frames())
+    with open_film(source, warn) as shown, ahead(shown.frames()) as frames:
+        images = change(frames)
         first = next(images)
         said = spherical or read_spherical(source)
         size = shown.video.codec_context.width, shown.video.codec_context.height
@@ -141,7 +142,7 @@ def write_film(
         # Without B-frames a file's last packet is its last frame, so that every frame lasts exactly as long as it did.
         encoder = Encoder(writer, *first.shape[:2], shown.form, bf="0")
         _keep_metadata(writer, shown.metadata, mark, made)
-        return _encode(writer, encoder, chain([first], images), shown)
+        return behind(lambda made: _encode(writer, encoder, made, shown), chain([first], images))
 
 
 def _keep_metadata(writer, metadata: dict[str, str], mark: str, made: str) -> None:
