@@ -37,9 +37,9 @@ def test_a_clip_passes_through_its_noisy_latents_and_noise_is_that_of_the_slot()
     batch = Clips().batch(3)
     turn = Turn(model, "g", batch)
     latents = model.generator.encode(batch["clip"])
-    assert latents.shape == (4, 8, 1, 4, 4)
+    assert latents.shape == (4, 16, 1, 4, 4)
     torch.testing.assert_close(latents.square().mean(1), torch.ones(4, 1, 4, 4), rtol=1e-3, atol=0)
-    noise = keyed.normal(batch["slot"].tolist(), (8, 1, 4, 4), 5, "latent", *turn.draw)
+    noise = keyed.normal(batch["slot"].tolist(), (16, 1, 4, 4), 5, "latent", *turn.draw)
     torch.testing.assert_close(model.fake_clips(turn), model.generator.decode(latents + 0.4 * noise))
     still = Autoencoder(latent_noise=0.0, seed=5, **TINY)
     torch.testing.assert_close(still.fake_clips(Turn(still, "g", batch)), still.generator(batch["clip"]))
@@ -49,7 +49,7 @@ def test_any_size_comes_back_and_the_average_encodes():
     model = Autoencoder(**TINY)
     clip = torch.rand(2, 3, 7, 18, 13) * 2 - 1
     assert model.generator(clip).shape == clip.shape
-    assert model.encode(clip).shape == (2, 8, 2, 5, 4) == (2, *model.generator.latent_shape(7, 18, 13))
+    assert model.encode(clip).shape == (2, 16, 2, 5, 4) == (2, *model.generator.latent_shape(7, 18, 13))
     assert model.decode(model.encode(clip)).shape == (2, 3, 8, 20, 16)
     assert torch.equal(model.encode(clip), model.generator_ema.module.encode(clip))
 

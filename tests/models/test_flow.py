@@ -235,7 +235,7 @@ def test_a_flow_in_latents_learns_there_and_its_clips_are_decoded(tmp_path):
     batch = Clips(num_frames=8).batch(7)
     turn = Turn(model, "g", batch)
     x, z, t = codec.encode(batch["clip"]), turn.latents(), model.drawn_times(turn)
-    assert x.shape == z.shape == (4, 8, 2, 4, 4)
+    assert x.shape == z.shape == (4, 16, 2, 4, 4)
     at = t[:, None, None, None, None]
     v = model.generator.network((1 - at) * z + at * x, t, None)
     fm = losses_of(model, "g", batch)["fm"]

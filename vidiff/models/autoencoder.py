@@ -62,7 +62,7 @@ class Autoencoder(Restoration):
         optimizer_g: OptimizerCallable = lambda p: Adam(p, lr=1e-3, beta1=0.9, beta2=0.99),
         optimizer_d: OptimizerCallable = lambda p: Adam(p, lr=1e-3, beta1=0.0, beta2=0.99),
         pixel_loss: Literal["l1", "mse"] = "mse",
-        latent_noise: float = 0.1,
+        latent_noise: float = 0.05,
         adversarial_weight: float = 0.1,
         feature_weight: float = 0.0,
         adaptive: bool = True,

@@ -63,7 +63,7 @@ class ClipAutoencoder(nn.Module):
         blocks: residual blocks at each of the two lower levels, of the encoder and of the decoder.
     """
 
-    def __init__(self, spec: ClipSpec, width: int | None = None, latent_channels: int = 8, blocks: int = 2):
+    def __init__(self, spec: ClipSpec, width: int | None = None, latent_channels: int = 16, blocks: int = 2):
         super().__init__()
         check_frames(spec.num_frames)
         self.latent_channels, w, pixels = latent_channels, width or spec.width, 4 * spec.channels
