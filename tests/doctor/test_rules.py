@@ -204,7 +204,8 @@ def test_nothing_recorded_is_nothing_judged():
 
 def test_a_report_of_another_make_is_no_crash():
     odd = replace(
-        HEALTHY, report={"metrics": {"fvd_random": {"value": "much", "floor": 3, "protocol": []}}, "controls": 5}
+        HEALTHY,
+        report={"metrics": {"fvd_random": {"value": "much", "floor": 3, "low_n": True, "protocol": []}}, "controls": 5},
     )
     assert {"few_clips", "memorizing"} <= set(diagnose(odd).unjudged)
 

@@ -35,18 +35,15 @@ def starved(e: Evidence) -> Finding | None:
 
 
 def few_clips(e: Evidence) -> Finding | None:
-    """The leading measure is mostly what so few clips make of it."""
-    lead = lead_of(e).removeprefix("val/")
-    found: dict[str, dict[str, Any]] = {
-        k: r for k, r in ((e.report or {}).get("metrics") or {}).items() if k == lead or k.startswith(f"{lead}_")
-    }
+    """A distance between features of many dimensions is mostly what so few clips make of it."""
+    if not e.report or not e.report.get("metrics"):
+        raise CannotJudge("there is no report with measures and their floors yet")
+    found = {k: r for k, r in e.report["metrics"].items() if r.get("low_n") and _dimensions(r)}
     if not found:
-        raise CannotJudge(f"there is no report with {lead} and its floor yet")
+        return None
     name, result = max(found.items(), key=lambda item: _floor_share(item[1]))
     clips = min(result["protocol"]["n_real"], result["protocol"]["n_fake"])
-    share, dim = _floor_share(result), DIMENSIONS.get(result["protocol"]["extractor"])
-    if not result.get("low_n") or dim is None:
-        return None
+    share, dim = _floor_share(result), _dimensions(result)
     if clips < t.FEW * dim and share > t.FLOOR_SHARE:
         level = "bad"
     elif share > t.FLOOR_RULES:
@@ -65,6 +62,11 @@ def few_clips(e: Evidence) -> Finding | None:
 
 
 DIMENSIONS = {"rand3d": 112, "lite0_112_p128": 128, "i3d": 400, "inception_clean": 2048, "inception_legacy": 2048}
+
+
+def _dimensions(result: dict[str, Any]) -> int:
+    """Of the features that a distance is between; 0 where its floor does not depend on them."""
+    return DIMENSIONS.get(result["protocol"].get("extractor"), 0)
 
 
 def _floor_share(result: dict[str, Any]) -> float:
