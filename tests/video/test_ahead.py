@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from itertools import islice
 
 import pytest
 
@@ -109,3 +110,16 @@ def test_the_first_error_of_either_is_raised():
         behind(fails, endless())
     assert seen == [0] and threads() == 0
     assert behind(lambda items: next(items), endless()) == 0  # enough is enough
+
+
+def test_after_the_end_it_stays_at_its_end():
+    """Whoever takes batches asks once more after the last item."""
+
+    def batches(items, size):
+        while batch := list(islice(items, size)):
+            yield batch
+
+    with ahead(range(8)) as taken:
+        assert behind(list, batches(taken, 4)) == [[0, 1, 2, 3], [4, 5, 6, 7]]
+        assert next(taken, "over") == next(taken, "over") == "over"
+    assert behind(lambda items: (list(items), list(items)), range(3)) == ([0, 1, 2], []) and threads() == 0

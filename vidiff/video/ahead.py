@@ -23,14 +23,18 @@ class _Belt(Iterator[T]):
     def __init__(self, most: int):
         self.waiting: queue.Queue = queue.Queue(most)
         self.over = threading.Event()
+        self.ended = False
 
     def put(self, kind: str, value: object = None) -> None:
         self._insist(lambda: self.waiting.put((kind, value), timeout=POLL_S), queue.Full)
 
     def __next__(self) -> T:
+        if self.ended:  # whoever asks again after the end hears the same, as of any iterator
+            raise StopIteration
         kind, value = self._insist(lambda: self.waiting.get(timeout=POLL_S), queue.Empty)
         if kind == "item":
             return value
+        self.ended = True
         self.over.set()
         raise value or StopIteration
 
@@ -102,15 +106,17 @@ def behind(work: Callable[[Iterator[T]], R], items: Iterable[T], most: int = 4) 
     thread.start()
     try:
         for item in items:
-            belt.put("item", item)
-        belt.put("end")
-        thread.join()
-    except _Over:  # the work has ended before the items did
-        thread.join()
+            with suppress(_Over):  # the work has ended before the items did
+                belt.put("item", item)
+            if belt.over.is_set():
+                break
+        with suppress(_Over):
+            belt.put("end")
+    except BaseException:
+        belt.over.set()
+        raise
     finally:
-        if thread.is_alive():
-            belt.over.set()
-            thread.join()
+        thread.join()
     if failed:
         raise failed[0]
     return done[0]
