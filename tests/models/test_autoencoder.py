@@ -55,13 +55,13 @@ def test_any_size_comes_back_and_the_average_encodes():
 
 
 def test_it_learns_and_a_checkpoint_brings_it_back(tmp_path):
-    model = Autoencoder(stages=[{"steps": 30, "players": ["g"]}, {"players": ["g", "d"]}], **TINY)
+    model = Autoencoder(stages=[{"steps": 120, "players": ["g"]}, {"players": ["g", "d"]}], **TINY)
     waves = Waves()
     before = model.generator_losses(Turn(model, "g", waves.batch(0)))["pixel"].item()
-    trainer = quiet_trainer(max_steps=34)
+    trainer = quiet_trainer(max_steps=124)
     trainer.fit(model, waves)
     after = model.generator_losses(Turn(model, "g", waves.batch(0)))["pixel"].item()
-    assert after < 0.75 * before and "train/g_adaptive_weight" in model.terms
+    assert after < 0.6 * before and "train/g_adaptive_weight" in model.terms
     trainer.save_checkpoint(tmp_path / "a.ckpt")
     model.config = {"init_args": dict(TINY)}
     trainer.save_checkpoint(tmp_path / "a.ckpt")
