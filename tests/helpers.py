@@ -154,11 +154,13 @@ def double(model, num_classes: int | None = None):
     return model, {**batch, "clip": batch["clip"].double()}
 
 
-def worker_arguments() -> argparse.Namespace:
-    """`OUT [--world N]` of a script that a test starts, one or several times."""
+def worker_arguments(**more: str) -> argparse.Namespace:
+    """`OUT [--world N]` of a script that a test starts, one or several times; `more` options with their defaults."""
     parser = argparse.ArgumentParser()
     parser.add_argument("out")
     parser.add_argument("--world", type=int, default=1)
+    for name, default in more.items():
+        parser.add_argument(f"--{name}", default=default)
     torch.set_num_threads(1)
     return parser.parse_args()
 

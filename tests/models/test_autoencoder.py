@@ -1,14 +1,10 @@
-"""The autoencoder: the adaptive weight against gradients taken by hand, noise on latents by slot, two processes."""
+"""The autoencoder: the adaptive weight against gradients taken by hand, noise on latents by slot."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
-from helpers import TINY, Clips, child_environment, numbers, quiet_trainer
+from helpers import TINY, Clips, numbers, quiet_trainer
 
 from vidiff import keyed
 from vidiff.errors import UsageError
@@ -86,18 +82,3 @@ def test_what_cannot_work_is_refused():
         Autoencoder(generator=lambda spec: ResidualRestorer(spec), **TINY)
     with pytest.raises(UsageError, match="model.latent_noise must be at least 0"):
         Autoencoder(latent_noise=-0.1, **TINY)
-
-
-@pytest.mark.slow
-def test_two_processes_equal_one(tmp_path):
-    worker = Path(__file__).with_name("autoencoder_worker.py")
-    states = {}
-    for world in (1, 2):
-        command = [sys.executable, str(worker), str(tmp_path / f"{world}"), "--world", str(world)]
-        done = subprocess.run(command, env=child_environment(), capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr[-3000:]
-        states[world] = [torch.load(tmp_path / f"{world}.{r}", weights_only=True) for r in range(world)]
-    ((one,), (first, second)) = states[1], states[2]
-    for name, value in one.items():
-        assert torch.equal(first[name], second[name]), name
-        torch.testing.assert_close(first[name], value, rtol=0, atol=1e-9)

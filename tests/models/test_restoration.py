@@ -169,11 +169,12 @@ def test_what_cannot_work_is_refused():
 
 
 @pytest.mark.slow
-def test_two_processes_equal_one(tmp_path):
+@pytest.mark.parametrize("family", ["Restoration", "Autoencoder"])
+def test_two_processes_equal_one(tmp_path, family):
     worker = Path(__file__).with_name("restoration_worker.py")
     states = {}
     for world in (1, 2):
-        command = [sys.executable, str(worker), str(tmp_path / f"{world}"), "--world", str(world)]
+        command = [sys.executable, str(worker), str(tmp_path / f"{world}"), "--world", str(world), "--family", family]
         done = subprocess.run(command, env=child_environment(), capture_output=True, text=True)
         assert done.returncode == 0, done.stderr[-3000:]
         states[world] = [torch.load(tmp_path / f"{world}.{r}", weights_only=True) for r in range(world)]

@@ -1,4 +1,4 @@
-"""A 3-D autoencoder: clips to latents of an eighth of the width and a quarter of the frames, and back."""
+"""A 3-D autoencoder: clips to latents of a quarter of the sides and of the frames, and back."""
 
 from __future__ import annotations
 
