@@ -1,4 +1,4 @@
-"""Trains Restoration, or a family made from it, through both of its stages on one or two processes and saves what each process ends with.
+"""Trains Restoration, or a family made from it, through both stages on one or two processes; saves how each ends.
 
 Run by test_restoration.py as a program, because Lightning starts the second process by running it again.
 """
