@@ -17,6 +17,7 @@ from lightning.pytorch import LightningDataModule, Trainer
 
 from vidiff import keyed
 from vidiff.models import families
+from vidiff.models.autoencoder import Autoencoder
 from vidiff.models.base import AdversarialModule
 from vidiff.models.turn import Turn
 
@@ -187,3 +188,15 @@ def wandb_history(folder: Path) -> list[dict]:
                 items = record.history.item
                 out.append({i.key or "/".join(i.nested_key): json.loads(i.value_json) for i in items})
     return out
+
+
+def tokenizer(tmp_path, width: int = 4) -> tuple[Autoencoder, str]:
+    """A checkpoint of an autoencoder, its average unlike its raw weights."""
+    model = Autoencoder(**TINY | {"num_frames": 8, "width": width})
+    with torch.no_grad():
+        for p in model.generator_ema.module.parameters():
+            p.add_(0.01)
+    trainer = quiet_trainer(max_steps=1)
+    trainer.strategy.connect(model)
+    trainer.save_checkpoint(tmp_path / "a.ckpt")
+    return model, str(tmp_path / "a.ckpt")

@@ -392,7 +392,11 @@ def test_real_videos(fit, name, options):
 @pytest.mark.parametrize("path", sorted(experiments_dir().glob("_[a-z]*.yaml")), ids=lambda p: p.stem)
 def test_every_overlay_parses(path, capsys):
     """An overlay is laid over an experiment and resolved against the real signatures."""
-    over = {"_flow": ("flow", "FlowMatching"), "_rest": ("restoration", "Restoration")}
+    over = {
+        "_flow": ("flow", "FlowMatching"),
+        "_rest": ("restoration", "Restoration"),
+        "_adve": ("adversarial_flow", "AdversarialFlow"),
+    }
     base, family = over.get(path.stem[:5], ("dcgan", "DCGAN"))
     with pytest.raises(SystemExit) as stop:
         main(["fit", "--config", f"experiments/{base}.yaml", "--config", str(path), "--print_config"])

@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from helpers import TINY, Clips, double, losses_of, numbers, quiet_trainer
+from helpers import TINY, Clips, double, losses_of, numbers, quiet_trainer, tokenizer
 from lightning.pytorch import Callback
 from torch import nn
 
@@ -14,8 +14,10 @@ from vidiff import keyed
 from vidiff.errors import RunError, UsageError
 from vidiff.inference.checkpoint import load_model
 from vidiff.models.adversarial_flow import AdversarialFlow
-from vidiff.models.flow import FlowMatching, spread_times
+from vidiff.models.flow import FlowMatching, spread_times, take_tokenizer
 from vidiff.models.turn import Turn
+from vidiff.nn.autoencoder import ClipAutoencoder
+from vidiff.nn.flow_unet import FlowDiscriminator, FlowUNet3d
 
 ALONE, GAME = {"players": ["g"]}, {"players": ["g", "d"]}
 MATCH = ALONE | {"weights": {"fm": 0.0, "match": 1.0}}
@@ -186,3 +188,50 @@ def test_resume_is_exact_over_the_ends_of_stages(tmp_path):
         trainer.save_checkpoint(tmp_path / "cut.ckpt")
         rest, _ = trained(7, str(tmp_path / "cut.ckpt"), cut)
         assert all(torch.equal(a, b) for a, b in zip(whole.state_dict().values(), rest.state_dict().values()))
+
+
+def in_latents(**more) -> AdversarialFlow:
+    network, judge = (lambda spec, kind=k: kind(spec, data_std=1.0, patch=1) for k in (FlowUNet3d, FlowDiscriminator))
+    codec = lambda spec: ClipAutoencoder(spec, width=4)  # noqa: E731
+    return AdversarialFlow(
+        **TINY | {"num_frames": 8}, rho=0.0, generator=network, discriminator=judge, autoencoder=codec, **more
+    )
+
+
+def test_the_game_in_latents(tmp_path):
+    """D judges latents, the transport cost is of latents, clips are decoded, and the teacher brings all of them."""
+    _, path = tokenizer(tmp_path)
+    network = lambda spec: FlowUNet3d(spec, data_std=1.0, patch=1)  # noqa: E731
+    codec = lambda spec: ClipAutoencoder(spec, width=4)  # noqa: E731
+    flow = FlowMatching(**TINY | {"num_frames": 8}, generator=network, autoencoder=codec, tokenizer=path)
+    awake(flow)
+    take_tokenizer(path, flow.generator, flow.generator_ema.module)
+    teacher = saved(tmp_path, flow)
+    model = in_latents(teacher=teacher, penalty_sigma=0.1, ot_start=0.3)
+    quiet_trainer(max_steps=0).fit(model, Clips(num_frames=8))
+    own = flow.generator.network.state_dict()
+    for name, value in model.discriminator.state_dict().items():
+        assert name.split(".")[0] in ("looks", "head") or torch.equal(value, own[name]), name
+    batch = Clips(num_frames=8).batch(3)
+    x, z = flow.generator.codec.encode(batch["clip"]), Turn(model, "g", batch).latents()
+    with torch.no_grad():
+        moved = z + flow.generator.network(z, torch.zeros(4))
+        real, fake = (model.discriminator(y) for y in (x, moved))
+    terms = numbers(losses_of(model, "g", batch))
+    assert x.shape == z.shape == (4, 16, 2, 4, 4)
+    assert terms["adv"] == pytest.approx(float(nn.functional.softplus(real - fake).mean()), rel=1e-4)
+    assert terms["ot"] == pytest.approx(0.3 * float((moved - z).square().mean()), rel=1e-4)
+    decoded = flow.generator.codec.decode(model.latents([5], "sample", 0))
+    assert decoded.shape == (1, 3, 8, 16, 16) and model.sample(1).shape == decoded.shape
+    with pytest.raises(UsageError, match="model.autoencoder, a network, needs its trained weights"):
+        in_latents()
+
+
+def test_a_critic_begins_with_the_flow_at_the_end_of_its_stage(tmp_path):
+    _, path = tokenizer(tmp_path)
+    model = in_latents(tokenizer=path, stages=[{"steps": 2, **ALONE}, {"players": ["g", "d"]}])
+    quiet_trainer(max_steps=3).fit(model, Clips(num_frames=8))
+    found, flow = model.discriminator.state_dict(), model.flow.network.state_dict()
+    assert not torch.equal(found["head.weight"], in_latents(tokenizer=path).discriminator.state_dict()["head.weight"])
+    apart = max(float((found[k] - flow[k]).abs().max()) for k in found if k in flow)
+    assert 0 < apart < 5e-3  # one update of Adam at 2e-3 from there

@@ -7,16 +7,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import TINY, Clips, double, losses_of, quiet_trainer
+from helpers import TINY, Clips, double, losses_of, quiet_trainer, tokenizer
 from torch import nn
 
 from vidiff import keyed
 from vidiff.commands.sample import sample
 from vidiff.errors import RunError, UsageError
 from vidiff.inference.checkpoint import load_model
-from vidiff.models.autoencoder import Autoencoder
 from vidiff.models.dcgan import DCGAN
-from vidiff.models.flow import GOLDEN, FlowMatching
+from vidiff.models.flow import GOLDEN, FlowMatching, take_tokenizer
 from vidiff.models.turn import Turn
 from vidiff.nn.autoencoder import ClipAutoencoder
 from vidiff.nn.flow_unet import FlowUNet3d
@@ -206,18 +205,6 @@ def test_compiling_reaches_the_network_that_is_trained(monkeypatch):
     assert compiled == [model.generator.network]
 
 
-def tokenizer(tmp_path, width: int = 4) -> tuple[Autoencoder, str]:
-    """A checkpoint of an autoencoder, its average unlike its raw weights."""
-    model = Autoencoder(**TINY | {"num_frames": 8, "width": width})
-    with torch.no_grad():
-        for p in model.generator_ema.module.parameters():
-            p.add_(0.01)
-    trainer = quiet_trainer(max_steps=1)
-    trainer.strategy.connect(model)
-    trainer.save_checkpoint(tmp_path / "a.ckpt")
-    return model, str(tmp_path / "a.ckpt")
-
-
 def latent_flow(path: str | None, **more) -> FlowMatching:
     network = lambda spec: FlowUNet3d(spec, data_std=1.0, patch=1)  # noqa: E731
     codec = lambda spec: ClipAutoencoder(spec, width=4)  # noqa: E731
@@ -258,10 +245,10 @@ def test_latents_that_cannot_be_are_refused(tmp_path):
     with pytest.raises(UsageError, match="model.autoencoder.*model.tokenizer.*both or none"):
         latent_flow(None)
     with pytest.raises(UsageError, match="model.tokenizer nowhere.ckpt: no such file"):
-        latent_flow("nowhere.ckpt").take_tokenizer("nowhere.ckpt")
+        take_tokenizer("nowhere.ckpt", latent_flow("nowhere.ckpt").generator)
     (tmp_path / "b.ckpt").write_bytes(b"no checkpoint")
     with pytest.raises(RunError, match="model.tokenizer .*b.ckpt is not a readable checkpoint"):
-        latent_flow("b.ckpt").take_tokenizer(str(tmp_path / "b.ckpt"))
+        take_tokenizer(str(tmp_path / "b.ckpt"), latent_flow("b.ckpt").generator)
     _, path = tokenizer(tmp_path, width=6)
     with pytest.raises(UsageError, match="model.tokenizer .*a.ckpt: it is not of model.autoencoder, .* differs"):
-        latent_flow(path).take_tokenizer(path)
+        take_tokenizer(path, latent_flow(path).generator)

@@ -10,7 +10,16 @@ from torch import nn
 
 from vidiff.clip import ClipSpec
 from vidiff.nn.circular import make_circular
-from vidiff.nn.flow_unet import ClipAttention, FlowBlock, FlowSampler, FlowUNet3d, TimeConv, fold, unfold
+from vidiff.nn.flow_unet import (
+    ClipAttention,
+    FlowBlock,
+    FlowDiscriminator,
+    FlowSampler,
+    FlowUNet3d,
+    TimeConv,
+    fold,
+    unfold,
+)
 
 
 def spec(**more) -> ClipSpec:
@@ -140,3 +149,23 @@ def test_guidance():
     torch.testing.assert_close(at(3.0)(z, label), z + none + 3 * (net(z, torch.zeros(2), label) - none))
     one_hot = nn.functional.one_hot(label, 3).float()
     torch.testing.assert_close(at(3.0)(z, one_hot), at(3.0)(z, label))
+
+
+@pytest.mark.parametrize("frames", [1, 6, 16])
+def test_a_critic_looks_at_every_grid(frames):
+    """Its logit is the head of what the flow's way down sees: means of the fine grids, every place of the coarsest."""
+    flow = awake(FlowUNet3d(spec(num_frames=frames, num_classes=3)))
+    critic = awake(FlowDiscriminator(spec(num_frames=frames, num_classes=3)))
+    critic.take_way_down(flow.state_dict())
+    x, label = torch.randn(2, 3, frames, 16, 16), torch.tensor([2, 0])
+    ways = flow.go_down(2 * x, flow.condition(torch.ones(2), label))
+    seen = [look(h) for look, h in zip(critic.looks, ways)]
+    parts = [*(h.mean((2, 3, 4)) for h in seen[:2]), seen[2].flatten(1)]
+    wanted = torch.cat(parts, 1) @ critic.head.weight[0] + critic.head.bias
+    torch.testing.assert_close(critic(x, label), wanted)
+    assert [h.shape[-1] for h in ways] == [8, 4, 2] and not torch.allclose(critic(x, label), critic(x, label.flip(0)))
+
+
+def test_a_critic_takes_no_other_way_down():
+    with pytest.raises(RuntimeError, match="down.0.1"):
+        FlowDiscriminator(spec(), blocks=2).take_way_down(FlowUNet3d(spec()).state_dict())

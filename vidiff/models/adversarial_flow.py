@@ -17,8 +17,9 @@ So there are three trainings by `stages`: (0) without any, the game from scratch
 Paper -> code: G(z) = z + v(z, 0) -> `generator` (a `FlowUNet3d` in a `FlowSampler` of one step), lambda -> `ot_start`,
 `ot_final`, `ot_steps`; gamma -> `r1_gamma`, R1 and R2 by differences on one sample in four -> `penalty_sigma`; c ->
 `centre_weight`. D never sees z.
-Deviations: D is R3GAN's, not the generator's own network; no augmentation; no normalized gradients; one optimizer for
-the flow and the game.
+Deviations: D is R3GAN's, not the generator's own network (a `FlowDiscriminator` is its way down, and begins with the
+flow's weights where there is one); no augmentation; no normalized gradients; one optimizer for the flow and the game.
+In the latents of an autoencoder (`autoencoder`, `tokenizer`) x and G(z) above are latents: D judges those.
 """
 
 from __future__ import annotations
@@ -34,12 +35,12 @@ from torch import Tensor
 from vidiff.errors import UsageError, at_least
 from vidiff.losses import relativistic_d, relativistic_g
 from vidiff.models.base import AdversarialModule
-from vidiff.models.flow import clip_noise, spread_times, velocity_loss
+from vidiff.models.flow import clip_noise, encoded, flow_sampler, spread_times, take_tokenizer, velocity_loss
 from vidiff.models.record import averaged_generator, unlike
 from vidiff.models.strategies import Player
 from vidiff.models.turn import Terms, Turn
 from vidiff.nn.blocks import NetworkFactory
-from vidiff.nn.flow_unet import FlowSampler, FlowUNet3d
+from vidiff.nn.flow_unet import FlowDiscriminator, FlowSampler, FlowUNet3d
 from vidiff.nn.r3 import R3Discriminator
 from vidiff.optim import Adam
 
@@ -55,7 +56,8 @@ class AdversarialFlow(AdversarialModule):
         optimizer_g: Adam, learning rate 2e-3 and betas (0, 0.9).
         optimizer_d: Adam, learning rate 2e-3 and betas (0, 0.9).
         rho: share of the noise's variance that all frames of a clip have in common, in [0, 1).
-        teacher: a checkpoint of `FlowMatching` with a network of the same shape: its average is what `fit` begins with.
+        teacher: a checkpoint of `FlowMatching` with a network of the same shape: its average is what `fit` begins with,
+            and its tokenizer where it works in latents.
         r1_gamma: gamma, weight of R1 and R2.
         penalty_sigma: standard deviation of the noise that the penalties take differences by.
         centre_weight: c, which keeps D's logits around 0.
@@ -63,10 +65,12 @@ class AdversarialFlow(AdversarialModule):
         ot_steps: generator steps of the game in which it falls.
         match_steps: steps of the flow in X(z).
         adversarial_rate: factor of G's learning rate in a game that follows other stages.
+        autoencoder, tokenizer: see `FlowMatching`; the latents of a `teacher` are its own.
         kwargs: sizes and the step, see `AdversarialModule`.
 
     Raises:
-        UsageError: a number is out of its range, or the discriminator mixes the clips of a batch.
+        UsageError: a number is out of its range, the discriminator mixes the clips of a batch, or latents without a
+            tokenizer.
     """
 
     real_above = None
@@ -87,6 +91,8 @@ class AdversarialFlow(AdversarialModule):
         ot_steps: int = 1000,
         match_steps: int = 8,
         adversarial_rate: float = 0.25,
+        autoencoder: NetworkFactory | None = None,
+        tokenizer: str | None = None,
         **kwargs,
     ):
         at_least(0, **{"model.r1_gamma": r1_gamma, "model.centre_weight": centre_weight, "model.ot_final": ot_final})
@@ -94,11 +100,19 @@ class AdversarialFlow(AdversarialModule):
         at_least(1, **{"model.ot_steps": ot_steps, "model.match_steps": match_steps})
         if not 0 <= rho < 1 or penalty_sigma <= 0:
             raise UsageError(f"model.rho must be in [0, 1), penalty_sigma above 0, got {rho} and {penalty_sigma}")
-        one_step = lambda spec: FlowSampler(generator(spec), spec.num_classes, steps=1)  # noqa: E731
+        if (autoencoder is None and tokenizer is not None) or (autoencoder is not None and not (tokenizer or teacher)):
+            raise UsageError(
+                "model.autoencoder, a network, needs its trained weights, model.tokenizer or those of model.teacher"
+            )
         super().__init__(
-            generator=one_step, discriminator=discriminator, optimizer_g=optimizer_g, optimizer_d=optimizer_d, **kwargs
+            generator=flow_sampler(generator, autoencoder, steps=1),
+            discriminator=lambda spec: discriminator(self.generator.codec.latent_spec(spec)),
+            optimizer_g=optimizer_g,
+            optimizer_d=optimizer_d,
+            **kwargs,
         )
         self.check_penalty()
+        self.tokenizer = tokenizer
         self.rho, self.teacher, self.match_steps = rho, teacher, match_steps
         self.r1_gamma, self.penalty_sigma, self.centre_weight = r1_gamma, penalty_sigma, centre_weight
         self.ot_start, self.ot_final, self.ot_steps = ot_start, ot_final, ot_steps
@@ -108,6 +122,8 @@ class AdversarialFlow(AdversarialModule):
         self.strategies.declare_terms("g", ["fm", "match", "adv", "ot"])
 
     def setup(self, stage: str) -> None:
+        if stage == "fit" and self.tokenizer is not None:
+            take_tokenizer(self.tokenizer, self.generator, self.generator_ema.module, self.flow)
         if stage == "fit" and self.teacher is not None:
             self.begin_from(self.teacher)
         super().setup(stage)
@@ -124,15 +140,25 @@ class AdversarialFlow(AdversarialModule):
             raise UsageError(f"model.teacher {path}: its network is another one, {name} differs: set the same sizes")
         if rho != self.rho:
             raise UsageError(f"model.teacher {path} is a flow of rho {rho}, this model's is {self.rho}: set the same")
-        for network in (self.generator, self.generator_ema.module, self.flow):
+        for network in (self.generator, self.generator_ema.module):
             network.load_state_dict(state)
+        self._flow_is(self.generator)
+
+    def _flow_is(self, sampler: FlowSampler) -> None:
+        """What `match` learns from, and what a D of the same make begins with."""
+        self.flow.load_state_dict(sampler.state_dict())
+        if isinstance(self.discriminator, FlowDiscriminator):
+            self.discriminator.take_way_down(sampler.network.state_dict())
 
     def latents(self, slots: Iterable[int] | Tensor, *parts: int | str) -> Tensor:
         """Noise (len(slots), C, T, H, W), see `clip_noise`."""
         return clip_noise(self, self.rho, slots, *parts)
 
     def fake_clips(self, turn: Turn) -> Tensor:
-        return self.generator(turn.latents(), turn.label)
+        return self.generator.integrate(turn.latents(), turn.label)
+
+    def real_logits(self, turn: Turn) -> Tensor:
+        return turn.judge(encoded(turn), "real")
 
     # ---- stages -------------------------------------------------------------------------------------------------
 
@@ -168,12 +194,12 @@ class AdversarialFlow(AdversarialModule):
     def before_batch(self, batch: dict[str, Tensor]) -> None:
         """The flow is what the average is at the end of its stage."""
         if not self.plays and not self.matches:
-            self.flow.load_state_dict(self.generator_ema.module.state_dict())
+            self._flow_is(self.generator_ema.module)
 
     # ---- losses -------------------------------------------------------------------------------------------------
 
     def discriminator_losses(self, turn: Turn) -> Terms:
-        real_logits, r1 = turn.approximate_penalty(turn.real, "real", self.penalty_sigma, ONE_IN)
+        real_logits, r1 = turn.approximate_penalty(encoded(turn), "real", self.penalty_sigma, ONE_IN)
         fake_logits, r2 = turn.approximate_penalty(turn.fake(), "fake", self.penalty_sigma, ONE_IN)
         centre = (real_logits + fake_logits).square().mean()
         penalties = {"r1": self.r1_gamma * r1, "r2": self.r1_gamma * r2, "centre": self.centre_weight * centre}
@@ -185,17 +211,17 @@ class AdversarialFlow(AdversarialModule):
         if self.matches:
             z = turn.latents()
             with torch.no_grad():
-                target = self.flow(z, turn.label)
-            return {"match": (self.generator(z, turn.label) - target).square().mean()}
+                target = self.flow.integrate(z, turn.label)
+            return {"match": (self.generator.integrate(z, turn.label) - target).square().mean()}
         t = spread_times(turn.slots, self.seed).to(turn.real)
-        return {"fm": velocity_loss(self.generator.network, turn.real, turn.latents(), t, turn.label)}
+        return {"fm": velocity_loss(self.generator.network, encoded(turn), turn.latents(), t, turn.label)}
 
     def _game(self, turn: Turn) -> Terms:
         z = turn.latents()
         fake = turn.fake()
         fake_logits = turn.judge(fake, "fake")
         with torch.no_grad():
-            real_logits = turn.judge(turn.real, "real")
+            real_logits = turn.judge(encoded(turn), "real")
         moved = (fake - z).square().mean()
         turn.note(moved=moved, ot_weight=torch.tensor(self.ot_weight))
         return {"adv": relativistic_g(real_logits, fake_logits), "ot": self.ot_weight * moved}

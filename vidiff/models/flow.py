@@ -17,8 +17,8 @@ spread evenly over [0, 1] (multiples of the golden ratio), which makes a batch's
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from typing import Literal
+from collections.abc import Callable, Iterable
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -50,6 +50,40 @@ def clip_noise(model: VideoModule, rho: float, slots: Iterable[int] | Tensor, *p
     own = keyed.normal(slots, shape, model.seed, "z", *parts)
     shared = keyed.normal(slots, (shape[0], 1, *shape[2:]), model.seed, "z", *parts, "shared")
     return (math.sqrt(rho) * shared + math.sqrt(1 - rho) * own).to(model.device, model.dtype)
+
+
+def flow_sampler(
+    generator: NetworkFactory, autoencoder: NetworkFactory | None, **sampling: Any
+) -> Callable[[ClipSpec], FlowSampler]:
+    """The factory of a `FlowSampler` of what `generator` makes, in the latents of `autoencoder` where there is one."""
+
+    def made(spec: ClipSpec) -> FlowSampler:
+        codec = Pixels() if autoencoder is None else autoencoder(spec)
+        return FlowSampler(generator(codec.latent_spec(spec)), spec.num_classes, codec=codec, **sampling)
+
+    return made
+
+
+def take_tokenizer(path: str, *samplers: FlowSampler) -> None:
+    """Give samplers the averaged weights of an autoencoder's checkpoint for their latents.
+
+    Raises:
+        UsageError: there is no such file, or it is of another network.
+        RunError: it is no checkpoint.
+    """
+    _, state = averaged_generator(path, "model.tokenizer")
+    for sampler in samplers:
+        if name := unlike(sampler.codec.state_dict(), state):
+            raise UsageError(f"model.tokenizer {path}: it is not of model.autoencoder, {name} differs: set its sizes")
+        sampler.codec.load_state_dict(state)
+
+
+def encoded(turn: Turn) -> Tensor:
+    """A turn's real clips in the latents of its model, once for all turns on the batch."""
+    if "latent" not in turn.batch:
+        with torch.no_grad():
+            turn.batch["latent"] = turn.model.generator.codec.encode(turn.real)
+    return turn.batch["latent"]
 
 
 def spread_times(slots: Iterable[int], seed: int) -> Tensor:
@@ -112,32 +146,15 @@ class FlowMatching(VideoModule):
                 "model.autoencoder, a network, and model.tokenizer, its trained weights: give both or none"
             )
 
-        def sampled(spec: ClipSpec) -> FlowSampler:
-            codec = Pixels() if autoencoder is None else autoencoder(spec)
-            network = generator(codec.latent_spec(spec))
-            return FlowSampler(network, spec.num_classes, sampling_steps, solver, guidance, codec)
-
+        sampled = flow_sampler(generator, autoencoder, steps=sampling_steps, solver=solver, guidance=guidance)
         super().__init__(generator=sampled, optimizer_g=optimizer_g, **kwargs)
         self.tokenizer = tokenizer
         self.rho, self.times, self.label_dropout = rho, times, label_dropout
 
     def setup(self, stage: str) -> None:
         if stage == "fit" and self.tokenizer is not None:
-            self.take_tokenizer(self.tokenizer)
+            take_tokenizer(self.tokenizer, self.generator, self.generator_ema.module)
         super().setup(stage)
-
-    def take_tokenizer(self, path: str) -> None:
-        """Take the averaged weights of an autoencoder's checkpoint for the latents.
-
-        Raises:
-            UsageError: there is no such file, or it is of another network.
-            RunError: it is no checkpoint.
-        """
-        _, state = averaged_generator(path, "model.tokenizer")
-        if name := unlike(self.generator.codec.state_dict(), state):
-            raise UsageError(f"model.tokenizer {path}: it is not of model.autoencoder, {name} differs: set its sizes")
-        for network in (self.generator, self.generator_ema.module):
-            network.codec.load_state_dict(state)
 
     def latents(self, slots: Iterable[int] | Tensor, *parts: int | str) -> Tensor:
         return clip_noise(self, self.rho, slots, *parts)
@@ -149,9 +166,7 @@ class FlowMatching(VideoModule):
         return t.to(turn.real)
 
     def generator_losses(self, turn: Turn) -> Terms:
-        with torch.no_grad():
-            x = self.generator.codec.encode(turn.real)
-        label = turn.label
+        x, label = encoded(turn), turn.label
         if label is not None:
             kept = (turn.uniform("label") >= self.label_dropout).to(x)
             label = F.one_hot(label, self.spec.num_classes).to(x) * kept[:, None]

@@ -97,22 +97,85 @@ class ClipAttention(nn.Module):
         return x + self.out(seen).transpose(1, 2).unflatten(2, x.shape[2:])
 
 
-class FlowUNet3d(nn.Module):
+class WayDown(nn.Module):
+    """Clips or latents and a condition to features on three grids.
+
+    Half the resolution (space to depth), a quarter, an eighth, the second and third with half the frames of the one
+    before where their number is even (with `patch` 1 the whole resolution, a half, a quarter, as latents want it).
+    Grids are changed by folding and a 1x1 convolution; on the coarsest all places attend to one another.
+
+    Args:
+        spec: sizes; `width` is the number of channels of the finest grid, twice and four times that of the others.
+        blocks: per grid.
+        patch: side of the squares of pixels that the finest grid has as places.
+
+    Raises:
+        ValueError: the resolution is no multiple of 4 patches, or `num_frames` not from 1 to 64.
+    """
+
+    def __init__(self, spec: ClipSpec, blocks: int, patch: int):
+        super().__init__()
+        check_frames(spec.num_frames)
+        if spec.resolution % (least := patch * 2 ** (LEVELS - 1)):
+            raise ValueError(f"resolution must be a multiple of {least}, got {spec.resolution}")
+        self.spec, self.patch = spec, (1, patch, patch)
+        self.widths = [spec.width * 2**i for i in range(LEVELS)]
+        self.depth, frames = 4 * spec.width, spec.num_frames
+        self.frequencies = 2 * spec.width
+        self.embed_time = nn.Sequential(
+            nn.Linear(self.frequencies, self.depth), nn.SiLU(), nn.Linear(self.depth, self.depth)
+        )
+        self.embed = ClassEmbedding(spec.num_classes, self.depth) if spec.num_classes else None
+        self.pixels = patch**2 * spec.channels
+        self.first = Conv3d(self.pixels, self.widths[0], (1, 3, 3), padding=(0, 1, 1))
+        self.folds: list[Fold] = []
+        for _ in range(LEVELS - 1):
+            self.folds.append((1 if frames % 2 else 2, 2, 2))
+            frames //= self.folds[-1][0]
+        self.sizes = [math.prod(by) for by in self.folds]
+        self.down = self.stages(blocks)
+        self.coarser = nn.ModuleList(Conv3d(a * k, b, 1) for a, b, k in zip(self.widths, self.widths[1:], self.sizes))
+        self.attention = ClipAttention(self.widths[-1])
+        side = spec.resolution // least
+        self.coarsest = (self.widths[-1], frames, side, spec.aspect * side)
+
+    def stages(self, blocks: int) -> nn.ModuleList:
+        """New blocks for each grid."""
+        return nn.ModuleList(nn.ModuleList(FlowBlock(c, self.depth) for _ in range(blocks)) for c in self.widths)
+
+    def condition(self, t: Tensor, label: Tensor | None) -> Tensor:
+        """t (B,) in [0, 1] and labels, or shares of the classes (all 0: no class is given) -> (B, D)."""
+        half = self.frequencies // 2
+        rates = torch.exp(torch.linspace(math.log(1.0), math.log(100.0), half, device=t.device, dtype=t.dtype))
+        angles = math.pi * t[:, None] * rates
+        out = self.embed_time(torch.cat([angles.sin(), angles.cos()], dim=1))
+        return F.silu(out if self.embed is None else out + self.embed(label))
+
+    def go_down(self, x: Tensor, condition: Tensor) -> list[Tensor]:
+        """Clips of about unit variance (B, C, T, H, W), condition (B, D) -> features of each grid, fine to coarse."""
+        h = self.first(fold(x, self.patch))
+        ways: list[Tensor] = []
+        for level, stage in enumerate(self.down):
+            if level:
+                h = self.coarser[level - 1](fold(h, self.folds[level - 1]))
+            for block in stage:
+                h = block(h, condition)
+            ways.append(h)
+        return [*ways[:-1], self.attention(h)]
+
+
+class FlowUNet3d(WayDown):
     """The velocity of a clip on its way from noise to data.
 
-    Three grids: half the resolution (space to depth), a quarter, an eighth, the second and third with half the frames
-    of the one before where their number is even (with `patch` 1 the whole resolution, a half, a quarter, as latents
-    want it); `blocks` blocks a grid on the way down and up, attention on the
-    coarsest. Grids are changed by folding and a 1x1 convolution, and what the way up gets is added, not concatenated.
-
-    The network only has to say what a Gaussian cannot: with data of standard deviation s, and x = (1 - t) z + t data,
+    A way down, see `WayDown`, and one back; what the way up gets is added, not concatenated. The network only has to
+    say what a Gaussian cannot: with data of standard deviation s, and x = (1 - t) z + t data,
 
         v(x, t) = (t s^2 - (1 - t)) / n^2 x + s / n F(x / n, t),    n^2 = t^2 s^2 + (1 - t)^2
 
     whose first part is the best velocity that is linear in x (Karras et al. 2022, 2206.00364, for a straight path).
 
     Args:
-        spec: sizes; `width` is the number of channels of the finest grid, twice and four times that of the others.
+        spec: sizes, see `WayDown`.
         blocks: per grid and way.
         data_std: s, of clips in [-1, 1]; latents have 1.
         patch: side of the squares of pixels that the finest grid has as places.
@@ -122,40 +185,12 @@ class FlowUNet3d(nn.Module):
     """
 
     def __init__(self, spec: ClipSpec, blocks: int = 1, data_std: float = 0.5, patch: int = 2):
-        super().__init__()
-        check_frames(spec.num_frames)
-        if spec.resolution % (least := patch * 2 ** (LEVELS - 1)):
-            raise ValueError(f"resolution must be a multiple of {least}, got {spec.resolution}")
-        self.spec, self.data_std, self.patch = spec, data_std, (1, patch, patch)
-        widths = [spec.width * 2**i for i in range(LEVELS)]
-        condition, frames = 4 * spec.width, spec.num_frames
-        self.frequencies = 2 * spec.width
-        self.embed_time = nn.Sequential(
-            nn.Linear(self.frequencies, condition), nn.SiLU(), nn.Linear(condition, condition)
-        )
-        self.embed = ClassEmbedding(spec.num_classes, condition) if spec.num_classes else None
-        pixels = patch**2 * spec.channels
-        self.first = Conv3d(pixels, widths[0], (1, 3, 3), padding=(0, 1, 1))
-        self.folds: list[Fold] = []
-        for _ in range(LEVELS - 1):
-            self.folds.append((1 if frames % 2 else 2, 2, 2))
-            frames //= self.folds[-1][0]
-        sizes = [math.prod(by) for by in self.folds]
-        stage = lambda c: nn.ModuleList(FlowBlock(c, condition) for _ in range(blocks))  # noqa: E731
-        self.down, self.up = (nn.ModuleList(map(stage, widths)) for _ in range(2))
-        self.coarser = nn.ModuleList(Conv3d(a * k, b, 1) for a, b, k in zip(widths, widths[1:], sizes))
-        self.finer = nn.ModuleList(Conv3d(b, a * k, 1) for a, b, k in zip(widths, widths[1:], sizes))
-        self.attention = ClipAttention(widths[-1])
-        self.norm = groups(widths[0])
-        self.last = zeroed(Conv3d(widths[0], pixels, (1, 3, 3), padding=(0, 1, 1)))
-
-    def condition(self, t: Tensor, label: Tensor | None) -> Tensor:
-        """t (B,) in [0, 1] and labels, or shares of the classes (all 0: no class is given) -> (B, D)."""
-        half = self.frequencies // 2
-        rates = torch.exp(torch.linspace(math.log(1.0), math.log(100.0), half, device=t.device, dtype=t.dtype))
-        angles = math.pi * t[:, None] * rates
-        out = self.embed_time(torch.cat([angles.sin(), angles.cos()], dim=1))
-        return F.silu(out if self.embed is None else out + self.embed(label))
+        super().__init__(spec, blocks, patch)
+        self.data_std = data_std
+        self.up = self.stages(blocks)
+        self.finer = nn.ModuleList(Conv3d(b, a * k, 1) for a, b, k in zip(self.widths, self.widths[1:], self.sizes))
+        self.norm = groups(self.widths[0])
+        self.last = zeroed(Conv3d(self.widths[0], self.pixels, (1, 3, 3), padding=(0, 1, 1)))
 
     def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
         """Clips (B, C, T, H, W) at times t (B,) -> velocities (B, C, T, H, W)."""
@@ -166,21 +201,53 @@ class FlowUNet3d(nn.Module):
 
     def residual(self, x: Tensor, condition: Tensor) -> Tensor:
         """F: clips of about unit variance (B, C, T, H, W), condition (B, D) -> (B, C, T, H, W)."""
-        h = self.first(fold(x, self.patch))
-        ways: list[Tensor] = []
-        for level, stage in enumerate(self.down):
-            if level:
-                h = self.coarser[level - 1](fold(h, self.folds[level - 1]))
-            for block in stage:
-                h = block(h, condition)
-            ways.append(h)
-        h = self.attention(h)
+        *ways, h = self.go_down(x, condition)
         for level, stage in reversed(list(enumerate(self.up))):
             for block in stage:
                 h = block(h, condition)
             if level:
                 h = ways[level - 1] + unfold(self.finer[level - 1](h), self.folds[level - 1])
         return unfold(self.last(F.silu(self.norm(h))), self.patch)
+
+
+class FlowDiscriminator(WayDown):
+    """A critic that is a flow's way down at time 1, with a look at every grid: clips, or latents, to logits.
+
+    So it can begin with what a trained flow sees (Lin et al. 2025, 2501.08316). Of each grid but the coarsest the mean
+    over all places is kept, of the coarsest every place.
+
+    Args:
+        spec: sizes, see `WayDown`.
+        blocks: per grid.
+        data_std: of the clips, as the flow has it; latents have 1.
+        patch: side of the squares of pixels that the finest grid has as places.
+
+    Raises:
+        ValueError: the resolution is no multiple of 4 patches, or `num_frames` not from 1 to 64.
+    """
+
+    def __init__(self, spec: ClipSpec, blocks: int = 1, data_std: float = 0.5, patch: int = 2):
+        super().__init__(spec, blocks, patch)
+        self.data_std = data_std
+        self.looks = nn.ModuleList(nn.Sequential(groups(c), Conv3d(c, spec.width, 1), nn.SiLU()) for c in self.widths)
+        self.head = nn.Linear(spec.width * (LEVELS - 1 + math.prod(self.coarsest[1:])), 1)
+
+    def take_way_down(self, state: dict[str, Tensor]) -> None:
+        """Begin with the weights of a flow's network.
+
+        Raises:
+            RuntimeError: its way down is another one.
+        """
+        own = {name for name in self.state_dict() if not name.startswith(("looks.", "head."))}
+        missing = self.load_state_dict({k: v for k, v in state.items() if k in own}, strict=False).missing_keys
+        if lost := [name for name in missing if name in own]:
+            raise RuntimeError(f"{lost[0]} is not in the flow's network")
+
+    def forward(self, clip: Tensor, label: Tensor | None = None) -> Tensor:
+        """clip (B, C, T, H, W), label (B,) or None -> logits (B,)."""
+        condition = self.condition(clip.new_ones(len(clip)), label)
+        *fine, coarse = (look(h) for look, h in zip(self.looks, self.go_down(clip / self.data_std, condition)))
+        return self.head(torch.cat([*(h.mean((2, 3, 4)) for h in fine), coarse.flatten(1)], 1)).squeeze(1)
 
 
 class FlowSampler(nn.Module):
@@ -226,12 +293,16 @@ class FlowSampler(nn.Module):
         alone = self.network(x, at, x.new_zeros(len(x), self.num_classes))
         return alone + self.guidance * (v - alone)
 
-    def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        """Noise shaped as clips or their latents, label (B,) or None -> clips (B, C, T, H, W), in about [-1, 1]."""
+    def integrate(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+        """Noise shaped as clips or their latents, label (B,) or None -> the same of clips."""
         x, step = z, 1.0 / self.steps
         for i in range(self.steps):
             v = self.velocity(x, i * step, label)
             if self.solver == "heun":
                 v = 0.5 * (v + self.velocity(x + step * v, (i + 1) * step, label))
             x = x + step * v
-        return self.codec.decode(x)
+        return x
+
+    def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+        """Noise shaped as clips or their latents, label (B,) or None -> clips (B, C, T, H, W), in about [-1, 1]."""
+        return self.codec.decode(self.integrate(z, label))
