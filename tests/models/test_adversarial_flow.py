@@ -14,7 +14,8 @@ from vidiff import keyed
 from vidiff.errors import RunError, UsageError
 from vidiff.inference.checkpoint import load_model
 from vidiff.models.adversarial_flow import AdversarialFlow
-from vidiff.models.flow import FlowMatching, spread_times, take_tokenizer
+from vidiff.models.flow import FlowMatching, spread_times
+from vidiff.models.latents import take_tokenizer
 from vidiff.models.turn import Turn
 from vidiff.nn.autoencoder import ClipAutoencoder
 from vidiff.nn.flow_unet import FlowDiscriminator, FlowUNet3d

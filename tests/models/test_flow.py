@@ -15,7 +15,8 @@ from vidiff.commands.sample import sample
 from vidiff.errors import RunError, UsageError
 from vidiff.inference.checkpoint import load_model
 from vidiff.models.dcgan import DCGAN
-from vidiff.models.flow import GOLDEN, FlowMatching, take_tokenizer
+from vidiff.models.flow import GOLDEN, FlowMatching
+from vidiff.models.latents import take_tokenizer
 from vidiff.models.turn import Turn
 from vidiff.nn.autoencoder import ClipAutoencoder
 from vidiff.nn.flow_unet import FlowUNet3d

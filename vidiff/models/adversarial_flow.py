@@ -35,7 +35,8 @@ from torch import Tensor
 from vidiff.errors import UsageError, at_least
 from vidiff.losses import relativistic_d, relativistic_g
 from vidiff.models.base import AdversarialModule
-from vidiff.models.flow import clip_noise, encoded, flow_sampler, spread_times, take_tokenizer, velocity_loss
+from vidiff.models.flow import clip_noise, spread_times, velocity_loss
+from vidiff.models.latents import KnownLatents, encoded, flow_sampler, take_tokenizer
 from vidiff.models.record import averaged_generator, unlike
 from vidiff.models.strategies import Player
 from vidiff.models.turn import Terms, Turn
@@ -65,7 +66,7 @@ class AdversarialFlow(AdversarialModule):
         ot_steps: generator steps of the game in which it falls.
         match_steps: steps of the flow in X(z).
         adversarial_rate: factor of G's learning rate in a game that follows other stages.
-        autoencoder, tokenizer: see `FlowMatching`; the latents of a `teacher` are its own.
+        autoencoder, tokenizer, keep_latents: see `FlowMatching`; the latents of a `teacher` are its own.
         kwargs: sizes and the step, see `AdversarialModule`.
 
     Raises:
@@ -93,6 +94,7 @@ class AdversarialFlow(AdversarialModule):
         adversarial_rate: float = 0.25,
         autoencoder: NetworkFactory | None = None,
         tokenizer: str | None = None,
+        keep_latents: int = 0,
         **kwargs,
     ):
         at_least(0, **{"model.r1_gamma": r1_gamma, "model.centre_weight": centre_weight, "model.ot_final": ot_final})
@@ -112,7 +114,7 @@ class AdversarialFlow(AdversarialModule):
             **kwargs,
         )
         self.check_penalty()
-        self.tokenizer = tokenizer
+        self.tokenizer, self.known = tokenizer, KnownLatents(keep_latents)
         self.rho, self.teacher, self.match_steps = rho, teacher, match_steps
         self.r1_gamma, self.penalty_sigma, self.centre_weight = r1_gamma, penalty_sigma, centre_weight
         self.ot_start, self.ot_final, self.ot_steps = ot_start, ot_final, ot_steps

@@ -17,8 +17,8 @@ spread evenly over [0, 1] (multiples of the golden ratio), which makes a batch's
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from typing import Any, Literal
+from collections.abc import Iterable
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -26,14 +26,12 @@ from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor, nn
 
 from vidiff import keyed
-from vidiff.clip import ClipSpec
 from vidiff.errors import UsageError, at_least
+from vidiff.models.latents import KnownLatents, encoded, flow_sampler, take_tokenizer
 from vidiff.models.module import VideoModule
-from vidiff.models.record import averaged_generator, unlike
 from vidiff.models.turn import Terms, Turn
-from vidiff.nn.autoencoder import Pixels
 from vidiff.nn.blocks import NetworkFactory
-from vidiff.nn.flow_unet import FlowSampler, FlowUNet3d, Solver
+from vidiff.nn.flow_unet import FlowUNet3d, Solver
 from vidiff.optim import Adam
 
 GOLDEN = (math.sqrt(5) - 1) / 2
@@ -50,40 +48,6 @@ def clip_noise(model: VideoModule, rho: float, slots: Iterable[int] | Tensor, *p
     own = keyed.normal(slots, shape, model.seed, "z", *parts)
     shared = keyed.normal(slots, (shape[0], 1, *shape[2:]), model.seed, "z", *parts, "shared")
     return (math.sqrt(rho) * shared + math.sqrt(1 - rho) * own).to(model.device, model.dtype)
-
-
-def flow_sampler(
-    generator: NetworkFactory, autoencoder: NetworkFactory | None, **sampling: Any
-) -> Callable[[ClipSpec], FlowSampler]:
-    """The factory of a `FlowSampler` of what `generator` makes, in the latents of `autoencoder` where there is one."""
-
-    def made(spec: ClipSpec) -> FlowSampler:
-        codec = Pixels() if autoencoder is None else autoencoder(spec)
-        return FlowSampler(generator(codec.latent_spec(spec)), spec.num_classes, codec=codec, **sampling)
-
-    return made
-
-
-def take_tokenizer(path: str, *samplers: FlowSampler) -> None:
-    """Give samplers the averaged weights of an autoencoder's checkpoint for their latents.
-
-    Raises:
-        UsageError: there is no such file, or it is of another network.
-        RunError: it is no checkpoint.
-    """
-    _, state = averaged_generator(path, "model.tokenizer")
-    for sampler in samplers:
-        if name := unlike(sampler.codec.state_dict(), state):
-            raise UsageError(f"model.tokenizer {path}: it is not of model.autoencoder, {name} differs: set its sizes")
-        sampler.codec.load_state_dict(state)
-
-
-def encoded(turn: Turn) -> Tensor:
-    """A turn's real clips in the latents of its model, once for all turns on the batch."""
-    if "latent" not in turn.batch:
-        with torch.no_grad():
-            turn.batch["latent"] = turn.model.generator.codec.encode(turn.real)
-    return turn.batch["latent"]
 
 
 def spread_times(slots: Iterable[int], seed: int) -> Tensor:
@@ -114,6 +78,7 @@ class FlowMatching(VideoModule):
         autoencoder: factory of an autoencoder, such as `vidiff.nn.autoencoder.ClipAutoencoder`, in whose latents the
             flow works (Rombach et al. 2022, 2112.10752); None = pixels.
         tokenizer: a checkpoint of `Autoencoder` whose averaged weights `fit` begins with; they do not train on.
+        keep_latents: megabytes of latents that are kept, see `KnownLatents`; for data without augmentation.
         kwargs: sizes and the training, see `VideoModule`.
 
     Raises:
@@ -132,6 +97,7 @@ class FlowMatching(VideoModule):
         guidance: float = 1.0,
         autoencoder: NetworkFactory | None = None,
         tokenizer: str | None = None,
+        keep_latents: int = 0,
         **kwargs,
     ):
         at_least(1, **{"model.sampling_steps": sampling_steps})
@@ -148,7 +114,7 @@ class FlowMatching(VideoModule):
 
         sampled = flow_sampler(generator, autoencoder, steps=sampling_steps, solver=solver, guidance=guidance)
         super().__init__(generator=sampled, optimizer_g=optimizer_g, **kwargs)
-        self.tokenizer = tokenizer
+        self.tokenizer, self.known = tokenizer, KnownLatents(keep_latents)
         self.rho, self.times, self.label_dropout = rho, times, label_dropout
 
     def setup(self, stage: str) -> None:
