@@ -1,0 +1,145 @@
+"""Quality against the time that a clip takes: flows at several numbers of steps beside generators of one pass.
+
+    python docs/steps_table.py OUT NAME=RUN NAME=RUN ...
+
+RUN is the folder of a finished run, NAME what it is called in the table; runs of one name are seeds. Every run's best
+checkpoint is measured as `vidiff test` does it. OUT gets `table.md`, `table.json` and `steps.svg`; what is there
+already is not measured again.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from vidiff.cli import main as vidiff
+from vidiff.files import write_json, write_text
+from vidiff.inference.checkpoint import load_model
+
+STEPS = (1, 2, 4, 16)
+METRICS = "clip_distance,kvd_random,motion,flicker,diversity,nearest"
+SHOWN = {"clip_distance": "clip_distance", "motion": "motion", "diversity": "diversity", "recognizable": "can be named"}
+CLIPS, TIMED = 256, 64
+WIDE, HIGH, LEFT, BOTTOM = 760, 430, 60, 50  # of the figure, pixels
+COLORS = ("#4269d0", "#efb118", "#ff725c", "#6cc5b0", "#3ca951", "#ff8ab7", "#a463f2", "#97bbf5")
+Row = dict[str, Any]
+
+
+def measured(out: Path, name: str, run: Path, steps: int | None) -> Row:
+    """One run at one number of steps: its measures, and the CPU-seconds of a clip."""
+    place = out / f"{name.replace(' ', '_').replace(',', '')}-{run.name}-{steps or 'one'}"
+    if (place / "row.json").is_file():
+        return json.loads((place / "row.json").read_text())
+    more = [] if steps is None else ["--model.sampling_steps", str(steps)]
+    best = run / "checkpoints" / "best.ckpt"
+    words = ["--config", str(run / "config.yaml"), "--ckpt_path", str(best), "--run_dir", str(place), *more]
+    options = ["--evaluation.metrics", METRICS, "--evaluation.num_clips", str(CLIPS), "--data.num_workers", "0"]
+    if code := vidiff(["test", *words, *options]):
+        raise SystemExit(code)
+    report = json.loads((place / "report.json").read_text())
+    model = load_model(best, "cpu", **({} if steps is None else {"sampling_steps": steps}))
+    model.sample(TIMED)
+    before = time.process_time()
+    model.sample(TIMED)
+    row = {"name": name, "steps": steps or 1, "run": run.name, "seconds": (time.process_time() - before) / TIMED}
+    row |= {key: value["value"] for key, value in report["metrics"].items()}
+    row["floors"] = {key: value.get("floor") for key, value in report["metrics"].items()}
+    write_json(place / "row.json", row)
+    return row
+
+
+def grouped(rows: list[Row]) -> dict[tuple[str, int], list[Row]]:
+    """Seeds together."""
+    found = defaultdict(list)
+    for row in rows:
+        found[row["name"], row["steps"]].append(row)
+    return dict(found)
+
+
+def mean(rows: list[Row], key: str) -> float:
+    return sum(row[key] for row in rows) / len(rows)
+
+
+def spread(rows: list[Row], key: str) -> str:
+    """Mean and range of seeds."""
+    values = [row[key] for row in rows if row.get(key) is not None]
+    if not values:
+        return "-"
+    show = (lambda v: f"{100 * v:.0f} %") if key == "recognizable" else (lambda v: f"{v:.3g}")
+    center = show(sum(values) / len(values))
+    return center if len(values) == 1 else f"{center} ({show(min(values))} to {show(max(values))})"
+
+
+def table(rows: list[Row]) -> str:
+    """Markdown."""
+    head = ["", "passes", "CPU-ms a clip", *SHOWN.values(), "seeds"]
+    lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+    for (name, steps), group in grouped(rows).items():
+        cells = [name, str(steps), f"{1e3 * mean(group, 'seconds'):.0f}", *(spread(group, key) for key in SHOWN)]
+        lines.append(f"| {' | '.join([*cells, str(len(group))])} |")
+    floor = [row["floors"].get("clip_distance") for row in rows]
+    return "\n".join([*lines, "", f"floor of clip_distance, real against real: {floor[0]:.3g}", ""])
+
+
+def figure(rows: list[Row]) -> str:
+    """clip_distance over the CPU time of a clip, both in logarithms: a mean a point, its seeds as a bar."""
+    groups = grouped(rows)
+    log = lambda value: float(torch.tensor(value).log10())  # noqa: E731
+    points = {key: (log(1e3 * mean(g, "seconds")), log(mean(g, "clip_distance"))) for key, g in groups.items()}
+    left, right = min(x for x, _ in points.values()) - 0.1, max(x for x, _ in points.values()) + 0.55
+    every = [log(row["clip_distance"]) for row in rows]
+    low, high = min(every) - 0.1, max(every) + 0.1
+    across = lambda x: LEFT + (x - left) / (right - left) * (WIDE - LEFT - 10)  # noqa: E731
+    up = lambda y: HIGH - BOTTOM - (y - low) / (high - low) * (HIGH - BOTTOM - 10)  # noqa: E731
+    parts = [f'<rect width="{WIDE}" height="{HIGH}" fill="#fff"/>']
+    for value in (1, 2, 5, 10, 20, 50, 100, 200, 500):
+        if left <= log(value) <= right:
+            x = across(log(value))
+            parts.append(f'<path d="M{x:.0f} 10V{HIGH - BOTTOM}" stroke="#e5e5e5"/>')
+            parts.append(f'<text x="{x:.0f}" y="{HIGH - BOTTOM + 18}" text-anchor="middle">{value}</text>')
+    for value in (0.2, 0.5, 1, 2, 5, 10, 20, 50):
+        if low <= log(value) <= high:
+            y = up(log(value))
+            parts.append(f'<path d="M{LEFT} {y:.0f}H{WIDE - 10}" stroke="#e5e5e5"/>')
+            parts.append(f'<text x="{LEFT - 8}" y="{y + 4:.0f}" text-anchor="end">{value:g}</text>')
+    names = list(dict.fromkeys(name for name, _ in groups))
+    for name in names:
+        color, own = COLORS[names.index(name) % len(COLORS)], [key for key in groups if key[0] == name]
+        line = " L".join(f"{across(points[k][0]):.1f} {up(points[k][1]):.1f}" for k in own)
+        parts.append(f'<path d="M{line}" fill="none" stroke="{color}" stroke-width="2"/>')
+        for key in own:
+            x, y = across(points[key][0]), up(points[key][1])
+            ends = sorted(up(log(row["clip_distance"])) for row in groups[key])
+            parts.append(f'<path d="M{x:.1f} {ends[0]:.1f}V{ends[-1]:.1f}" stroke="{color}" stroke-width="2"/>')
+            parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{color}"/>')
+        x, y = (axis(value) for axis, value in zip((across, up), points[own[-1]]))
+        parts.append(f'<text x="{x + 9:.0f}" y="{y + 4:.0f}" fill="{color}">{name}</text>')
+    parts.append(f'<text x="{(LEFT + WIDE) / 2}" y="{HIGH - 10}" text-anchor="middle">CPU-milliseconds a clip</text>')
+    parts.append(f'<text transform="translate(16 {HIGH / 2}) rotate(-90)" text-anchor="middle">clip_distance</text>')
+    style = "font-family:sans-serif;font-size:13px;fill:#333"
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDE} {HIGH}" style="{style}">'
+    return "\n".join([head, *parts, "</svg>", ""])
+
+
+def main(words: list[str]) -> None:
+    torch.set_num_threads(1)
+    out, rows = Path(words[0]), []
+    for name, _, run in (word.partition("=") for word in words[1:]):
+        config = yaml.safe_load((Path(run) / "config.yaml").read_text())
+        many = "sampling_steps" in config["model"]["init_args"]
+        rows += [measured(out, name, Path(run), steps) for steps in (STEPS if many else (None,))]
+    write_json(out / "table.json", {"rows": rows})
+    write_text(out / "table.md", table(rows))
+    write_text(out / "steps.svg", figure(rows))
+    print(table(rows))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
