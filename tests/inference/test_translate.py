@@ -40,6 +40,14 @@ def test_tiles_give_what_the_whole_frame_gives():
     assert out[0].std() > 20 and np.abs(out[0] - out[1]).max() <= 1
 
 
+@pytest.mark.parametrize("options", [{}, {"tile": 32}, {"resolution": 24}, {"stereo": "left-right"}])
+def test_windows_in_batches_make_the_same_film(model, options):
+    video = np.random.default_rng(0).integers(0, 256, (45, 34, 42, 3), dtype=np.uint8)
+    single, several = (list(frame_translator(model, **options, batch_size=n)(video)) for n in (1, 4))
+    assert np.stack(single).shape == video.shape and np.stack(single).std() > 1
+    assert np.abs(np.stack(single).astype(int) - np.stack(several)).max() <= 1  # a level, where rounding tips over
+
+
 def test_side_by_side_is_each_frame_beside_its_own():
     def late(frames):  # as windows are: two frames behind
         held = []

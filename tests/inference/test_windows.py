@@ -21,9 +21,9 @@ def numbers(count: int) -> list[torch.Tensor]:
 def test_every_frame_comes_out_once_in_order(window, trim, fade, count):
     sizes = []
 
-    def network(clip):
-        sizes.append(clip.shape[1])
-        return clip
+    def network(clips):
+        sizes.append(clips.shape[2])
+        return clips
 
     out = list(through_windows(iter(numbers(count)), network, window, trim, fade))
     assert [round(float(x), 4) for x in out] == [float(i) for i in range(count)]
@@ -42,9 +42,9 @@ def test_windows_equal_the_whole(conv, norm):
     video = torch.rand(3, 2 * window + 5, 16, 20) * 2 - 1
     with torch.no_grad():
         whole = network(video[None])[0]
-        parts = through_windows(video.unbind(1), lambda c: network(c[None])[0], window, trim, fade)
+        parts = through_windows(video.unbind(1), network, window, trim, fade)
         difference = (torch.stack(list(parts), 1) - whole).abs().max()
-        near = through_windows(video.unbind(1), lambda c: network(c[None])[0], window, 0, fade)
+        near = through_windows(video.unbind(1), network, window, 0, fade)
         wrong = (torch.stack(list(near), 1) - whole).abs().max()
     assert float(difference) < 1e-4 < 1e-3 < float(wrong)
 
@@ -70,7 +70,28 @@ def test_joins_are_where_another_window_answers(window, trim, fade, count):
         assert {t for t in moves if t - 1 not in moves} | {t for t in moves if t + 1 not in moves} == set(at)
 
 
-def test_memory_is_a_window_and_a_step():
+@pytest.mark.parametrize("count", [3, 17, 41, 48])
+def test_windows_in_batches_are_those_of_one_by_one(count):
+    """Statistics over a window: its frames depend on where it lies, and on no other window of its batch."""
+    network, sizes = ResnetGenerator(ClipSpec(num_frames=8, resolution=16, width=4), 1), []
+    video = torch.rand(count, 3, 16, 20) * 2 - 1
+
+    def counted(clips):
+        sizes.append(len(clips))
+        return network(clips)
+
+    with torch.no_grad():
+        single, several = (torch.stack(list(through_windows(video, counted, 16, 0, 8, n))) for n in (1, 3))
+    assert single.shape == several.shape == video.shape
+    assert float((single - several).abs().max()) < 1e-5 < 0.1 < float(single.std())
+    windows = 1 + max(0, -(-(count - 16) // 8))
+    assert (
+        sizes[:windows] == [1] * windows and sum(sizes[windows:]) == windows and max(sizes[windows:]) == min(3, windows)
+    )
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_memory_is_windows_and_what_is_between_them(batch):
     read, ahead = 0, []
 
     def source():
@@ -79,9 +100,9 @@ def test_memory_is_a_window_and_a_step():
             read += 1
             yield frame
 
-    for done, _ in enumerate(through_windows(source(), lambda c: c, 16, 0, 8), 1):
+    for done, _ in enumerate(through_windows(source(), lambda c: c, 16, 0, 8, batch), 1):
         ahead.append(read - done)
-    assert max(ahead) <= 16 + 8
+    assert max(ahead) <= 16 + 8 * batch
 
 
 def test_plans():

@@ -19,6 +19,7 @@ def translate(
     resolution: int | None = None,
     window: int | None = None,
     tile: int | None = None,
+    batch_size: int = 1,
     projection: Literal["flat", "equirectangular"] | None = None,
     stereo: Literal["mono", "top-bottom", "left-right"] | None = None,
     compare: bool = False,
@@ -31,7 +32,7 @@ def translate(
     Args:
         ckpt: a checkpoint of a translation, runs/.../checkpoints/best.ckpt, or a model of `vidiff zoo`: zoo:NAME.
         input, output, direction, target, resolution: see `vidiff.inference.translate.translate_video`.
-        window, tile, compare, ema: see `vidiff.inference.translate.translate_video`.
+        window, tile, batch_size, compare, ema: see `vidiff.inference.translate.translate_video`.
         projection, stereo: see `vidiff.inference.translate.frame_translator`.
         device, trust: see `vidiff.inference.checkpoint.load_model`.
     """
@@ -45,7 +46,7 @@ def translate(
     what = dict(direction=direction, target=target, resolution=resolution, window=window, tile=tile, compare=compare)
     what |= dict(projection=projection, stereo=stereo)
     model = load_model(ckpt, device, trust or ())
-    change = frame_translator(model, **what, ema=ema, say=say)
+    change = frame_translator(model, **what, ema=ema, say=say, batch_size=batch_size)
     origin = origin_of(model, command="translate", **what, ema=ema)
     failed = []
     for result in run_jobs(jobs, unusable, change, say, origin=origin, shown=shown_as(projection, stereo)):

@@ -85,31 +85,31 @@ def plan_tiles(network: nn.Module, tile: int) -> tuple[int, int, int]:
 def through_tiles(
     clip: Tensor, network: Callable[[Tensor], Tensor], tile: int, trim: int, fade: int, wraps: bool = False
 ) -> Tensor:
-    """A clip (C, T, H, W), sides multiples of GRID, through `network` in tiles -> float (C', T, H, W).
+    """Clips (..., H, W), sides multiples of GRID, through `network` in tiles -> float (..., H, W).
 
     Every pixel is the weighted mean of the tiles that cover it: 0 over the outer `trim` pixels, rising evenly over
     `fade`, then 1; sides on the border of the frame have weight 1.
 
     Args:
-        network: clip (C, T, h, w) with h, w <= `tile` -> float clip (C', T, h, w).
+        network: clips (..., h, w) with h, w <= `tile` -> float clips (..., h, w).
         tile, trim, fade: pixels; tile > 2 * trim + fade.
         wraps: whether the left side continues the right one: tiles then lie across that seam, too.
     """
-    rows = _spans(clip.shape[2], tile, trim, fade)
-    columns = (_spans_around if wraps else _spans)(clip.shape[3], tile, trim, fade)
+    height, width = clip.shape[-2:]
+    rows = _spans(height, tile, trim, fade)
+    columns = (_spans_around if wraps else _spans)(width, tile, trim, fade)
     if len(rows) == len(columns) == 1:
         return network(clip)
     total = weights = None
     for top, down in rows:
         for left, across in columns:
-            place = (torch.arange(len(across)) + left) % clip.shape[3]
+            place = (torch.arange(len(across)) + left) % width
             rows_here = slice(top, top + len(down))
-            out = network(clip[:, :, rows_here].index_select(3, place.to(clip.device)))
+            out = network(clip[..., rows_here, :].index_select(-1, place.to(clip.device)))
             if total is None:
-                total = out.new_zeros(out.shape[0], out.shape[1], *clip.shape[2:])
-                weights = out.new_zeros(clip.shape[2:])
+                total, weights = out.new_zeros(*out.shape[:-2], height, width), out.new_zeros(height, width)
             weight = (down[:, None] * across).to(out)  # (h, w)
-            total[:, :, rows_here].index_add_(3, place.to(out.device), out * weight)
+            total[..., rows_here, :].index_add_(-1, place.to(out.device), out * weight)
             weights[rows_here].index_add_(1, place.to(out.device), weight)
     return total.div_(weights)
 

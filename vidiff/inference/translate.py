@@ -40,6 +40,7 @@ def translate_video(
     resolution: int | None = None,
     window: int | None = None,
     tile: int | None = None,
+    batch_size: int = 1,
     projection: Projection | None = None,
     stereo: Stereo | None = None,
     compare: bool = False,
@@ -52,7 +53,7 @@ def translate_video(
         model: one that translates, see `vidiff.load_model`.
         input: a video; a folder, manifest, strip or array of videos.
         output: a .mp4, .mov or .mkv; a folder where the input holds several videos.
-        direction, target, resolution, window, tile: see `vidiff.inference.translate.frame_translator`.
+        direction, target, resolution, window, tile, batch_size: see `vidiff.inference.translate.frame_translator`.
         projection, stereo: see `vidiff.inference.translate.frame_translator`; the files say it, in the boxes that
             players look for. None: they say what the source says.
         compare, ema: see `vidiff.inference.translate.frame_translator`.
@@ -68,7 +69,7 @@ def translate_video(
     what = dict(direction=direction, target=target, resolution=resolution, window=window, tile=tile, compare=compare)
     what |= dict(projection=projection, stereo=stereo)
     origin = origin_of(model, command="translate", **what, ema=ema)
-    change = frame_translator(model, **what, ema=ema, say=say)
+    change = frame_translator(model, **what, ema=ema, say=say, batch_size=batch_size)
     return list(run_jobs(jobs, unusable, change, say, origin=origin, shown=shown_as(projection, stereo)))
 
 
@@ -109,6 +110,7 @@ def frame_translator(
     resolution: int | None = None,
     window: int | None = None,
     tile: int | None = None,
+    batch_size: int = 1,
     projection: Projection | None = None,
     stereo: Stereo | None = None,
     compare: bool = False,
@@ -124,6 +126,7 @@ def frame_translator(
         resolution: pixels of the shorter side that the network works at; None: the video's own.
         window: frames that the network sees at once (memory); None: what it was trained on, or needs.
         tile: pixels of a frame, each way, that the network sees at once (memory); None: all.
+        batch_size: windows that it gets at once (memory): more keep a GPU busy; the frames are the same.
         projection: `equirectangular`: frames show all around, their left side continues the right one, and every
             convolution, window and tile looks across that seam; None: as the model was trained.
         stereo: `left-right` or `top-bottom`: frames hold the pictures of two eyes, which are translated one by one.
@@ -136,7 +139,7 @@ def frame_translator(
     """
     pair = translator(model).pair(direction, target)
     at_least(8, resolution=resolution)
-    at_least(1, window=window)
+    at_least(1, window=window, batch_size=batch_size)
     at_least(16, tile=tile)
     shown_as(projection, stereo)
     stereo = "left-right" if stereo is None and model.spec.projection == "stereo" else stereo
@@ -150,16 +153,16 @@ def frame_translator(
     if tiles and space_radius(network) is None:
         say("this generator sees the whole frame at once: tiles are cross-faded, and not what the whole would be")
 
-    def run(clip: Tensor) -> Tensor:
-        """float (C, T, H, W) -> the same on the CPU; only this much is on the device."""
+    def run(clips: Tensor) -> Tensor:
+        """float (N, C, T, H, W) -> the same on the CPU; only this much is on the device."""
         with torch.no_grad(), frame_by_frame(network) if model.device.type == "cpu" else nullcontext():
-            return mapping(clip[None].to(model.device, model.dtype))[0].float().cpu()
+            return mapping(clips.to(model.device, model.dtype)).float().cpu()
 
-    def translate(clip: Tensor) -> Tensor:
-        """uint8 (3, T, H, W) -> float (3, T, H, W) in [-1, 1]."""
-        x = unit_to_signed(uint8_to_unit(clip))
-        x = x.mean(0, keepdim=True) if model.spec.channels == 1 else x
-        return each_eye(translate_eye, stereo)(x).expand(3, -1, -1, -1)
+    def translate(clips: Tensor) -> Tensor:
+        """uint8 (N, 3, T, H, W) -> float (N, 3, T, H, W) in [-1, 1]."""
+        x = unit_to_signed(uint8_to_unit(clips))
+        x = x.mean(1, keepdim=True) if model.spec.channels == 1 else x
+        return each_eye(translate_eye, stereo)(x).expand(-1, 3, -1, -1, -1)
 
     def translate_eye(x: Tensor) -> Tensor:
         whole = (lambda part: through_tiles(part, run, *tiles, wraps)) if tiles else run
@@ -168,7 +171,7 @@ def frame_translator(
 
     def change(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         images = (thwc_to_clip(frame[None])[:, 0] for frame in frames)  # (H, W, 3) -> (3, H, W)
-        for frame in through_windows(images, translate, *windows):
+        for frame in through_windows(images, translate, *windows, batch_size):
             yield clip_to_thwc(signed_to_uint8(frame.unsqueeze(1)))[0]
 
     return side_by_side(change) if compare else change
@@ -186,8 +189,8 @@ def side_by_side(change: Change) -> Change:
 
 
 def _scaled(clip: Tensor, network: Callable[[Tensor], Tensor], resolution: int, wraps: bool = False) -> Tensor:
-    """A float clip (C, T, H, W) through a network at about `resolution` pixels on the shorter side, and back."""
-    h, w = clip.shape[2:]
+    """Float clips (..., H, W) through a network at about `resolution` pixels on the shorter side, and back."""
+    h, w = clip.shape[-2:]
     scale = resolution / min(h, w)
     size = [max(GRID, round(side * scale / GRID) * GRID) for side in (h, w)]
     resize = partial(resized_around, _resized) if wraps else _resized
@@ -195,5 +198,5 @@ def _scaled(clip: Tensor, network: Callable[[Tensor], Tensor], resolution: int, 
 
 
 def _resized(clip: Tensor, size: list[int]) -> Tensor:
-    frames = clip.transpose(0, 1)  # (C, T, H, W) -> (T, C, H, W)
-    return F.interpolate(frames, size, mode="bilinear", antialias=True).transpose(0, 1)
+    planes = clip.flatten(0, -3).unsqueeze(1)  # (N, C, T, H, W) -> (N*C*T, 1, H, W)
+    return F.interpolate(planes, size, mode="bilinear", antialias=True).view(*clip.shape[:-2], *size)

@@ -40,34 +40,44 @@ def check_room(name: str, size: int, radius: int, used: int, unit: str) -> None:
 
 
 def through_windows(
-    frames: Iterable[Tensor], network: Callable[[Tensor], Tensor], window: int, trim: int, fade: int
+    frames: Iterable[Tensor], network: Callable[[Tensor], Tensor], window: int, trim: int, fade: int, batch: int = 1
 ) -> Iterator[Tensor]:
-    """As many frames as come in, in order; never more than a window and a step of them are held.
+    """As many frames as come in, in order; never more than `batch` windows of them are held, and those between two.
 
     Where two windows meet, `trim` frames of each are dropped and the next `fade` are mixed with weights that rise
     evenly. The last window is as long as the others and reaches further back instead.
 
     Args:
         frames: (C, H, W), any dtype.
-        network: clip (C, T, H, W) of T <= `window` frames -> float clip (C, T, H, W).
+        network: clips (N, C, T, H, W), N <= `batch` windows of T <= `window` frames -> float clips (N, C, T, H, W).
         window, trim, fade: frames; window > 2 * trim + fade.
+        batch: windows that the network gets at once.
     """
     step, hold = window - 2 * trim - fade, trim + fade
-    assert step > 0 and trim >= 0 and fade >= 0
+    assert step > 0 and trim >= 0 and fade >= 0 and batch > 0
+    windows = _windows(frames, window, step)
+    held: Tensor | None = None  # the last `hold` frames that came out of the window before
+    while some := list(islice(windows, batch)):
+        for out, (clip, new) in zip(network(torch.stack([clip for clip, _ in some])), some):
+            if held is not None:
+                out = out[:, clip.shape[1] - new - hold :]
+                if fade:
+                    weight = torch.arange(1, fade + 1, dtype=out.dtype, device=out.device) / (fade + 1)
+                    mixed = torch.lerp(held[:, :fade], out[:, :fade], weight[:, None, None])
+                    out = torch.cat([mixed, out[:, fade:]], dim=1)
+            ready = max(0, out.shape[1] - hold)
+            yield from out[:, :ready].unbind(1)
+            held = out[:, ready:]
+    if held is not None:
+        yield from held.unbind(1)
+
+
+def _windows(frames: Iterable[Tensor], window: int, step: int) -> Iterator[tuple[Tensor, int]]:
+    """Clips (C, T, H, W), and how many of the frames of each were in none before; only one by itself is shorter."""
     source = iter(frames)
     kept: list[Tensor] = []
-    held: Tensor | None = None  # the last `hold` frames that came out of the window before
     new = list(islice(source, window))
     while new:
         kept = (kept + new)[-window:]
-        out = network(torch.stack(kept, dim=1))
-        if held is not None:
-            out = out[:, len(kept) - len(new) - hold :]
-            if fade:
-                weight = torch.arange(1, fade + 1, dtype=out.dtype, device=out.device) / (fade + 1)
-                mixed = torch.lerp(held[:, :fade], out[:, :fade], weight[:, None, None])
-                out = torch.cat([mixed, out[:, fade:]], dim=1)
+        yield torch.stack(kept, dim=1), len(new)
         new = list(islice(source, step))
-        ready = out.shape[1] - hold if new else out.shape[1]
-        yield from out[:, :ready].unbind(1)
-        held = out[:, ready:]
