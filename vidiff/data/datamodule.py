@@ -20,7 +20,7 @@ from vidiff.data.index import Entry, Index, build_index
 from vidiff.data.layouts import ACCEPTED
 from vidiff.data.loader import BadFiles, ClipLoader, ClipPass
 from vidiff.data.on_device import to_float
-from vidiff.data.sampling import clip_span, drop_short
+from vidiff.data.sampling import clip_span, drop_short, limited_epoch, process_batch
 from vidiff.data.shapes.scene import Truth, embedded, truth_of
 from vidiff.data.splits import Split, make_splits
 from vidiff.errors import RunError, UsageError, at_least, listed
@@ -40,6 +40,8 @@ class ClipDataModule(LightningDataModule):
         resolution: height and width of a clip in pixels.
         frame_stride: distance between the frames of a clip in the video.
         batch_size: clips per batch and process.
+        global_batch_size: clips per batch of all processes together; overrides `batch_size`. A run that goes on with
+            another number of processes makes the same steps.
         num_workers: decoding processes; 0 decodes in the main process.
         channels: 3 (RGB) or 1 (grey).
         num_classes: None: labels are not used. "auto": the number of class folders. A number: must be that number.
@@ -72,6 +74,7 @@ class ClipDataModule(LightningDataModule):
         resolution: int = 32,
         frame_stride: int = 1,
         batch_size: int = 16,
+        global_batch_size: int | None = None,
         num_workers: int = 2,
         channels: int = 3,
         num_classes: int | Literal["auto"] | None = None,
@@ -95,7 +98,7 @@ class ClipDataModule(LightningDataModule):
             raise UsageError(f"num_classes must be a number, null or auto, got {num_classes!r}")
         if not 0.0 <= max_bad_fraction <= 1.0:
             raise UsageError(f"max_bad_fraction is a share in [0, 1], got {max_bad_fraction}")
-        at_least(1, batch_size=batch_size)
+        at_least(1, batch_size=batch_size, global_batch_size=global_batch_size)
         if cache not in ("none", "ram", "disk") or cache_limit_gb < 0:
             raise UsageError(f"cache must be none, ram or disk, its limit above 0, got {cache!r}, {cache_limit_gb}")
         if root is not None and not str(root).strip():
@@ -104,7 +107,8 @@ class ClipDataModule(LightningDataModule):
         self.root = Path(root).expanduser() if root is not None else embedded(self.embedded_root, projection)
         self.embedded = root is None
         self.num_frames, self.resolution, self.frame_stride = num_frames, resolution, frame_stride
-        self.channels, self.batch_size, self.clips_per_epoch = channels, batch_size, clips_per_epoch
+        self.channels, self.clips_per_epoch = channels, clips_per_epoch
+        self.batch_size, self.global_batch_size = batch_size, global_batch_size
         self.seed, self.split, self.backend, self.stills = seed, split, backend, stills
         self.projection, self.fit = projection, fit if projection == "flat" else projection
         self.on_error, self.max_bad_fraction = on_error, max_bad_fraction
@@ -253,6 +257,10 @@ class ClipDataModule(LightningDataModule):
     def _place(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
 
+    def _share(self) -> int:
+        """Clips of a batch of this process."""
+        return process_batch(self.batch_size, self.global_batch_size, self._place()[1])
+
     def train_dataset(self) -> ClipDataset:
         """What the training stream reads."""
         return self.dataset("train")
@@ -260,18 +268,10 @@ class ClipDataModule(LightningDataModule):
     def train_dataloader(self) -> ClipLoader:
         """The endless training stream of this process."""
         rank, world = self._place()
-        dataset = self.train_dataset()
-        clips = self.clips_per_epoch
+        dataset, size = self.train_dataset(), self._share()
         limit = getattr(self.trainer, "limit_train_batches", 1.0)
-        if isinstance(limit, int) and limit > 0:
-            # The loader's epoch is then what Lightning calls an epoch, and slots stay without gaps.
-            full = ClipLoader(dataset, self.batch_size, clips, rank, world)
-            clips = min(full.clips_per_epoch, limit * self.batch_size * world)
-        elif limit not in (0, 1.0):
-            raise UsageError(
-                f"limit_train_batches={limit}: give a whole number of batches, or set clips_per_epoch of the data"
-            )
-        return ClipLoader(dataset, self.batch_size, clips, rank, world, bad_files=self.bad_files, **self.loading)
+        clips = limited_epoch(len(dataset), size * world, self.clips_per_epoch, limit)
+        return ClipLoader(dataset, size, clips, rank, world, bad_files=self.bad_files, **self.loading)
 
     def val_dataloader(self) -> ClipPass:
         return self._pass("val")
@@ -284,7 +284,7 @@ class ClipDataModule(LightningDataModule):
         rank, world = self._place()
         dataset = self.centered_dataset(split)
         requests = dataset.each_once()[rank::world]
-        return ClipPass(dataset, requests, self.batch_size, bad_files=self.bad_files, **self.loading)
+        return ClipPass(dataset, requests, self._share(), bad_files=self.bad_files, **self.loading)
 
     def centered_dataset(self, split: str) -> ClipDataset:
         """What validation and test read."""

@@ -69,6 +69,35 @@ def epoch_length(num_videos: int, global_batch: int, clips_per_epoch: int | None
     return max(1, clips // global_batch) * global_batch
 
 
+def process_batch(batch_size: int, global_batch_size: int | None, world: int) -> int:
+    """Clips of a batch on each of `world` processes: `batch_size`, or a share of those of all together.
+
+    Raises:
+        UsageError: there are no equal shares.
+    """
+    if global_batch_size is None:
+        return batch_size
+    if global_batch_size % world:
+        raise UsageError(f"data.global_batch_size {global_batch_size} is no multiple of the {world} processes")
+    return global_batch_size // world
+
+
+def limited_epoch(num_videos: int, global_batch: int, clips_per_epoch: int | None, limit: float | None) -> int | None:
+    """Clips per epoch under Lightning's `limit_train_batches`: the loader's epoch is then what Lightning calls one, and
+    slots stay without gaps.
+
+    Raises:
+        UsageError: the limit is a share.
+    """
+    if isinstance(limit, int) and limit > 0:
+        return min(epoch_length(num_videos, global_batch, clips_per_epoch), limit * global_batch)
+    if limit not in (0, 1.0):
+        raise UsageError(
+            f"limit_train_batches={limit}: give a whole number of batches, or set clips_per_epoch of the data"
+        )
+    return clips_per_epoch
+
+
 def drop_short(
     parts: dict[str, list[Entry]], entries: Sequence[Entry], num_frames: int, frame_stride: int, root: Path
 ) -> dict[str, list[Entry]]:

@@ -83,6 +83,10 @@ class Autoencoder(Restoration):
             raise UsageError(f"model.generator: {type(self.generator).__name__} has no latents; use ClipAutoencoder")
         self.latent_noise, self.adaptive = latent_noise, adaptive
 
+    @property
+    def of_the_batch(self) -> list[str]:
+        return super().of_the_batch + ["model.adaptive false"] * self.adaptive
+
     def usual_damage(self) -> list[Degradation]:
         return []
 

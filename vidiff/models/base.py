@@ -38,12 +38,12 @@ class AdversarialModule(VideoModule):
         lr_schedule: see `VideoModule`.
         n_critic: D updates per G update.
         g_steps: G updates per (n_critic) D updates.
-        ema_decay, ema_half_life, clip_grad_norm: see `VideoModule`.
+        ema_decay, ema_half_life, clip_grad_norm, accumulate: see `VideoModule`.
         discriminator_augment: `DiffAugment` or `AdaptiveAugment` in front of the discriminator, on real and generated
             clips alike; None = none.
         stages, term_weights, plateau: see `VideoModule`.
         balance: D's rate, `n_critic` or `g_steps` follow how clearly D wins, see `Balance`.
-        compile, seed: see `VideoModule`.
+        compile, recompute, seed: see `VideoModule`.
     """
 
     turn_order = ("g", "d")
@@ -74,19 +74,22 @@ class AdversarialModule(VideoModule):
         ema_decay: float = 0.999,
         ema_half_life: float | None = None,
         clip_grad_norm: float | None = None,
+        accumulate: int = 1,
         discriminator_augment: DiffAugment | AdaptiveAugment | None = None,
         stages: list[Stage] | None = None,
         term_weights: dict[str, float] | None = None,
         plateau: Plateau | None = None,
         balance: Balance | None = None,
         compile: bool = False,
+        recompute: bool = False,
         projection: Frames = "flat",
         seed: int = 0,
     ):
         sizes = num_frames, resolution, channels, num_classes, width, latent_dim
         averaged = dict(ema_decay=ema_decay, ema_half_life=ema_half_life, clip_grad_norm=clip_grad_norm)
+        averaged |= dict(accumulate=accumulate)
         trained = dict(lr_schedule=lr_schedule, stages=stages, term_weights=term_weights, plateau=plateau)
-        more = dict(compile=compile, projection=projection, seed=seed)
+        more = dict(compile=compile, recompute=recompute, projection=projection, seed=seed)
         super().__init__(*sizes, generator=generator, optimizer_g=optimizer_g, **averaged, **trained, **more)
         self.strategies.take_turns(n_critic, g_steps, balance)
         self._factories["d"] = optimizer_d

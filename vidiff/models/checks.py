@@ -10,11 +10,13 @@ import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.strategies import DDPStrategy
 from torch import nn
+from torch.nn.utils.parametrizations import _SpectralNorm
 
 from vidiff.errors import UsageError, at_least
 from vidiff.models.allocator import keep_memory
 from vidiff.models.updates import parts_of
-from vidiff.nn.blocks import mixes_clips
+from vidiff.nn.blocks import GROUP, mixes_clips
+from vidiff.nn.recompute import blocks_of
 from vidiff.parallel import GameStrategy
 
 
@@ -30,7 +32,7 @@ def check_arguments(arguments: dict[str, Any]) -> None:
     for name, value in arguments.items():
         if bad := [x for x in _floats(value) if not math.isfinite(x)]:
             raise UsageError(f"model.{name} must be finite, got {bad[0]}")
-    counts = ("n_critic", "g_steps", "width", "num_frames", "latent_dim", "num_classes")
+    counts = ("n_critic", "g_steps", "accumulate", "width", "num_frames", "latent_dim", "num_classes")
     at_least(1, **{f"model.{name}": arguments.get(name) for name in counts})
     for name in ("ema_half_life", "clip_grad_norm"):
         if (value := arguments.get(name)) is not None and not value > 0:
@@ -55,12 +57,61 @@ def check_penalty(family: str, discriminator: nn.Module, through: Sequence[str])
         )
 
 
+def check_parts(model: Any, clips: int) -> None:
+    """Refuse `accumulate` where a step in parts is not the step of the batch.
+
+    Args:
+        clips: of the batch of this process.
+
+    Raises:
+        UsageError: the parts would not be equal, or something is of a whole batch.
+    """
+    if (parts := model.accumulate) == 1:
+        return
+    if clips % parts:
+        raise UsageError(f"model.accumulate {parts} has to divide the batch of {clips} clips (data.batch_size)")
+    if without := model.of_the_batch:
+        raise UsageError(
+            f"model.accumulate: {type(model).__name__} has a loss that is no mean over the clips of a batch; "
+            f"set {' and '.join(without)}"
+        )
+    for name, network in zip(("generator", "discriminator"), model.players.values()):
+        mixing = mixes_clips(network)
+        if "BatchNorm" in mixing:
+            raise UsageError(
+                f"model.accumulate: the {name} has BatchNorm, whose statistics are of the whole batch; give it norm: "
+                "layer, instance or none, as experiments/_layer_norm.yaml does"
+            )
+        if mixing and clips // parts % GROUP:
+            raise UsageError(
+                f"model.accumulate {parts}: the {name} compares groups of {GROUP} clips (minibatch_std), so that each "
+                f"part has to hold a multiple of {GROUP}, not {clips // parts}"
+            )
+    if any(isinstance(m, _SpectralNorm) for m in model.generator.modules()):
+        raise UsageError("model.accumulate: spectral norm in the generator would move on with each part; leave it out")
+
+
 def prepare_training(model: Any) -> None:
-    """`check_strategy` and the model's `check_shape`; on a CPU, memory that is freed is kept, see `keep_memory`."""
+    """`check_strategy`, `check_recompute` and the model's `check_shape`; on a CPU, memory that is freed is kept, see
+    `keep_memory`."""
     check_strategy(model.trainer)
+    check_recompute(model)
     model.check_shape()
     if model.trainer.strategy.root_device.type == "cpu":
         keep_memory()
+
+
+def check_recompute(model: Any) -> None:
+    """Refuse `recompute` where it would do nothing, and beside `compile`, which decides by itself what is kept."""
+    if not model.recompute:
+        return
+    if model.compile_networks:
+        raise UsageError("model.recompute: with model.compile the compiler decides what is kept; give one of the two")
+    if not blocks_of(model.generator):
+        raise UsageError(
+            f"model.recompute: {type(model).__name__}'s generator has no blocks that can be run again: parts whose "
+            "class has `recomputed = True`, as vidiff.nn.clip_layers.ResidualBlock has"
+        )
 
 
 def _keeps_shape(model: Any) -> bool:

@@ -128,13 +128,21 @@ class CycleGAN(Translator):
         """Translations into each domain."""
         return {"a": self.generator["b2a"](turn.batch["clip_b"]), "b": self.generator["a2b"](turn.batch["clip_a"])}
 
-    def discriminator_losses(self, turn: Turn) -> Terms:
-        fakes, slots, terms = turn.fake(), gather_batch(turn.batch["slot"]).tolist(), {}
+    def mixed(self, turn: Turn) -> dict[str, Tensor]:
+        """Fresh clips of a batch mixed with past ones: every process keeps the buffer of the global batch and takes its
+        rows."""
+        fakes, slots, mixed = [part.fake() for part in turn.parts], gather_batch(turn.batch["slot"]).tolist(), {}
         first = slots.index(turn.slots[0])  # this process's first row in the global batch
         for d in "ab":
-            # Fresh clips mixed with past ones: every process keeps the buffer of the global batch and takes its rows.
-            mixed = self.history[d].exchange(gather_batch(fakes[d]), slots, self.seed, d)
-            fake = mixed[first : first + len(fakes[d])].to(fakes[d].dtype)
+            fresh = torch.cat([fake[d] for fake in fakes])
+            shown = self.history[d].exchange(gather_batch(fresh), slots, self.seed, d)
+            mixed[d] = shown[first : first + len(fresh)].to(fresh.dtype)
+        return mixed
+
+    def discriminator_losses(self, turn: Turn) -> Terms:
+        terms, mixed = {}, turn.once(self.mixed)
+        for d in "ab":
+            fake = mixed[d][turn.rows]
             for name, network in self._discriminators(d).items():
                 logits = turn.judge(turn.batch[f"clip_{d}"], "real", network), turn.judge(fake, "fake", network)
                 terms[f"{name}real_{d}"], terms[f"{name}fake_{d}"] = least_squares_d(*logits)

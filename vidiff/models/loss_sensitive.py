@@ -86,7 +86,7 @@ class LossSensitiveGAN(AdversarialModule):
         else:
             real_logits = turn.judge(real, "real")
         fake_logits = turn.judge(fake, "fake")
-        margin = self.margin * (real - fake).abs().flatten(1).mean(1) / spread(real)
+        margin = self.margin * (real - fake).abs().flatten(1).mean(1) / spread(turn.whole.real)
         return {"margin": loss_sensitive_d(-real_logits, -fake_logits, margin), **terms}
 
     def generator_losses(self, turn: Turn) -> Terms:

@@ -7,7 +7,7 @@ logged x-axis count it. Here the generator is the only player and a training bat
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, ClassVar, Iterable, Iterator, Sequence
 
 import lightning as L
@@ -22,14 +22,22 @@ from vidiff.clip import ClipSpec
 from vidiff.ema import GeneratorEMA, decay_from_half_life
 from vidiff.errors import UsageError
 from vidiff.models.arguments import KeepsArguments
-from vidiff.models.checks import check_arguments, check_generator, check_precision, compile_all, prepare_training
+from vidiff.models.checks import (
+    check_arguments,
+    check_generator,
+    check_parts,
+    check_precision,
+    compile_all,
+    prepare_training,
+)
 from vidiff.models.record import check_end, check_restored, configure_again, make_record, record_of
 from vidiff.models.sampler import Sampler
 from vidiff.models.strategies import Player, Stage, Strategies
 from vidiff.models.turn import Terms, Turn
-from vidiff.models.updates import count_step, diverged, make_optimizers, norms, planned_steps, step
+from vidiff.models.updates import count_step, diverged, in_parts, make_optimizers, norms, planned_steps, step
 from vidiff.nn.blocks import NetworkFactory
 from vidiff.nn.circular import Frames, projected
+from vidiff.nn.recompute import recomputing
 from vidiff.optim import Plateau, Schedule
 from vidiff.parallel import average_gradients, broadcast_buffers, on_every_process, rank, world_size
 
@@ -50,11 +58,14 @@ class VideoModule(KeepsArguments, L.LightningModule):
         ema_decay: decay of the generator's moving average per G update, warmed up.
         ema_half_life: the same in clips seen; overrides `ema_decay`.
         clip_grad_norm: largest gradient norm of each player, None = no clipping.
+        accumulate: parts that a batch goes through the networks in, one after the other, their gradients averaged: the
+            step is that of the batch, the memory that of a part.
         stages: parts of the training one after the other, each a `Stage` (a dict): who trains,
             with which weights, for how long.
         term_weights: factors of named terms: `d_real` is one, `adv` that of both players.
         plateau: the rates fall when a validation metric no longer does, see `Plateau`.
         compile: compile the networks with torch.compile (gradient penalties stay eager).
+        recompute: the generator's blocks are run again in the backward pass: the same step, less memory, more time.
         seed: key of latents and of in-network noise; linked to `seed_everything`.
     """
 
@@ -76,10 +87,12 @@ class VideoModule(KeepsArguments, L.LightningModule):
         ema_decay: float = 0.999,
         ema_half_life: float | None = None,
         clip_grad_norm: float | None = None,
+        accumulate: int = 1,
         stages: list[Stage] | None = None,
         term_weights: dict[str, float] | None = None,
         plateau: Plateau | None = None,
         compile: bool = False,
+        recompute: bool = False,
         projection: Frames = "flat",
         seed: int = 0,
     ):
@@ -88,7 +101,8 @@ class VideoModule(KeepsArguments, L.LightningModule):
         self.automatic_optimization = False
         self.spec = ClipSpec(channels, num_frames, resolution, width, latent_dim, num_classes, projection)
         self.seed, self.clip_grad_norm, self.ema_half_life = seed, clip_grad_norm, ema_half_life
-        self.compile_networks = compile
+        self.accumulate = accumulate
+        self.compile_networks, self.recompute = compile, recompute
         self.strategies = Strategies(stages, term_weights, plateau, schedule=lr_schedule, players=self.turn_order)
         self._factories = {"g": optimizer_g}
         self.config: dict[str, Any] | None = None  # class_path and init_args as the command line parsed them
@@ -168,6 +182,11 @@ class VideoModule(KeepsArguments, L.LightningModule):
     def players(self) -> dict[Player, nn.Module]:
         return {"g": self.generator}
 
+    @property
+    def of_the_batch(self) -> list[str]:
+        """What would have to be set for every loss to be a mean over clips, so that a batch can be done in parts."""
+        return []
+
     def check_shape(self) -> None:
         """Refuse networks that cannot make the shape of the data, see `vidiff.models.checks`."""
         check_generator(self)
@@ -205,11 +224,13 @@ class VideoModule(KeepsArguments, L.LightningModule):
         # In-network noise and dropout become a function of (seed, batch, rank): nothing to restore on resume.
         torch.manual_seed(keyed.key(self.seed, "step", self.batches_seen, rank()))
         batch = self._cast(batch)
+        check_parts(self, len(batch["slot"]))
         if self.ema_half_life is not None:
             clips = len(batch["slot"]) * world_size() * self.strategies.n_critic / self.strategies.g_steps
             self.generator_ema.decay = decay_from_half_life(self.ema_half_life, clips)
         self.before_batch(batch)
-        self.play(batch)
+        with recomputing(self.generator) if self.recompute else nullcontext():
+            self.play(batch)
         # BatchNorm's statistics drift apart between processes; between two batches they are equal.
         for network in (*self.players.values(), self.generator_ema):
             broadcast_buffers(network)
@@ -231,22 +252,24 @@ class VideoModule(KeepsArguments, L.LightningModule):
             count_step(self.trainer)
 
     def _update(self, turn: Turn, optimizer: LightningOptimizer) -> None:
-        """The only backward: objective, gradients over processes, optimizer step, EMA."""
+        """The only backward: objective, gradients over parts and processes, optimizer step, EMA."""
         player = turn.player
         for group in optimizer.param_groups:
             group["lr"] = group["initial_lr"] * self.rate_factor(player)
         optimizer.zero_grad(set_to_none=True)
-        terms = self.strategies.weighted(player, self.losses(turn), self.trainer.global_step)
-        total = torch.stack([t.reshape(()) for t in terms.values()]).sum()
-        if not on_every_process(torch.isfinite(total)):
-            raise diverged(self.trainer, self.batches_seen, player, terms)
-        self.manual_backward(total)
+        for part in in_parts(turn, self.players.values()):
+            terms = self.strategies.weighted(player, self.losses(part), self.trainer.global_step)
+            total = torch.stack([t.reshape(()) for t in terms.values()]).sum()
+            if not on_every_process(torch.isfinite(total)):
+                raise diverged(self.trainer, self.batches_seen, player, terms)
+            self.manual_backward(total / len(turn.parts))
+            part.note(**terms, total=total)
+            part.predictions.clear()  # with their graph
         average_gradients(list(self.players[player].parameters()))
         step(self.trainer, optimizer, counts=player == "g")
         if player == "g":
             self.generator_ema.update_parameters(self.generator)
         self.after_update(player)
-        turn.note(**terms, total=total)
         self.terms |= {f"train/{player}_{name}": value for name, value in turn.notes.items()}
         self.terms[f"train/lr_{player}"] = torch.tensor(optimizer.param_groups[0]["lr"])
         self.terms |= self.watched(turn)

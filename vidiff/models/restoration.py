@@ -138,6 +138,10 @@ class Restoration(Restorer):
         _ = stage == "fit" and self.perceptual_weight and self.maps_of
 
     @property
+    def of_the_batch(self) -> list[str]:
+        return ["model.feature_weight 0"] if self.feature_weight else []
+
+    @property
     def plays(self) -> bool:
         """Whether D trains at present, so that G has somebody to convince."""
         return self._trainer is None or self.strategies.trains("d", self.trainer.global_step)

@@ -1,7 +1,8 @@
-"""A turn: one update of one player on one batch, as a family's losses receive it."""
+"""A turn: one update of one player on one batch, or on parts of it one by one, as a family's losses receive it."""
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import cached_property, partial
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 Side = Literal["real", "fake", "mixed"]
 Terms = dict[str, Tensor]
 """Named, weighted terms of one player's objective, which is their sum."""
+
+AGAIN = "made again"  # in the place of kept clips: of the same draws, each part's when it is its time
 
 
 class Turn:
@@ -47,6 +50,7 @@ class Turn:
         logits: side -> what the discriminator gave for it, in order, detached; what a penalty mixes is not kept.
         predictions: side -> what it gave beside its first logits.
         notes: name -> what is logged beside the terms.
+        place: number of the part, and how many there are.
     """
 
     def __init__(
@@ -60,6 +64,9 @@ class Turn:
     ):
         self.model, self.player, self.batch, self.move, self.augmented = model, player, batch, move, augmented
         self.draw: tuple[Player, int] = (player, move)
+        self.place, self._after = (0, 1), after
+        self._parts: list[Turn] = []
+        self._whole: Callable[[], Turn] | None = None  # a weak reference: its tensors go when it does
         self._kept: Any = None
         if after is not None:
             self.slots = after.slots
@@ -70,6 +77,53 @@ class Turn:
         self.notes: dict[str, Tensor] = {}
         self._key = (model.seed, "look", model.batches_seen, player, move)
         self._augmentations = 0
+        self._made: dict[str, Any] = {}
+
+    @property
+    def parts(self) -> list[Turn]:
+        """This turn, or, where the model has `accumulate`, turns on as many equal shares of its batch.
+
+        What is random of a clip is the same in a part: it is to the batch what one process is to the global batch.
+        """
+        if (count := self.model.accumulate) == 1:
+            return [self]
+        self._parts = self._parts or [self._part(number, count) for number in range(count)]
+        return self._parts
+
+    def _part(self, number: int, count: int) -> Turn:
+        size = len(self.slots) // count
+        rows = slice(number * size, (number + 1) * size)
+        before = None if self._after is None else self._after.parts[number]
+        batch = {name: x[rows] for name, x in self.batch.items()} if before is None else before.batch
+        part = Turn(self.model, self.player, batch, self.move, before, self.augmented)
+        part._whole, part.place, part.draw, part.logits = weakref.ref(self), (number, count), self.draw, self.logits
+        part.slots = self.slots[rows]
+        return part
+
+    @property
+    def whole(self) -> Turn:
+        """The turn on the whole batch that this one is a part of; itself where it is none."""
+        return self if self._whole is None else self._whole()
+
+    @property
+    def rows(self) -> slice:
+        """Its rows of the whole batch."""
+        size = len(self.slots)
+        return slice(self.place[0] * size, (self.place[0] + 1) * size)
+
+    def once(self, make: Callable[[Turn], Any]) -> Any:
+        """make(turn) of the whole batch, the same for each of its parts, made for the first one that asks."""
+        made = self.whole._made
+        if make.__name__ not in made:
+            made[make.__name__] = make(self.whole)
+        return made[make.__name__]
+
+    def join(self) -> None:
+        """Note what the parts have noted, averaged."""
+        if len(self.parts) > 1:
+            self.notes = {
+                name: torch.stack([p.notes[name] for p in self.parts]).mean(0) for name in self.parts[0].notes
+            }
 
     @cached_property
     def slots(self) -> list[int]:
@@ -103,13 +157,14 @@ class Turn:
     def keep_fake(self) -> None:
         """Generate the clips of D's turn now, with their graph: G's first move goes on from there.
 
-        The step is the one that generates them once more for G, whose weights D's update does not change.
+        The step is the one that generates them once more for G, whose weights D's update does not change; in parts it
+        is done so, for their graphs together would take the memory of the whole batch.
         """
-        self._kept = self.model.fake_clips(self)
+        self._kept = self.model.fake_clips(self) if self.model.accumulate == 1 else AGAIN
 
     def fake(self) -> Any:
         """As many generated clips as real ones, by `model.fake_clips`; without a graph when D moves."""
-        if self._kept is None:
+        if self._kept is None or self._kept is AGAIN:
             with torch.set_grad_enabled(self.player == "g"):
                 return self.model.fake_clips(self)
         if self.player == "d":
@@ -123,8 +178,9 @@ class Turn:
         if operator is None or not self.augmented:
             return clip
         self._augmentations += 1
-        size = len(clip)
-        return operator(clip, (*self._key, self._augmentations), rank() * size, world_size() * size)
+        size, (number, count) = len(clip), self.place
+        first, total = (rank() * count + number) * size, world_size() * count * size
+        return operator(clip, (*self._key, self._augmentations), first, total)
 
     def judge(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 from lightning.pytorch import Trainer
@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 
 from vidiff.errors import RunError, UsageError
 from vidiff.models.strategies import Player
+from vidiff.models.turn import Turn
 from vidiff.optim import fuse
 
 EXPLODED = 1e10  # a norm of weights that no network works with: a product of two such layers overflows float32
@@ -61,6 +62,19 @@ def count_step(trainer: Trainer) -> None:
     """Count a step that nobody makes."""
     _progress(trainer).increment_ready()
     _progress(trainer).increment_completed()
+
+
+def in_parts(turn: Turn, networks: Iterable[nn.Module]) -> Iterator[Turn]:
+    """The parts of a turn one after the other, each with the buffers of the networks as the first has found them: so
+    the vectors of spectral norm are those of one pass, and move on once."""
+    buffers = [b for network in networks for b in network.buffers()] if len(turn.parts) > 1 else []
+    found = [b.clone() for b in buffers]
+    for part in turn.parts:
+        with torch.no_grad():
+            for buffer, before in zip(buffers, found if part is not turn.parts[0] else ()):
+                buffer.copy_(before)
+        yield part
+    turn.join()
 
 
 def norms(parameters: list[nn.Parameter]) -> tuple[Tensor, Tensor]:

@@ -104,6 +104,8 @@ class CodedNorm(nn.Module):
 class Grid(nn.Module):
     """From one grid to the next: double the sides where `up`, then a residual 3x3 convolution."""
 
+    recomputed = True  # see `vidiff.nn.recompute`
+
     def __init__(self, c_in: int, c_out: int, dim: int, up: bool):
         super().__init__()
         self.enter = nn.ModuleList([CodedNorm(c_in, dim), conv(c_in, c_out)]) if up else None

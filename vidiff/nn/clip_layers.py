@@ -33,6 +33,8 @@ class ClipConv(nn.Module):
         padding: in space; strided convolutions have zeros, as published.
     """
 
+    recomputed = True  # see `vidiff.nn.recompute`
+
     def __init__(
         self,
         c_in: int,
@@ -94,6 +96,7 @@ class ResidualBlock(nn.Module):
     """R: x + norm(conv3(relu(norm(conv3(x)))))."""
 
     in_order = True  # its children run one after another: a receptive field can be added up
+    recomputed = True  # see `vidiff.nn.recompute`
 
     def __init__(self, channels: int, norm: ClipNorm, affine: bool, **conv):
         super().__init__()
@@ -127,6 +130,10 @@ class Double(nn.Module):
         return x
 
 
+class _Resized(nn.Sequential):
+    recomputed = True  # see `vidiff.nn.recompute`
+
+
 def doubling(up: Up, c_in: int, c_out: int, kernel: int, conv: dict) -> nn.Module:
     """A layer that doubles H and W, frame by frame.
 
@@ -140,5 +147,5 @@ def doubling(up: Up, c_in: int, c_out: int, kernel: int, conv: dict) -> nn.Modul
             c_in, c_out, (1, kernel, kernel), (1, 2, 2), (0, 1, 1), (0, extra, extra), bias=conv["bias"]
         )
     if up == "resize":
-        return nn.Sequential(Double(), ClipConv(c_in, c_out, 3, **conv))
+        return _Resized(Double(), ClipConv(c_in, c_out, 3, **conv))
     raise ValueError(f"up must be transposed or resize, got {up!r}")

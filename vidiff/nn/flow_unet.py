@@ -66,6 +66,8 @@ class FlowBlock(nn.Module):
     al. 2018, 1709.07871).
     """
 
+    recomputed = True  # see `vidiff.nn.recompute`
+
     def __init__(self, channels: int, condition: int):
         super().__init__()
         self.norms = nn.ModuleList([groups(channels), groups(channels)])
@@ -82,6 +84,8 @@ class FlowBlock(nn.Module):
 
 class ClipAttention(nn.Module):
     """x + attention among all places and frames of a small grid; begins as the identity."""
+
+    recomputed = True  # see `vidiff.nn.recompute`
 
     def __init__(self, channels: int):
         super().__init__()

@@ -46,6 +46,8 @@ class ResidualBlock(nn.Module):
         group_size: channels of a group of the middle convolution.
     """
 
+    recomputed = True  # see `vidiff.nn.recompute`
+
     def __init__(self, channels: int, depth: int, expansion: int = 2, group_size: int = 16):
         super().__init__()
         hidden = channels * expansion

@@ -44,6 +44,7 @@ class RestorerBlock(nn.Module):
     """x + conv1(lrelu(conv3(x))): a factorized kernel over space and time, then one over space alone."""
 
     in_order = True  # see `vidiff.nn.clip_layers.ResidualBlock`
+    recomputed = True  # see `vidiff.nn.recompute`
 
     def __init__(self, width: int, time: int):
         super().__init__()

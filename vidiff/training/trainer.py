@@ -16,9 +16,9 @@ from vidiff.parallel import GameStrategy
 
 TURNS = "does not work with two players that take turns"
 OWN = {  # what replaces settings and callbacks of Lightning that assume one optimizer and one loss
-    "accumulate_grad_batches": "set data.batch_size, or model.n_critic and model.g_steps",
+    "accumulate_grad_batches": "set data.batch_size, and model.accumulate, the parts that a batch is done in",
     "gradient_clip_val": "set model.clip_grad_norm, the largest gradient norm of each player",
-    GradientAccumulationScheduler: "set data.batch_size, or model.n_critic and model.g_steps",
+    GradientAccumulationScheduler: "set data.batch_size, and model.accumulate, the parts that a batch is done in",
     StochasticWeightAveraging: "the generator has a moving average: model.ema_decay or model.ema_half_life",
     WeightAveraging: "the generator has a moving average: model.ema_decay or model.ema_half_life",
 }
