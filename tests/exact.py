@@ -15,11 +15,12 @@ from vidiff import keyed
 from vidiff.augment import AdaptiveAugment
 from vidiff.models import families
 from vidiff.parallel import GameStrategy
+from vidiff.pretrained.lite0 import lite0_available
 
 STEPS, CLIPS = 3, 8  # of the global batch
 SIZES = TINY | {"num_frames": 8, "num_classes": 2}
-# A history that is full after a step; noise that networks draw inside is each process's own.
-SMALLER = {"pool_size": 5, "judge_noise": 0.0}
+# A history that is full after a step; noise that networks draw inside is each process's own; what is not installed.
+SMALLER = {"pool_size": 5, "judge_noise": 0.0} | ({} if lite0_available() else {"features": "none"})
 TOLERANCE = 1e-11  # float64 after three steps of SGD
 # Equal to 1e-17 after one step; from the second on, what rounding leaves is larger than elsewhere, and float64's still.
 LOOSER = {"Restoration": 1e-9}

@@ -53,3 +53,10 @@ def test_least_squares(a, b, c):
     assert float(losses.least_squares_g(FAKE, c)) == pytest.approx(
         0.5 * mean((x - c) ** 2 for x in FAKE.tolist()), rel=1e-12
     )
+
+
+def test_hinge():
+    real, fake = losses.hinge_d(REAL, FAKE)
+    assert float(real) == pytest.approx(mean(max(0.0, 1 - x) for x in REAL.tolist()), rel=1e-12)
+    assert float(fake) == pytest.approx(mean(max(0.0, 1 + x) for x in FAKE.tolist()), rel=1e-12)
+    assert float(losses.hinge_g(FAKE)) == pytest.approx(-mean(FAKE.tolist()), rel=1e-12)

@@ -62,7 +62,7 @@ def test_global_batch_norm_makes_two_equal_one(family, tmp_path):
 
 @SLOW
 @pytest.mark.parametrize(
-    "family", ["R3GAN", "LossSensitiveGAN", "VideoGAN", "MoCoGAN", "PGGAN", "MultiPeriodGAN", "StarGAN"]
+    "family", ["R3GAN", "LossSensitiveGAN", "VideoGAN", "MoCoGAN", "PGGAN", "MultiPeriodGAN", "StarGAN", "ProjectedGAN"]
 )
 def test_own_networks_and_labels_make_two_equal_one(family, tmp_path):
     check_two_equal_one(family, tmp_path, "--own", "--sync")

@@ -6,6 +6,7 @@
 | Wasserstein | E D(G(z)) - E D(x) | -E D(G(z)) | Arjovsky et al. 2017, 1701.07875 |
 | least squares | 1/2 E (D(x)-b)^2 + 1/2 E (D(G(z))-a)^2 | 1/2 E (D(G(z))-c)^2 | Mao et al. 2017, 1611.04076 |
 | loss-sensitive, D = -L | E max(0, margin - D(x) + D(G(z))) | -E D(G(z)) | Qi 2017, 1701.06264 |
+| hinge | E max(0, 1 - D(x)) + E max(0, 1 + D(G(z))) | -E D(G(z)) | Lim and Ye 2017, 1705.02894 |
 | relativistic pairing | E softplus(-(D(x)-D(G(z)))) | E softplus(-(D(G(z))-D(x))) | Huang et al. 2024, 2501.05441 |
 
 Every discriminator loss is returned as its real and its fake part, so that both can be watched.
@@ -52,6 +53,16 @@ def least_squares_d(real_logits: Tensor, fake_logits: Tensor, a: float = 0.0, b:
 def least_squares_g(fake_logits: Tensor, c: float = 1.0) -> Tensor:
     """1/2 E (D(G(z)) - c)^2."""
     return 0.5 * (fake_logits - c).square().mean()
+
+
+def hinge_d(real_logits: Tensor, fake_logits: Tensor) -> tuple[Tensor, Tensor]:
+    """E max(0, 1 - D(x)) and E max(0, 1 + D(G(z))): what is beyond the margin costs D nothing."""
+    return F.relu(1.0 - real_logits).mean(), F.relu(1.0 + fake_logits).mean()
+
+
+def hinge_g(fake_logits: Tensor) -> Tensor:
+    """-E D(G(z))."""
+    return -fake_logits.mean()
 
 
 def relativistic_d(real_logits: Tensor, fake_logits: Tensor) -> Tensor:

@@ -24,6 +24,7 @@ from vidiff.metrics.controls import CONTROLS
 from vidiff.models import families
 from vidiff.models.module import VideoModule
 from vidiff.paths import experiments_dir
+from vidiff.pretrained.lite0 import lite0_available
 from vidiff.training import probes
 from vidiff.training.cli import TrainingCLI
 from vidiff.training.run import config_hash
@@ -39,6 +40,7 @@ FAMILIES = [
     "mocogan",
     "pggan",
     "multiperiod",
+    "projected",
 ]
 
 
@@ -108,7 +110,10 @@ ABLATIONS = layers_of_ablations()
 
 
 def settings_of(experiment: str) -> tuple[str, ...]:
-    """Two of the small set's class folders as domains, where an experiment translates."""
+    """Two of the small set's class folders as domains, where an experiment translates; pixels alone, where one wants a
+    network that is not installed."""
+    if "projected" in experiment and not lite0_available():
+        return ("--model.features", "none")
     (first, *_) = ABLATIONS.get(experiment, [f"experiments/{experiment}.yaml"])
     two = "PairDataModule" in (experiments_dir().parent / first).read_text()
     # Its rate falls towards the last step: the part that is cut off must know of it.
@@ -305,7 +310,7 @@ def test_every_ablation_steps(schema, shapes, tmp_path, monkeypatch, experiment)
 @pytest.mark.parametrize("part", [name for name in ABLATIONS if "plain" not in name])
 def test_every_part_lies_over_a_shipped_experiment(schema, part):
     """As `vidiff list` shows it: what the experiment sets and the part does not is kept."""
-    base = "cyclegan" if "cyclegan" in part else "dcgan"
+    base = next((name for name in ("cyclegan", "projected") if name in part), "dcgan")
     files = [experiments_dir() / f"{name}.yaml" for name in (base, part)]
     resolved = schema.parse_args([word for file in files for word in ("--config", str(file))])
     kept = yaml.safe_load(files[0].read_text())

@@ -66,7 +66,7 @@ HOSTILE = {
     "through what a module of torch imports": {"generator": {"class_path": "torch.nn.modules.module.sys"}},
     "what a module of the suite only imports": {"generator": {"class_path": "vidiff.models.base.RunError"}},
     "a function of the suite": {"generator": {"class_path": "vidiff.models.families"}},
-    "a private class of the suite": {"generator": {"class_path": "vidiff.nn.perceptual._Lite0"}},
+    "a private class of the suite": {"generator": {"class_path": "vidiff.nn.perceptual._VGG16"}},
     "what loads another file": {
         "generator": {
             "class_path": "vidiff.inference.checkpoint.CheckpointTranslation",

@@ -15,6 +15,7 @@ from vidiff.errors import RunError, UsageError, first_line
 from vidiff.models.arguments import is_plain
 from vidiff.optim import Schedule
 from vidiff.parallel import rank
+from vidiff.pretrained.frozen import trained_against
 from vidiff.progress import say
 from vidiff.renamed import renamed
 
@@ -122,6 +123,7 @@ def make_record(model: VideoModule, state: dict[str, Tensor]) -> dict[str, Any]:
         "total_steps": model.strategies.schedule.total_steps,  # where the rates end
         "data": model.data_record,
         "statistics": "measured",
+        "trained_against": trained_against(model),
         "checksum": checksum(state),
     }
 

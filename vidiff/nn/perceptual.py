@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Literal
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from vidiff.clip import clip_to_frames
 from vidiff.pretrained.frozen import Frozen, precise
-from vidiff.pretrained.lite0 import lite0_network
+from vidiff.pretrained.lite0 import lite0_network, random_lite0
 from vidiff.pretrained.vgg import RELUS, vgg16_features
 from vidiff.pretrained.weights import MANIFEST
 
@@ -32,7 +33,9 @@ def feature_maps(name: FeatureNetwork) -> FeatureMaps:
         UsageError: the weights are missing; the message says which and where they belong.
     """
     if name == "lite0":
-        return _Lite0()
+        maps = Lite0("perceptual `lite0`")
+        _ = maps.network  # what is missing is said now
+        return maps
     if name in ("vgg16", "vgg16_hed"):
         return _VGG16(name)
     raise ValueError(f"perceptual must be lite0, vgg16 or vgg16_hed, got {name!r}")
@@ -43,14 +46,39 @@ def _color_frames(clip: Tensor) -> Tensor:
     return clip_to_frames(precise(clip)).expand(-1, 3, -1, -1)
 
 
-class _Lite0(Frozen):
-    def __init__(self):
-        super().__init__(lite0_network("perceptual `lite0`"), MANIFEST["lite0"].sha256)
+class Lite0(Frozen):
+    """Maps of EfficientNet-Lite0 (Tan and Le 2019, 1905.11946): clips (B, 1 or 3, T, H, W) in [-1, 1] -> a map
+    (B*T, C_l, H_l, W_l) of each stage, differentiable in the clips.
+
+    The network is built when it is first needed: a model that was trained against it makes clips where it is missing.
+
+    Args:
+        needed_by: the setting that asks for it, for the message.
+        stages: 0 to 4, of 16, 24, 40, 112 and 320 channels at strides 2, 4, 8, 16 and 32.
+        weights: `imagenet`, from an installed package, or `random`, see `random_lite0`.
+        seed: of random weights.
+    """
+
+    def __init__(
+        self,
+        needed_by: str,
+        stages: Sequence[int] = (0, 1, 2),
+        weights: Literal["imagenet", "random"] = "imagenet",
+        seed: int = 0,
+    ):
+        self.needed_by, self.stages, self.weights, self.seed = needed_by, list(stages), weights, seed
+        self.sha256 = MANIFEST["lite0"].sha256 if weights == "imagenet" else ""  # of no file
+
+    @cached_property
+    def network(self) -> nn.Module:
+        if self.weights == "random":
+            return random_lite0(self.seed, self.needed_by)
+        return lite0_network(self.needed_by)
 
     def __call__(self, clip: Tensor) -> list[Tensor]:
         frames = _color_frames(clip)  # its input is (x/255 - 0.5)/0.5, which is [-1, 1]
         return self.network_for(frames).forward_intermediates(
-            frames, indices=[0, 1, 2], stop_early=True, intermediates_only=True
+            frames, indices=self.stages, stop_early=True, intermediates_only=True
         )
 
 
