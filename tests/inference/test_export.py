@@ -54,9 +54,8 @@ def test_a_video_streams_through_onnxruntime(tmp_path):
     assert about["inputs"][0]["range"].startswith("[-1, 1]") and about["multiples"] == {"height": 4, "width": 4}
     assert session.get_inputs()[0].shape == ["batch", 3, "frames", "height", "width"]
 
-    def network(clip: torch.Tensor) -> torch.Tensor:
-        x = unit_to_signed(uint8_to_unit(clip))[None].numpy()
-        return torch.from_numpy(session.run(None, {"clip": x})[0])[0]
+    def network(clips: torch.Tensor) -> torch.Tensor:
+        return torch.from_numpy(session.run(None, {"clip": unit_to_signed(uint8_to_unit(clips)).numpy()})[0])
 
     model = vidiff.load_model(path, "cpu")
     write_mp4(tmp_path / "in.mp4", render_scene(0, 3, "night", 21, 48)[:, 8:44])
