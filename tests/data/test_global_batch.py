@@ -1,4 +1,4 @@
-"""One global batch on any number of processes: a run that two have begun and one goes on with makes the same steps."""
+"""One global batch on any number of processes: two begin a run, one goes on, in parts, and makes the same steps."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DATA = dict(num_frames=8, resolution=16, num_workers=0, clips_per_epoch=24, augm
 
 
 def member(
-    root: Path, out: Path, size: int, steps: int, start: Path | None, rank: int, world: int, several: dict
+    root: Path, out: Path, steps: int, parts: int, start: Path | None, rank: int, world: int, several: dict
 ) -> None:
     """One process of a training that goes on from `start` and writes a checkpoint."""
     networks = dict(num_classes=None, generator=lambda spec: ConvGenerator(spec, norm="layer"))
@@ -28,17 +28,19 @@ def member(
     trainer = quiet_trainer(max_steps=steps, precision="64-true", limit_val_batches=0, **several)
     with warnings.catch_warnings():
         warnings.filterwarnings("error", "the global batch was")
-        data = ClipDataModule(root, global_batch_size=size, batch_size=1, **DATA)
-        trainer.fit(model_of("DCGAN", **networks), datamodule=data, ckpt_path=start, weights_only=True)
+        data = ClipDataModule(root, global_batch_size=8, batch_size=1, **DATA)
+        trainer.fit(
+            model_of("DCGAN", accumulate=parts, **networks), datamodule=data, ckpt_path=start, weights_only=True
+        )
     trainer.save_checkpoint(out)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
 def test_one_process_goes_on_where_two_stopped(strips, tmp_path):
     paths = [tmp_path / name for name in ("straight.ckpt", "two.ckpt", "one.ckpt")]
-    in_processes(1, member, strips, paths[0], 8, 5, None)
-    in_processes(2, member, strips, paths[1], 8, 2, None)  # three batches are an epoch
-    in_processes(1, member, strips, paths[2], 8, 5, paths[1])
+    in_processes(1, member, strips, paths[0], 5, 1, None)
+    in_processes(2, member, strips, paths[1], 2, 1, None)  # three batches are an epoch
+    in_processes(1, member, strips, paths[2], 5, 2, paths[1])
     straight, two, one = (torch.load(path, weights_only=True) for path in paths)
     stands = [run["loops"]["fit_loop"]["state_dict"]["combined_loader"][0] for run in (straight, one)]
     assert straight["global_step"] == one["global_step"] == 5 and stands[0] == stands[1]
