@@ -210,6 +210,7 @@ def test_the_game_in_latents(tmp_path):
     teacher = saved(tmp_path, flow)
     model = in_latents(teacher=teacher, penalty_sigma=0.1, ot_start=0.3)
     quiet_trainer(max_steps=0).fit(model, Clips(num_frames=8))
+    assert (model.rate_factor("g"), model.rate_factor("d")) == (0.25, 1.0)  # G was trained before
     own = flow.generator.network.state_dict()
     for name, value in model.discriminator.state_dict().items():
         assert name.split(".")[0] in ("looks", "head") or torch.equal(value, own[name]), name

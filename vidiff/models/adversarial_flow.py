@@ -65,7 +65,7 @@ class AdversarialFlow(AdversarialModule):
         ot_start, ot_final: lambda at the beginning of the game and at the end of its fall.
         ot_steps: generator steps of the game in which it falls.
         match_steps: steps of the flow in X(z).
-        adversarial_rate: factor of G's learning rate in a game that follows other stages.
+        adversarial_rate: factor of G's learning rate in a game that follows other stages or a teacher.
         autoencoder, tokenizer, keep_latents: see `FlowMatching`; the latents of a `teacher` are its own.
         kwargs: sizes and the step, see `AdversarialModule`.
 
@@ -190,7 +190,8 @@ class AdversarialFlow(AdversarialModule):
 
     def rate_factor(self, player: Player) -> float:
         """Of the schedule and strategies, times the game's for a G that was trained before."""
-        late = self.adversarial_rate if player == "g" and self.plays and len(self.strategies.stages) > 1 else 1.0
+        before = len(self.strategies.stages) > 1 or self.teacher is not None
+        late = self.adversarial_rate if player == "g" and self.plays and before else 1.0
         return super().rate_factor(player) * late
 
     def before_batch(self, batch: dict[str, Tensor]) -> None:
