@@ -2,7 +2,7 @@
 
 Runs of one NAME are the same training with other seeds. All get the latents of the first; printed is the distance
 between what two of them make of one latent, as a share of the distance between clips of different latents: 1 = the
-latent says nothing of the clip, 0 = it says everything. OUT.png shows three frames of six latents, a row a run.
+latent says nothing of the clip, 0 = it says everything. OUT.png shows three frames of four latents, a row a run.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch import Tensor
 from vidiff.clip import clip_to_thwc
 from vidiff.inference.checkpoint import load_model
 
-CLIPS, SHOWN, FRAMES, LARGER, GAP = 64, 6, (0, 7, 15), 3, 4
+CLIPS, SHOWN, FRAMES, LARGER, GAP = 64, 4, (0, 7, 15), 2, 4
 
 
 def clips_of(runs: list[Path]) -> list[Tensor]:
@@ -51,7 +51,8 @@ def main(words: list[str]) -> None:
             rows.append(np.concatenate([part for clip in shown for part in (clip, gap)], axis=1))
         rows.append(np.full((GAP, rows[-1].shape[1], 3), 255, np.uint8))
     picture = Image.fromarray(np.concatenate(rows))
-    picture.resize((picture.width * LARGER, picture.height * LARGER), Image.Resampling.NEAREST).save(words[0])
+    picture = picture.resize((picture.width * LARGER, picture.height * LARGER), Image.Resampling.NEAREST)
+    picture.save(words[0], optimize=True)
 
 
 if __name__ == "__main__":
