@@ -1,4 +1,4 @@
-"""A small U-Net on clips that is conditioned on a time, for flows and diffusion, and the sampler that integrates it."""
+"""A small U-Net on clips that is conditioned on a time, the sampler that integrates it, a critic of its way down."""
 
 from __future__ import annotations
 
@@ -110,19 +110,20 @@ class WayDown(nn.Module):
 
     Args:
         spec: sizes; `width` is the number of channels of the finest grid, twice and four times that of the others.
-        blocks: per grid.
+        blocks: per grid (and way, where there is one back).
+        data_std: standard deviation of clips in [-1, 1]; latents have 1.
         patch: side of the squares of pixels that the finest grid has as places.
 
     Raises:
         ValueError: the resolution is no multiple of 4 patches, or `num_frames` not from 1 to 64.
     """
 
-    def __init__(self, spec: ClipSpec, blocks: int, patch: int):
+    def __init__(self, spec: ClipSpec, blocks: int = 1, data_std: float = 0.5, patch: int = 2):
         super().__init__()
         check_frames(spec.num_frames)
         if spec.resolution % (least := patch * 2 ** (LEVELS - 1)):
             raise ValueError(f"resolution must be a multiple of {least}, got {spec.resolution}")
-        self.spec, self.patch = spec, (1, patch, patch)
+        self.spec, self.data_std, self.patch = spec, data_std, (1, patch, patch)
         self.widths = [spec.width * 2**i for i in range(LEVELS)]
         self.depth, frames = 4 * spec.width, spec.num_frames
         self.frequencies = 2 * spec.width
@@ -179,18 +180,12 @@ class FlowUNet3d(WayDown):
     whose first part is the best velocity that is linear in x (Karras et al. 2022, 2206.00364, for a straight path).
 
     Args:
-        spec: sizes, see `WayDown`.
-        blocks: per grid and way.
-        data_std: s, of clips in [-1, 1]; latents have 1.
-        patch: side of the squares of pixels that the finest grid has as places.
-
-    Raises:
-        ValueError: the resolution is no multiple of 4 patches, or `num_frames` not from 1 to 64.
+        spec, blocks, patch: see `WayDown`.
+        data_std: s, see `WayDown`.
     """
 
     def __init__(self, spec: ClipSpec, blocks: int = 1, data_std: float = 0.5, patch: int = 2):
-        super().__init__(spec, blocks, patch)
-        self.data_std = data_std
+        super().__init__(spec, blocks, data_std, patch)
         self.up = self.stages(blocks)
         self.finer = nn.ModuleList(Conv3d(b, a * k, 1) for a, b, k in zip(self.widths, self.widths[1:], self.sizes))
         self.norm = groups(self.widths[0])
@@ -221,18 +216,11 @@ class FlowDiscriminator(WayDown):
     over all places is kept, of the coarsest every place.
 
     Args:
-        spec: sizes, see `WayDown`.
-        blocks: per grid.
-        data_std: of the clips, as the flow has it; latents have 1.
-        patch: side of the squares of pixels that the finest grid has as places.
-
-    Raises:
-        ValueError: the resolution is no multiple of 4 patches, or `num_frames` not from 1 to 64.
+        spec, blocks, data_std, patch: as the flow has them, see `WayDown`.
     """
 
     def __init__(self, spec: ClipSpec, blocks: int = 1, data_std: float = 0.5, patch: int = 2):
-        super().__init__(spec, blocks, patch)
-        self.data_std = data_std
+        super().__init__(spec, blocks, data_std, patch)
         self.looks = nn.ModuleList(nn.Sequential(groups(c), Conv3d(c, spec.width, 1), nn.SiLU()) for c in self.widths)
         self.head = nn.Linear(spec.width * (LEVELS - 1 + math.prod(self.coarsest[1:])), 1)
 
