@@ -21,6 +21,7 @@ def restore(
     stereo: Literal["mono", "top-bottom", "left-right"] | None = None,
     compare: bool = False,
     ema: bool = True,
+    watermark: str | None = None,
     device: str | None = None,
     trust: list[str] | None = None,
 ) -> None:
@@ -31,19 +32,22 @@ def restore(
         input, output: see `vidiff.inference.restore.restore`.
         scale, window, tile, compare, ema: see `vidiff.inference.restore.frame_restorer`.
         projection, stereo: see `vidiff.inference.restore.frame_restorer`.
+        watermark: see `vidiff.inference.restore.restore`.
         device, trust: see `vidiff.inference.checkpoint.load_model`.
     """
     from vidiff.inference.jobs import find_jobs
 
     jobs, unusable = find_jobs(input, output, say)  # before torch is loaded
     from vidiff.inference.checkpoint import load_model, origin_of
+    from vidiff.inference.marking import marked
     from vidiff.inference.panorama import shown_as
     from vidiff.inference.restore import frame_restorer
     from vidiff.inference.translate import run_jobs
 
     what = dict(scale=scale, window=window, tile=tile, projection=projection, stereo=stereo, compare=compare, ema=ema)
     model = load_model(ckpt, device, trust or ())
-    change, origin = frame_restorer(model, **what, say=say), origin_of(model, command="restore", **what)
+    origin = origin_of(model, command="restore", **what)
+    change, origin = marked(watermark, frame_restorer(model, **what, say=say), origin)
     failed = []
     shown = shown_as(projection, stereo)
     for result in run_jobs(jobs, unusable, change, say, origin=origin, verb="restoring", shown=shown):

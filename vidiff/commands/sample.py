@@ -28,6 +28,7 @@ def sample(
     sampling_steps: int | None = None,
     solver: Literal["euler", "heun"] | None = None,
     guidance: float | None = None,
+    watermark: str | None = None,
     device: str | None = None,
     trust: list[str] | None = None,
 ) -> None:
@@ -37,7 +38,7 @@ def sample(
         ckpt: a checkpoint of a run, e.g. runs/.../checkpoints/best.ckpt, or a model of `vidiff zoo`: zoo:NAME.
         output: folder; None: samples-seed<seed> beside the checkpoint, or here.
         num_clips, num_frames, seed, labels, formats, fps: see `vidiff.inference.sample.sample_to`.
-        batch_size, ema, stage, parts, alpha: see `vidiff.inference.sample.sample_to`.
+        batch_size, ema, stage, parts, alpha, watermark: see `vidiff.inference.sample.sample_to`.
         interpolate: instead, a morph from one of these clips to the next (their numbers), of a conditional model with
             one of the labels each.
         steps: clips of the morph from one to the next.
@@ -45,7 +46,8 @@ def sample(
             method, how strongly clips are of their class (1: as they come).
         device, trust: see `vidiff.inference.checkpoint.load_model`.
     """
-    folder, how = output or ckpt.parent / f"samples-seed{seed}", dict(formats=formats or ("mp4",), fps=fps)
+    folder = output or ckpt.parent / f"samples-seed{seed}"
+    how = dict(formats=formats or ("mp4",), fps=fps, watermark=watermark)
     what = dict(num_frames=num_frames, seed=seed, labels=labels, ema=ema, batch_size=batch_size)
     if interpolate is not None and (stage is not None or parts or alpha):
         raise UsageError("interpolate: stage, parts and alpha are of single clips")

@@ -28,6 +28,7 @@ def stylize(
     measure: bool = False,
     projection: Literal["flat", "equirectangular"] | None = None,
     device: str | None = None,
+    watermark: str | None = None,
 ) -> None:
     """Give videos the style of a picture or of another video; times, sizes and sound stay.
 
@@ -35,7 +36,7 @@ def stylize(
         input, style, output, method, ckpt, updates: see `vidiff.inference.stylize.stylize`.
         extractor, resolution, iterations: see `vidiff.inference.stylize.stylize`.
         strength, keep_color, denoise, sharpen: see `vidiff.inference.stylize.stylize`.
-        frame_by_frame, measure, projection, device: see `vidiff.inference.stylize.stylize`.
+        frame_by_frame, measure, projection, device, watermark: see `vidiff.inference.stylize.stylize`.
     """
     from vidiff.inference.jobs import find_jobs
     from vidiff.inference.style_source import read_style
@@ -47,9 +48,8 @@ def stylize(
     what = dict(method=method, ckpt=ckpt, updates=updates)
     what |= dict(extractor=extractor, resolution=resolution, iterations=iterations, strength=strength)
     what |= dict(keep_color=keep_color, denoise=denoise, sharpen=sharpen, frame_by_frame=frame_by_frame)
-    results = stylizing.stylize(
-        input, style, output, **what, measure=measure, projection=projection, device=device, say=say
-    )
+    what |= dict(measure=measure, projection=projection, device=device, watermark=watermark)
+    results = stylizing.stylize(input, style, output, **what, say=say)
     for done in results:
         if not done.error:
             print(f"{done.frames} frames in {done.path}", flush=True)

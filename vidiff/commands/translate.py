@@ -24,6 +24,7 @@ def translate(
     stereo: Literal["mono", "top-bottom", "left-right"] | None = None,
     compare: bool = False,
     ema: bool = True,
+    watermark: str | None = None,
     device: str | None = None,
     trust: list[str] | None = None,
 ) -> None:
@@ -34,12 +35,14 @@ def translate(
         input, output, direction, target, resolution: see `vidiff.inference.translate.translate_video`.
         window, tile, batch_size, compare, ema: see `vidiff.inference.translate.translate_video`.
         projection, stereo: see `vidiff.inference.translate.frame_translator`.
+        watermark: see `vidiff.inference.translate.translate_video`.
         device, trust: see `vidiff.inference.checkpoint.load_model`.
     """
     from vidiff.inference.jobs import find_jobs
 
     jobs, unusable = find_jobs(input, output, say)  # before torch is loaded
     from vidiff.inference.checkpoint import load_model, origin_of
+    from vidiff.inference.marking import marked
     from vidiff.inference.panorama import shown_as
     from vidiff.inference.translate import frame_translator, run_jobs
 
@@ -47,7 +50,7 @@ def translate(
     what |= dict(projection=projection, stereo=stereo)
     model = load_model(ckpt, device, trust or ())
     change = frame_translator(model, **what, ema=ema, say=say, batch_size=batch_size)
-    origin = origin_of(model, command="translate", **what, ema=ema)
+    change, origin = marked(watermark, change, origin_of(model, command="translate", **what, ema=ema))
     failed = []
     for result in run_jobs(jobs, unusable, change, say, origin=origin, shown=shown_as(projection, stereo)):
         if result.error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import Tensor
 from vidiff.errors import UsageError, at_least
 from vidiff.files import check_writable
 from vidiff.inference.checkpoint import origin_of
+from vidiff.inference.marking import CARRIERS, clip_marker
 from vidiff.inference.sample import Format, check
 from vidiff.keyed import Between
 from vidiff.models.module import VideoModule
@@ -36,6 +38,7 @@ def interpolate_to(
     fps: float = 8.0,
     batch_size: int = 32,
     ema: bool = True,
+    watermark: str | None = None,
 ) -> list[Path]:
     """Make the clips on the way from one sample to the next and write them into a folder; see `path`.
 
@@ -49,6 +52,7 @@ def interpolate_to(
         formats: one or more of mp4 and gif (morph: frame k is of clip k, its time running to the end of a clip and
             back), png (a sheet of 9 clips, evenly spread), npy (all clips in one array).
         fps: frames per second of mp4 and gif.
+        watermark: see `vidiff.inference.sample.sample_to`.
 
     Returns:
         The files; beside each one its `.provenance.json`, see `vidiff.video.provenance`.
@@ -57,6 +61,7 @@ def interpolate_to(
         UsageError: this model cannot make that, or the folder cannot be written. Nothing is written before.
     """
     check(model, formats, fps)
+    marker = clip_marker(watermark, formats)
     folder, written = Path(folder), []
     check_writable(folder / "morph.png")
     options = dict(num_frames=num_frames, ema=ema)
@@ -65,6 +70,7 @@ def interpolate_to(
     folder.mkdir(parents=True, exist_ok=True)
     for suffix in dict.fromkeys(formats):
         target = folder / f"morph.{suffix}"
+        about = replace(origin, watermark=watermark is not None and suffix in CARRIERS)
         if suffix == "npy":
             write_npy(target, clips)
         elif suffix == "png":
@@ -72,8 +78,8 @@ def interpolate_to(
             title = f"seed {seed}, from {' to '.join(map(str, ids))}"
             write_png(target, sheet([(title, clips[rows])]), origin.comment())
         else:
-            write_clip(target, morph(clips), fps, origin.comment())
-        finish(target, origin)
+            write_clip(target, marker(morph(clips)), fps, about.comment())
+        finish(target, about)
         written.append(target)
     return written
 

@@ -14,6 +14,7 @@ from vidiff.clip import clip_to_thwc, thwc_to_clip, uint8_to_unit
 from vidiff.errors import UsageError
 from vidiff.inference.checkpoint import origin_of
 from vidiff.inference.jobs import Translated, find_jobs
+from vidiff.inference.marking import marked
 from vidiff.inference.panorama import shown_as
 from vidiff.inference.translate import frame_translator, run_jobs, side_by_side
 from vidiff.models.module import VideoModule
@@ -39,6 +40,7 @@ def restore(
     stereo: Stereo | None = None,
     compare: bool = False,
     ema: bool = True,
+    watermark: str | None = None,
     say: Callable[[str], None] = warnings.warn,
 ) -> list[Translated]:
     """Restore a video, or every video of a folder; times, sound and subtitles stay, sizes are multiplied by `scale`.
@@ -49,6 +51,7 @@ def restore(
         output: a .mp4, .mov or .mkv; a folder where the input holds several videos.
         scale, window, tile, projection, stereo: see `vidiff.inference.restore.frame_restorer`.
         compare, ema: see `vidiff.inference.restore.frame_restorer`.
+        watermark: a text that is hidden in every frame, see `vidiff.inference.watermark.embed_watermark`; None: none.
         say: called with a line about what is passed over, or cannot be kept as it was.
 
     Returns:
@@ -60,7 +63,8 @@ def restore(
     jobs, unusable = find_jobs(Path(input), Path(output), say)
     what = dict(scale=scale, window=window, tile=tile, projection=projection, stereo=stereo, compare=compare, ema=ema)
     origin = origin_of(model, command="restore", **what)
-    change, shown = frame_restorer(model, **what, say=say), shown_as(projection, stereo)
+    change, origin = marked(watermark, frame_restorer(model, **what, say=say), origin)
+    shown = shown_as(projection, stereo)
     return list(run_jobs(jobs, unusable, change, say, origin=origin, verb="restoring", shown=shown))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -14,10 +15,11 @@ from vidiff.clip import clip_to_thwc
 from vidiff.errors import UsageError, at_least
 from vidiff.files import check_writable
 from vidiff.inference.checkpoint import origin_of
+from vidiff.inference.marking import CARRIERS, clip_marker
 from vidiff.models.module import VideoModule
 from vidiff.models.translation import Translator
 from vidiff.video.alpha import write_alpha
-from vidiff.video.provenance import finish
+from vidiff.video.provenance import Origin, finish
 from vidiff.video.sheet import sheet
 from vidiff.video.spherical import Spherical, write_spherical
 from vidiff.video.write import write_clip, write_cutout, write_mp4, write_npy, write_png
@@ -43,6 +45,7 @@ def sample_to(
     stage: int | None = None,
     parts: bool = False,
     alpha: Sequence[Alpha] = (),
+    watermark: str | None = None,
 ) -> list[Path]:
     """Make clips and write them into a folder; clip i is a function of the weights, the seed and i.
 
@@ -60,6 +63,8 @@ def sample_to(
         stage: what an earlier stage of a growing network makes, 0 = the first.
         parts: also background, foreground and mask (mp4), and the foreground with alpha, every value kept (mov, PNG).
         alpha: also the foreground with alpha as players and editors read it: mov (ProRes 4444), webm (VP9) or both.
+        watermark: a text that is hidden in every frame of the clips in mp4 and gif, see
+            `vidiff.inference.watermark.embed_watermark`; parts, sheet and array are without; None: none.
 
     Returns:
         The files; beside each one its `.provenance.json`, see `vidiff.video.provenance`.
@@ -71,13 +76,15 @@ def sample_to(
     check(model, formats, fps, stage, parts or bool(alpha))
     if bad := [suffix for suffix in alpha if suffix not in get_args(Alpha)]:
         raise UsageError(f"alpha: {bad[0]} cannot be written; accepted are {', '.join(get_args(Alpha))}")
+    marker = clip_marker(watermark, formats)
     folder, written, kept, shown = Path(folder), [], [], []
     check_writable(folder / "sheet.png")
 
     options = dict(labels=labels, num_frames=num_frames, ema=ema) | ({} if stage is None else {"stage": stage})
     origin = origin_of(model, seed, command="sample", **options)
+    marked_origin = replace(origin, watermark=watermark is not None)
 
-    def write(how: Callable[..., None], name: str, *what: Any) -> None:
+    def write(how: Callable[..., None], name: str, *what: Any, origin: Origin = origin) -> None:
         how(folder / name, *what, **({} if how is write_npy else {"comment": origin.comment()}))
         if name.endswith(".mp4") and model.spec.projection != "flat":
             write_spherical(folder / name, Spherical(model.spec.projection))
@@ -87,8 +94,8 @@ def sample_to(
     for ids, clips in model.iter_samples(range(num_clips), seed, batch_size, **options):
         folder.mkdir(parents=True, exist_ok=True)  # not before there is something to put into it
         for i, clip in zip(ids.tolist(), clips):
-            for suffix in [s for s in ("mp4", "gif") if s in formats]:
-                write(write_clip, f"{i:05d}.{suffix}", clip, fps)
+            for suffix in [s for s in CARRIERS if s in formats]:
+                write(write_clip, f"{i:05d}.{suffix}", marker(clip), fps, origin=marked_origin)
         if parts or alpha:
             made = model.parts(ids.tolist(), seed, labels, num_frames, ema)
             for row, i in enumerate(ids.tolist()):

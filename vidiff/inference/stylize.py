@@ -18,6 +18,7 @@ from vidiff.files import check_suffix, check_writable, sha256_of
 from vidiff.flow import flow_method
 from vidiff.inference.device import pick_device
 from vidiff.inference.jobs import Job, Translated, find_jobs
+from vidiff.inference.marking import marked
 from vidiff.inference.panorama import around, shown_as
 from vidiff.inference.style_measure import StyleMeasure
 from vidiff.inference.style_network import (
@@ -63,6 +64,7 @@ def stylize(
     measure: bool = False,
     projection: Projection | None = None,
     device: str | torch.device | None = None,
+    watermark: str | None = None,
     say: Callable[[str], None] = warnings.warn,
 ) -> list[Translated]:
     """Give a video, or every video of a folder, the style of a picture or of another video; times, sizes, sound stay.
@@ -88,6 +90,7 @@ def stylize(
         projection: `equirectangular`: the video shows all around; frames are continued beyond the seam, and the
             continuation is cross-faded with what it repeats.
         device: where to work, such as cuda:1; None: an accelerator where there is one, else the CPU.
+        watermark: a text that is hidden in every frame, see `vidiff.inference.watermark.embed_watermark`; None: none.
         say: called with a line about the network, about what is passed over, or cannot be kept as it was.
 
     Returns:
@@ -103,8 +106,8 @@ def stylize(
     what |= dict(frame_by_frame=frame_by_frame, measure=measure, projection=projection)
     stylizer, shown = Stylizer(style, **what, device=device, say=say), shown_as(projection, None)
     stylizer.prepare(jobs)
-    made, origin = stylizer.made, stylizer.origin()
-    results = list(run_jobs(jobs, unusable, stylizer.change, say, made, origin, "restyling", shown))
+    change, origin = marked(watermark, stylizer.change, stylizer.origin())
+    results = list(run_jobs(jobs, unusable, change, say, stylizer.made, origin, "restyling", shown))
     if stylizer.measure is not None:
         say(stylizer.measure.summary())
     return results

@@ -18,6 +18,7 @@ from vidiff.clip import clip_to_thwc, signed_to_uint8, thwc_to_clip, uint8_to_un
 from vidiff.errors import RunError, UsageError, at_least, doing, unforeseen
 from vidiff.inference.checkpoint import origin_of
 from vidiff.inference.jobs import UNKNOWN, Job, Translated, find_jobs
+from vidiff.inference.marking import marked
 from vidiff.inference.panorama import check_around, each_eye, looking_around, resized_around, shown_as
 from vidiff.inference.tiles import on_grid, plan_tiles, space_radius, through_tiles
 from vidiff.inference.windows import plan, through_windows
@@ -45,6 +46,7 @@ def translate_video(
     stereo: Stereo | None = None,
     compare: bool = False,
     ema: bool = True,
+    watermark: str | None = None,
     say: Callable[[str], None] = warnings.warn,
 ) -> list[Translated]:
     """Translate a video, or every video of a folder; times, sizes, sound and subtitles stay.
@@ -57,6 +59,7 @@ def translate_video(
         projection, stereo: see `vidiff.inference.translate.frame_translator`; the files say it, in the boxes that
             players look for. None: they say what the source says.
         compare, ema: see `vidiff.inference.translate.frame_translator`.
+        watermark: a text that is hidden in every frame, see `vidiff.inference.watermark.embed_watermark`; None: none.
         say: called with a line about what is passed over, or cannot be kept as it was.
 
     Returns:
@@ -70,6 +73,7 @@ def translate_video(
     what |= dict(projection=projection, stereo=stereo)
     origin = origin_of(model, command="translate", **what, ema=ema)
     change = frame_translator(model, **what, ema=ema, say=say, batch_size=batch_size)
+    change, origin = marked(watermark, change, origin)
     return list(run_jobs(jobs, unusable, change, say, origin=origin, shown=shown_as(projection, stereo)))
 
 

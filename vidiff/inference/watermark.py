@@ -2,35 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from vidiff.clip import clip_to_thwc, thwc_to_clip
+from vidiff.clip import thwc_to_clip
 from vidiff.errors import RunError, UsageError
 from vidiff.inference.jobs import Translated, find_jobs
+from vidiff.inference.marking import PSNR, SHIPPED, TOGETHER, frame_marker, key_bits
 from vidiff.inference.translate import run_jobs
 from vidiff.inference.watermark_training import read_mark
 from vidiff.nn.watermark import Watermark
 from vidiff.progress import track
 from vidiff.video.filetype import sniff
 from vidiff.video.open import open_reader
-from vidiff.video.remux import Change
 
-SHIPPED = Path(__file__).parents[1] / "pretrained" / "watermark.safetensors"
 WATERMARKED = "watermarked by vidiff"
 FRAMES = 64  # evenly spread ones are read
-TOGETHER = 8  # frames at a time
 SURE = 1e-5  # of 100,000 unmarked videos one agrees as well by chance
-PSNR, LEAST_PSNR, MOST_PSNR = 40.0, 30.0, 50.0  # dB
 
 
 @dataclass(frozen=True)
@@ -72,18 +67,6 @@ class Reading:
     keys: list[KeyFound] = field(default_factory=list)
 
 
-def key_bits(key: str, count: int) -> Tensor:
-    """The message of a key, (count,) of -1 and 1: the first bits of the sha256 of its UTF-8.
-
-    Raises:
-        UsageError: the key is empty.
-    """
-    if not key:
-        raise UsageError("key: an empty text marks nothing; any other one does")
-    digest = np.frombuffer(hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest(), np.uint8)
-    return torch.from_numpy(np.unpackbits(digest)[:count].astype(np.float32)) * 2 - 1
-
-
 def hexadecimal(bits: Tensor) -> str:
     """Bits (K,), above 0 for a 1, as digits."""
     return np.packbits((bits > 0).numpy().astype(np.uint8)).tobytes().hex()
@@ -122,31 +105,6 @@ def embed_watermark(
     jobs, unusable = find_jobs(Path(input), Path(output), say)
     change = frame_marker(key, ckpt, psnr)
     return list(run_jobs(jobs, unusable, change, say, origin=None, verb="marking", mark=WATERMARKED))
-
-
-def frame_marker(key: str, ckpt: str | Path | None = None, psnr: float = PSNR) -> Change:
-    """A function of any number of RGB frames uint8 (H, W, 3): the same with a key in them, in constant memory.
-
-    Args:
-        key, ckpt, psnr: see `embed_watermark`.
-
-    Raises:
-        UsageError: the key is empty, or a number cannot be used. RunError: the watermark's file is damaged.
-    """
-    if not LEAST_PSNR <= psnr <= MOST_PSNR:
-        raise UsageError(f"psnr must be from {LEAST_PSNR:.0f} to {MOST_PSNR:.0f} dB, got {psnr}")
-    mark, config = read_mark(SHIPPED if ckpt is None else ckpt)
-    bits = key_bits(key, config.bits)
-
-    def change(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        frames = iter(frames)
-        while few := list(islice(frames, TOGETHER)):
-            images = thwc_to_clip(np.stack(few)).transpose(0, 1).float() / 255  # (T, 3, H, W)
-            with torch.no_grad():
-                marked = mark(images, bits.expand(len(few), -1), psnr)
-            yield from clip_to_thwc((255 * marked).round().byte().transpose(0, 1))
-
-    return change
 
 
 def read_watermark(

@@ -40,6 +40,7 @@ class Origin:
         settings: the resolved configuration, plain values.
         seed: of what was drawn; None where nothing was.
         inputs: what else was read, such as a picture whose style was taken.
+        watermark: whether a key is hidden in its frames, see `vidiff.inference.marking`; which one is said nowhere.
     """
 
     model: str = ""
@@ -48,6 +49,7 @@ class Origin:
     settings: Mapping[str, Any] = field(default_factory=dict)
     seed: int | None = None
     inputs: tuple[Path, ...] = ()
+    watermark: bool = False
 
     def having(self, **settings: Any) -> Origin:
         """The same, with further settings of the command."""
@@ -70,6 +72,7 @@ class Origin:
         parts += [f"checkpoint sha256 {self.sha256}"] if self.sha256 else []
         parts += [f"configuration sha256 {self.configuration}"] if self.settings else []
         parts += [] if self.seed is None else [f"seed {self.seed}"]
+        parts += ["invisible watermark"] if self.watermark else []
         return "; ".join(parts)
 
 
@@ -94,6 +97,7 @@ def finish(path: Path, origin: Origin, sources: Sequence[Path] = ()) -> Path:
             "settings": json.loads(json.dumps(origin.settings, default=str)),
         },
         "seed": origin.seed,
+        "watermark": origin.watermark,
         "inputs": [{"name": p.name, "sha256": _digest(p)} for p in (*sources, *origin.inputs)],
     }
     write_json(target, content)
