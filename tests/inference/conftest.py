@@ -11,10 +11,12 @@ import yaml
 from helpers import TINY
 from reports import REPORT
 
+from vidiff.augment.degrade import GaussianNoise
 from vidiff.data.preview import datamodule
 from vidiff.data.shapes.render import render_dataset, render_domains
 from vidiff.models.cyclegan import CycleGAN
 from vidiff.models.dcgan import DCGAN
+from vidiff.models.restoration import Restoration
 
 SIZES = dict(num_frames=4, resolution=16)
 ROW = {"psnr": 20.0, "psnr_gain": 9.5, "ssim": 0.8, "controls": {"identity": {"fvd_random": 40.0}}}
@@ -79,3 +81,25 @@ def translator_run(domains, tmp_path):
         metrics=metrics,
         directions=rows,
     )
+
+
+@pytest.fixture
+def restorer_run(shapes, tmp_path):
+    """The same of a tiny Restoration of noise, its last convolution moved away from nothing."""
+    methods = {"degraded": {"psnr": 20.0, "ssim": 0.4}, "non_local_means": {"psnr": 24.0, "strength": 9.0}}
+    methods |= {"restored": {"psnr": 29.5, "ssim": 0.8, "sharpness": 0.97}}
+    controls = {"identity": {"fvd_random": 40.0}, "oracle": {"fvd_random": 0.2}}
+    row = ROW | {"sources": ["degraded"], "target": "clean", "sharpness": 0.97, "controls": controls}
+    report = dict(methods=methods, directions={"restore": row})
+    report |= dict(metrics={"fvd_random_restore": REPORT["metrics"]["fvd_random"]}, controls={})
+
+    def make(name: str, seed: int = 0) -> Path:
+        noise = {"class_path": "vidiff.augment.degrade.GaussianNoise", "init_args": {"sigma": [25.0, 25.0]}}
+        model = Restoration(degradations=[GaussianNoise()], seed=seed, **SIZES, width=4)
+        model.config = {"init_args": {"degradations": [noise]}}
+        with torch.no_grad():
+            for network in (model.generator, model.generator_ema.module):
+                network.layers[-2].space.weight.normal_(0, 0.01, generator=torch.Generator().manual_seed(1))
+        return write_run(tmp_path / name, model, "ClipDataModule", shapes, seed, **report)
+
+    return make

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 
 import pytest
@@ -64,6 +65,28 @@ def test_a_translation_has_directions_and_pairs(translator_run, tmp_path):
     assert os.path.getsize(tmp_path / "day-night.gif") <= 300_000
 
 
+def test_a_restoration_has_methods_and_damaged_scenes(restorer_run, tmp_path):
+    runs = [restorer_run(f"r{seed}", seed) for seed in (0, 1)]
+    card = add_to_zoo(runs[0], "less-noise", also=runs[1:], output=tmp_path)
+    assert card["makes"] == "restorations: gaussian noise undone" and card["check"]["scenes"]["styles"] == ("plain",)
+    found = card["check"]["values"]
+    assert set(found) == {"psnr_damaged", "psnr_restore", "motion_restore", "change_restore"}
+    # noise of 25 / 255, some of it clamped away
+    assert -20 * math.log10(25 / 255) < found["psnr_damaged"] < -20 * math.log10(25 / 255) + 1
+    assert found["psnr_restore"] != pytest.approx(found["psnr_damaged"], abs=0.01)
+    assert "PSNR gain over the damaged clip +9.5 dB" in table([card])
+    command = "vidiff restore --ckpt zoo:less-noise --input in.mp4 --output out.mp4"
+    for said in (page([card]), text(card)):
+        words = said.replace("|", " ").split("\n")
+        assert any(command in line for line in words)
+        (nlm,) = [line.split() for line in words if "non-local means (h = 9)" in line]
+        assert nlm[-6:] == ["24", *5 * "-"]
+        (own,) = [line.split() for line in words if line.split()[:1] == ["network"]]
+        assert own == ["network", "29.5", "0.8", "-", "-", "0.97", "0.5"]
+    with Image.open(tmp_path / "less-noise.gif") as picture:
+        assert picture.size == (3 * (3 * 16 + 2), 3 * 6 * 16) and picture.n_frames == 4
+
+
 def test_pictures_fit(tmp_path, monkeypatch):
     """Noise, which cannot be packed: with fewer frames; what is too large even so leaves no file."""
     noise = torch.randint(0, 256, (3, 16, 64, 64), dtype=torch.uint8)
@@ -78,9 +101,9 @@ def test_pictures_fit(tmp_path, monkeypatch):
     assert [p.name for p in tmp_path.iterdir()] == ["a.gif"]
 
 
-def test_damaged_weights_are_noticed(generator_run, translator_run, tmp_path):
+def test_damaged_weights_are_noticed(generator_run, translator_run, restorer_run, tmp_path):
     """The numbers of the card are those of its weights: other weights give others, the same ones do not."""
-    for name, run in (("g", generator_run("g")), ("t", translator_run("t"))):
+    for name, run in (("g", generator_run("g")), ("t", translator_run("t")), ("r", restorer_run("r"))):
         card = add_to_zoo(run, name, output=tmp_path)
         scenes = Scenes(**card["check"]["scenes"])
         model = load_model(tmp_path / f"{name}.safetensors", "cpu")

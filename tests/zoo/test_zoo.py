@@ -14,6 +14,7 @@ from vidiff.data.shapes.render import render_scene
 from vidiff.errors import UsageError
 from vidiff.inference.checkpoint import load_model
 from vidiff.inference.spot_check import Scenes, differing, spot_check
+from vidiff.models.restorer import Restorer
 from vidiff.models.translation import Translator
 from vidiff.video.write import write_mp4
 from vidiff.zoo.cards import page
@@ -79,12 +80,18 @@ def test_they_are_listed_and_shown(capsys):
 
 
 def test_commands_take_them(tmp_path, monkeypatch, capsys):
-    """One that makes clips and one that translates, where there are such."""
+    """One that makes clips, one that translates and one that restores, where there are such."""
     monkeypatch.chdir(tmp_path)
-    kinds = {isinstance(load_model(f"zoo:{name}", "cpu"), Translator): name for name in CARDS}
-    for translates, name in kinds.items():
-        if translates:
-            write_mp4(tmp_path / "in.mp4", render_scene(5, 0, "plain", 10, 32))
+    kinds = {}
+    for name in CARDS:
+        model = load_model(f"zoo:{name}", "cpu")
+        kinds[isinstance(model, Translator), isinstance(model, Restorer)] = name
+    write_mp4(tmp_path / "in.mp4", render_scene(5, 0, "plain", 10, 32))
+    for (translates, restores), name in kinds.items():
+        if restores:
+            words = ["restore", "--ckpt", f"zoo:{name}", "--input", "in.mp4", "--output", "restored.mp4"]
+            assert main(words) == 0 and (tmp_path / "restored.mp4").stat().st_size > 0
+        elif translates:
             way = next(iter(CARDS[name]["directions"]))
             asked = ["--target", way.removeprefix("to_")] if way.startswith("to_") else ["--direction", way]
             words = ["translate", "--ckpt", f"zoo:{name}", *asked, "--input", "in.mp4", "--output", "out.mp4"]

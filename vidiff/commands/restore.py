@@ -28,7 +28,8 @@ def restore(
     """Restore videos of any length and size with a trained model; times and sound stay.
 
     Args:
-        ckpt: a checkpoint of a restoration, runs/.../checkpoints/best.ckpt (pixel.ckpt beside it: of its first stage).
+        ckpt: a checkpoint of a restoration, runs/.../checkpoints/best.ckpt (pixel.ckpt beside it: of its first stage),
+            or a model of `vidiff zoo`: zoo:NAME.
         input, output: see `vidiff.inference.restore.restore`.
         scale, window, tile, compare, ema: see `vidiff.inference.restore.frame_restorer`.
         projection, stereo: see `vidiff.inference.restore.frame_restorer`.

@@ -21,7 +21,7 @@ from vidiff.video.open import open_reader
 PLACES = ("root", "seed", "cache", "cache_limit_gb", "num_workers", "timeout", "multiprocessing_context", "backend")
 LOOKED_AT, ALIKE = 4, 25.0  # videos that are compared with what the renderer draws, in dB
 OF_DIRECTIONS = ("psnr", "psnr_gain", "ssim", "ssim_gain", "cycle_psnr", "nyquist_ratio", "position_error")
-OF_DIRECTIONS += ("target_accuracy",)
+OF_DIRECTIONS += ("target_accuracy", "sharpness")
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from vidiff.metrics.frechet import frechet_from_features
 from vidiff.metrics.paired import psnr
 from vidiff.metrics.pixels import FrameDifference, Thumbnail, mean_pair_distance
 from vidiff.models.module import VideoModule
+from vidiff.models.restorer import CLEAN, DEGRADED, Restorer
 from vidiff.models.translation import Translator
 
 CLIPS, SEED = 16, 0
@@ -65,8 +66,11 @@ def spot_check(model: VideoModule, scenes: Scenes) -> dict[str, float]:
     Returns:
         Of a generator: `motion`, mean |x_t - x_(t-1)| in grey levels; `diversity`, mean distance of two clips in the
         space of that metric; `fvd_random` of 16 clips against 16 scenes, biased by so few. Of a translation, for each
-        direction: `psnr_<direction>` against the true counterparts in dB, and `motion_<direction>`.
+        direction: `psnr_<direction>` against the true counterparts in dB, and `motion_<direction>`. Of a restoration
+        the same of `restore`, `psnr_damaged`, and `change_restore`, mean |restored - damaged| in grey levels.
     """
+    if isinstance(model, Restorer):
+        return _restorations(model, scenes)
     if isinstance(model, Translator):
         return _translations(model, scenes)
     fake, real = example_clips(model), scenes.clips(model, scenes.styles[0])
@@ -93,6 +97,21 @@ def _translations(model: Translator, scenes: Scenes) -> dict[str, float]:
         values[f"psnr_{name}"] = float(psnr(torch.cat(fake), torch.cat(true)).double().mean())
         values[f"motion_{name}"] = _motion(torch.cat(fake))
     return values
+
+
+def _restorations(model: Restorer, scenes: Scenes) -> dict[str, float]:
+    true = scenes.clips(model, scenes.styles[0])
+    damaged = damaged_scenes(model, true)
+    fake = model.translate(damaged, DEGRADED, CLEAN)
+    pairs = {"damaged": damaged, "restore": fake}
+    found = {name: float(psnr(clips, true).double().mean()) for name, clips in pairs.items()}
+    change = float((fake.int() - damaged.int()).abs().double().mean())
+    return {f"psnr_{n}": v for n, v in found.items()} | {"motion_restore": _motion(fake), "change_restore": change}
+
+
+def damaged_scenes(model: Restorer, clips: Tensor) -> Tensor:
+    """uint8 clips (N, C, T, H, W) -> the same, damaged in ways of their own that no training clip has."""
+    return model.degrade(clips, range(len(clips)), "zoo", SEED)
 
 
 def differing(found: dict[str, float], expected: dict[str, float]) -> list[str]:

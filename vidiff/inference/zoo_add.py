@@ -17,9 +17,18 @@ from vidiff.files import check_writable, replacing, write_json, write_text
 from vidiff.inference.checkpoint import build_model, load_model
 from vidiff.inference.checkpoint_file import read_checkpoint
 from vidiff.inference.finished_run import FinishedRun
-from vidiff.inference.spot_check import CLIPS, SEED, Scenes, drawn_styles, example_clips, spot_check
+from vidiff.inference.spot_check import (
+    CLIPS,
+    SEED,
+    Scenes,
+    damaged_scenes,
+    drawn_styles,
+    example_clips,
+    spot_check,
+)
 from vidiff.inference.weights_file import SUFFIX, round_weights, write_weights
 from vidiff.models.module import VideoModule
+from vidiff.models.restorer import CLEAN, DEGRADED, Restorer
 from vidiff.models.translation import Translator
 from vidiff.video.write import write_gif
 from vidiff.zoo.cards import page
@@ -30,6 +39,7 @@ RESERVED = ("add",)  # an action of the command
 LARGEST_PICTURE = 300_000  # bytes
 SMALLER = ((3, 1), (2, 1), (2, 2), (2, 4), (1, 4), (1, 8))  # (times enlarged, every which frame), until it fits
 SHOWN_FRAMES = 8  # of translations, at least
+RESTORED = 6  # scenes of a picture
 PAPER = 250  # grey of what separates clips
 
 
@@ -121,7 +131,7 @@ def _check_size(path: Path, name: str, folder: Path) -> None:
 
 def _scenes(model: VideoModule, run: FinishedRun, record: dict[str, Any]) -> Scenes:
     """Scenes of the set that no training clip shows, where it has such scenes."""
-    translates = isinstance(model, Translator)
+    translates = isinstance(model, Translator) and not isinstance(model, Restorer)  # those are of one style
     styles = drawn_styles(model.domains if translates else [], record)
     first = len(record["styles"]) * record["videos"] if translates else record["videos"]
     return Scenes(record["seed"], styles, first, record["resolution"], run.report["data"]["frame_stride"])
@@ -133,11 +143,7 @@ def _card(
     """The part of a card that the runs say."""
     report, spec = run.report, model.spec
     seeds = sorted((run, *others), key=lambda r: r.criterion)
-    drawn: dict[str, str] = {}
-    makes = "clips from noise" if not spec.num_classes else f"clips from noise, {spec.num_classes} classes"
-    if isinstance(model, Translator):
-        drawn = dict(zip(model.domains, styles := drawn_styles(model.domains, record)))
-        makes = "translations between " + " and ".join([", ".join(styles[:-1]), styles[-1]])
+    makes, drawn = _makes(model, record)
     rows = report["metrics"].items()
     return {
         "name": name,
@@ -156,6 +162,7 @@ def _card(
         "measures": {m: {"value": r["value"], "floor": r.get("floor")} for m, r in rows},
         "controls": report.get("controls", {}),
         "directions": report.get("directions", {}),
+        **({"methods": report["methods"]} if "methods" in report else {}),
         "seeds": [
             {"seed": r.seed, "criterion": r.criterion, "step": r.report["checkpoint_step"],
              "cpu_seconds": r.report.get("cpu_seconds"), "values": r.values}
@@ -164,6 +171,18 @@ def _card(
         "shipped_seed": run.seed,
         "worst_seed": seeds[-1].seed,
     }  # fmt: skip
+
+
+def _makes(model: VideoModule, record: dict[str, Any]) -> tuple[str, dict[str, str]]:
+    """What a model makes, in words, and of a translation its domains by the styles that they are drawn in."""
+    if isinstance(model, Restorer):
+        return f"restorations: {model.undoes} undone" if model.degradations else "reconstructions", {}
+    if isinstance(model, Translator):
+        styles = drawn_styles(model.domains, record)
+        makes = "translations between " + " and ".join([", ".join(styles[:-1]), styles[-1]])
+        return makes, dict(zip(model.domains, styles))
+    classes = model.spec.num_classes
+    return "clips from noise" if not classes else f"clips from noise, {classes} classes", {}
 
 
 def _file(path: Path, model: VideoModule, before: Tensor, after: Tensor) -> dict[str, Any]:
@@ -189,6 +208,8 @@ def _rows(model: VideoModule, scenes: Scenes) -> list[list[tuple[Tensor, bool]]]
     if not isinstance(model, Translator):
         clips = example_clips(model)
         return [[(clip, True) for clip in clips[i : i + 4]] for i in range(0, CLIPS, 4)]
+    if isinstance(model, Restorer):
+        return _restored(model, scenes)
     rows, count = [], len(scenes.styles)
     # A translation takes clips of any length: the few frames of a training are too short to be looked at.
     length = max(SHOWN_FRAMES, model.spec.num_frames) if model.spec.num_frames > 1 else 1
@@ -203,6 +224,14 @@ def _rows(model: VideoModule, scenes: Scenes) -> list[list[tuple[Tensor, bool]]]
     if count == 2:
         return rows
     return [rows[0][i : i + count] for i in range(0, count * count, count)]
+
+
+def _restored(model: Restorer, scenes: Scenes) -> list[list[tuple[Tensor, bool]]]:
+    """Of each scene: damaged, restored, and as it was."""
+    true = scenes.clips(model, scenes.styles[0], RESTORED)
+    damaged = damaged_scenes(model, true)
+    made = model.translate(damaged, DEGRADED, CLEAN)
+    return [[(d, False), (m, True), (t, False)] for d, m, t in zip(damaged, made, true)]
 
 
 def mosaic(model: VideoModule, scenes: Scenes) -> Tensor:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 from torch import Tensor
 
-from vidiff.augment.degrade import Degradation, LowResolution, check_degradations, degrade
+from vidiff.augment.degrade import Degradation, LowResolution, OneOf, check_degradations, degrade
 from vidiff.clip import uint8_to_unit
 from vidiff.errors import UsageError
 from vidiff.models.translation import Translator
@@ -52,10 +53,22 @@ class Restorer(Translator):
         factors = [op.factor for op in self.degradations if isinstance(op, LowResolution) and op.p == 1]
         return factors[0] if factors else 1
 
+    @property
+    def undoes(self) -> str:
+        """The damage in words, `gaussian noise and jpeg`."""
+        return " and ".join(_in_words(op) for op in self.degradations)
+
     def degrade(self, clips: Tensor, slots: Sequence[int], *key: int | str) -> Tensor:
         """uint8 clips (B, C, T, H, W) -> damaged ones; row i is a function of (seed, key, slots[i])."""
         damaged = degrade(uint8_to_unit(clips), self.degradations, slots, self.seed, "degrade", *key)
         return (damaged * 255).round().to(clips.dtype)
+
+
+def _in_words(op: Degradation) -> str:
+    """The name of a degradation's class; of `OneOf` those of its kinds, each once."""
+    if isinstance(op, OneOf):
+        return "one of " + ", ".join(dict.fromkeys(map(_in_words, op.degradations)))
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(op).__name__).lower()
 
 
 def restorer(model: object) -> Restorer:

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from vidiff.metrics.controls import lead_of, standing
+from vidiff.zoo.cards import METHODS, OF_METHODS
 
 
 def number(value: float | None) -> str:
@@ -110,28 +111,16 @@ def print_translation_report(report: dict[str, Any], path: Path, files: dict[str
     _print_places(console, path, files)
 
 
-METHODS = {  # of a restoration's report -> how its table calls them, in order
-    "degraded": "damaged",
-    "non_local_means": "non-local means",
-    "video_non_local_means": "non-local means over 5 frames",
-    "inpainting": "OpenCV inpainting",
-    "pixel_stage": "network, first stage",
-    "restored": "network",
-    "oracle": "true clip, re-encoded",
-}
-
-
 def print_restoration_report(report: dict[str, Any], path: Path, files: dict[str, Path]) -> None:
     """A row for each way to restore, and where everything lies."""
     console = Console(width=None if sys.stdout.isatty() else 140)
     table = Table(title=_title(report))
-    keys = ("psnr", "ssim", "temporal_error", "flicker_ratio", "sharpness")
-    for column in ("clips", "PSNR, dB", "SSIM", "temporal error", "flicker / true", "sharpness / true"):
+    for column in ("clips", *OF_METHODS.values()):
         table.add_column(column, justify="left" if column == "clips" else "right")
     for name, label in METHODS.items():
         if (values := report["methods"].get(name)) is not None:
             strength = f" (h = {values['strength']:g})" if "strength" in values else ""
-            cells = [number(values.get(k)) for k in keys]
+            cells = [number(values.get(k)) for k in OF_METHODS]
             table.add_row(label + strength, *cells, style="bold" if name == "restored" else None)
     console.print(table)
     console.print("Sharpness is the energy of gradients: 1 is right; above it there is noise or what was never there.")

@@ -17,6 +17,22 @@ OF_DIRECTIONS = {
     "position_error": "position error of the sprites, pixels",
     "target_accuracy": "taken for the target by a classifier",
 }
+METHODS = {  # of a restoration -> how tables call them, in order
+    "degraded": "damaged",
+    "non_local_means": "non-local means",
+    "video_non_local_means": "non-local means over 5 frames",
+    "inpainting": "OpenCV inpainting",
+    "pixel_stage": "network, first stage",
+    "restored": "network",
+    "oracle": "true clip, re-encoded",
+}
+OF_METHODS = {
+    "psnr": "PSNR, dB",
+    "ssim": "SSIM",
+    "temporal_error": "temporal error",
+    "flicker_ratio": "flicker / true",
+    "sharpness": "sharpness / true",
+}
 
 
 def number(value: float | None) -> str:
@@ -40,7 +56,8 @@ def headline(card: dict[str, Any]) -> str:
     """The one measure of a model that a list has room for."""
     gains = [d["psnr_gain"] for d in card["directions"].values() if "psnr_gain" in d]
     if gains:
-        return f"PSNR gain over the source {', '.join(f'{g:+.1f}' for g in gains)} dB"
+        over = "damaged clip" if "methods" in card else "source"
+        return f"PSNR gain over the {over} {', '.join(f'{g:+.1f}' for g in gains)} dB"
     name = _lead(card)
     lead = card["measures"][name]
     named = card["measures"].get("recognizable", {}).get("value")
@@ -90,8 +107,11 @@ def facts(card: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def measured(card: dict[str, Any]) -> list[list[str]]:
-    """The measures of a model as a table: of a translation by direction, else with floor and controls."""
+    """The measures of a model as a table: of a restoration by method, of a translation by direction, else with floor
+    and controls."""
     directions = card["directions"]
+    if "methods" in card:
+        return _restored(card)
     if directions:
         rows = [["measure", *(f"{_way(card, d)} ({n})" for n, d in directions.items())]]
         rows += [
@@ -113,6 +133,21 @@ def measured(card: dict[str, Any]) -> list[list[str]]:
     return rows + [[n.replace("_", " "), *(number(v.get(m)) for m in metrics)] for n, v in controls.items()]
 
 
+def _restored(card: dict[str, Any]) -> list[list[str]]:
+    """A row for each way to restore, and the metric of whole sets of clips where it was measured."""
+    (way, direction), name = next(iter(card["directions"].items())), _lead(card)
+    lead, controls = card["measures"].get(f"{name}_{way}", {}), direction.get("controls", {})
+    of_sets = {"restored": lead.get("value")}
+    of_sets |= {"degraded": controls.get("identity", {}).get(name), "oracle": controls.get("oracle", {}).get(name)}
+    rows = [["clips", *OF_METHODS.values(), name]]
+    for method, text in METHODS.items():
+        if method in card["methods"]:
+            values = card["methods"][method]
+            text += f" (h = {values['strength']:g})" if "strength" in values else ""
+            rows.append([text, *(number(values.get(key)) for key in OF_METHODS), number(of_sets.get(method))])
+    return [*rows, ["real against real (floor)", *("-" for _ in OF_METHODS), number(lead.get("floor"))]]
+
+
 def _way(card: dict[str, Any], direction: dict[str, Any]) -> str:
     """`plain to night`: the domains of a direction by the styles that they are drawn in."""
     drawn = [card["domains"].get(name, name) for name in (*direction["sources"], direction["target"])]
@@ -123,7 +158,8 @@ def tried(card: dict[str, Any]) -> list[list[str]]:
     """The seeds that were tried, best first, as a table."""
     names = list(card["seeds"][0]["values"])
     if card["directions"]:
-        names = [f"{key}_{way}" for key in ("psnr_gain", "ssim", _lead(card)) for way in card["directions"]]
+        of_each = ("psnr_gain", "ssim", "sharpness", _lead(card))
+        names = [f"{key}_{way}" for key in of_each for way in card["directions"]]
     keep = [n for n in names if any(n in s["values"] for s in card["seeds"])][:SHOWN]
     rows = [["seed", "criterion", "step", *keep]]
     for seed in card["seeds"]:
@@ -161,6 +197,8 @@ def usage(card: dict[str, Any]) -> str:
     """A command that uses the model."""
     if not card["directions"]:
         return f"vidiff sample --ckpt zoo:{card['name']} --output samples"
+    if "methods" in card:
+        return f"vidiff restore --ckpt zoo:{card['name']} --input in.mp4 --output out.mp4"
     way = next(iter(card["directions"]))
     asked = f"--target {way.removeprefix('to_')}" if way.startswith("to_") else f"--direction {way}"
     return f"vidiff translate --ckpt zoo:{card['name']} {asked} --input in.mp4 --output out.mp4"
@@ -175,17 +213,18 @@ PAGE = """\
 # Trained models in the box
 
 Small models come with the package, trained on its embedded videos and on nothing else. They show what a family does
-before you train your own, and let you try `sample` and `translate` at once. They know moving sprites over drifting
-backgrounds: on other videos they make nothing useful.
+before you train your own, and let you try `sample`, `translate` and `restore` at once. They know moving sprites
+over drifting backgrounds: on other videos they make nothing useful.
 
 ```bash
 vidiff zoo                                # the models
 vidiff zoo NAME                           # the card of one: where it comes from, how good it is, what it cannot do
 ```
 
-`zoo:NAME` is taken wherever a trained model is used: `vidiff sample`, `vidiff translate`, `vidiff fuse`, and
-`vidiff.load_model("zoo:NAME")` in Python. A file holds the averaged generator alone, so that `vidiff fit` cannot
-continue from one, and `--no-ema` changes nothing. It is read like a checkpoint: as data, nothing in it is run.
+`zoo:NAME` is taken wherever a trained model is used: `vidiff sample`, `vidiff translate`, `vidiff restore`,
+`vidiff fuse`, and `vidiff.load_model("zoo:NAME")` in Python. A file holds the averaged generator alone, so that
+`vidiff fit` cannot continue from one, and `--no-ema` changes nothing. It is read like a checkpoint: as data, nothing in
+it is run.
 """
 
 HOW = """\
