@@ -26,9 +26,11 @@ def test_every_ablation_has_its_row():
     """Translation is measured by other numbers and has a table of its own, as have the controls of one family."""
     names = {f"ablations/{p.stem}" for p in (experiments_dir() / "ablations").glob("*.yaml")}
     translations = {name for name in names if name.startswith("ablations/cyclegan_")}
-    controls = {name for name in names if name.startswith("ablations/projected_")}
-    tables = {"ablations": names - translations - controls, "ablations_translation": translations}
-    for file, wanted in (tables | {"ablations_projected": controls | {"projected"}}).items():
+    projected = {name for name in names if name.startswith("ablations/projected_")}
+    penalty = {name for name in names if name.startswith("ablations/r3gan_")}
+    tables = {"ablations": names - translations - projected - penalty, "ablations_translation": translations}
+    families = {"ablations_projected": projected | {"projected"}, "ablations_penalty": penalty | {"r3gan"}}
+    for file, wanted in (tables | families).items():
         benchmark = load(experiments_dir() / "benchmarks" / f"{file}.yaml")
         assert set(benchmark.runs) == wanted and len(benchmark.runs) == len(wanted)
         assert benchmark.base == benchmark.runs[0]  # without any part

@@ -152,6 +152,22 @@ def test_a_flow_is_what_it_begins_with(tmp_path):
     assert torch.equal(load_model(again, "cpu").sample(2), flow.sample(2))  # needs no teacher
 
 
+def test_a_late_phase_begins_with_an_average_and_an_earlier_critic(tmp_path):
+    """G is the average of a student, D that of another checkpoint, and neither file is looked for afterwards."""
+    late = saved(tmp_path, awake(AdversarialFlow(**TINY)).eval())
+    early = awake(AdversarialFlow(**TINY | {"seed": 9}))
+    (tmp_path / "early").mkdir()
+    path = saved(tmp_path / "early", early)
+    model = AdversarialFlow(**TINY, teacher=late, critic=path)
+    quiet_trainer(max_steps=0).fit(model, Clips())
+    average = load_model(late, "cpu").generator_ema.module.state_dict()
+    for now, wanted in ((model.generator, average), (model.discriminator, early.discriminator.state_dict())):
+        assert all(torch.equal(weight, wanted[name]) for name, weight in now.state_dict().items())
+    with pytest.raises(UsageError, match="model.critic .*its discriminator is another one"):
+        other = saved(tmp_path, FlowMatching(**TINY))
+        quiet_trainer(max_steps=0).fit(AdversarialFlow(**TINY, critic=other), Clips())
+
+
 def test_teachers_that_cannot_be(tmp_path):
     (tmp_path / "no.ckpt").write_text("no")
     other = saved(tmp_path, FlowMatching(**TINY | {"width": 8}))

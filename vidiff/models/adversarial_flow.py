@@ -37,7 +37,7 @@ from vidiff.losses import relativistic_d, relativistic_g
 from vidiff.models.base import AdversarialModule
 from vidiff.models.flow import clip_noise, spread_times, velocity_loss
 from vidiff.models.latents import KnownLatents, encoded, flow_sampler, take_tokenizer
-from vidiff.models.record import averaged_generator, unlike
+from vidiff.models.record import network_of, unlike
 from vidiff.models.strategies import Player
 from vidiff.models.turn import Terms, Turn
 from vidiff.nn.blocks import NetworkFactory
@@ -57,8 +57,10 @@ class AdversarialFlow(AdversarialModule):
         optimizer_g: Adam, learning rate 2e-3 and betas (0, 0.9).
         optimizer_d: Adam, learning rate 2e-3 and betas (0, 0.9).
         rho: share of the noise's variance that all frames of a clip have in common, in [0, 1).
-        teacher: a checkpoint of `FlowMatching` with a network of the same shape: its average is what `fit` begins with,
+        teacher: a checkpoint of `FlowMatching`, or of this family, with a network of the same shape: its average is what `fit` begins with,
             and its tokenizer where it works in latents.
+        critic: a checkpoint of this family whose D `fit` begins with. With `teacher`, which may be of this family too,
+            that is a late phase (2501.08316): the average becomes G, and an earlier D is taken where D has stalled.
         r1_gamma: gamma, weight of R1 and R2.
         penalty_sigma: standard deviation of the noise that the penalties take differences by.
         centre_weight: c, which keeps D's logits around 0.
@@ -84,6 +86,7 @@ class AdversarialFlow(AdversarialModule):
         optimizer_d: OptimizerCallable = lambda p: Adam(p, lr=2e-3, beta1=0.0, beta2=0.9),
         rho: float = 0.5,
         teacher: str | None = None,
+        critic: str | None = None,
         r1_gamma: float = 1.0,
         penalty_sigma: float = 0.1,
         centre_weight: float = 0.01,
@@ -115,7 +118,7 @@ class AdversarialFlow(AdversarialModule):
         )
         self.check_penalty()
         self.tokenizer, self.known = tokenizer, KnownLatents(keep_latents)
-        self.rho, self.teacher, self.match_steps = rho, teacher, match_steps
+        self.rho, self.teacher, self.critic, self.match_steps = rho, teacher, critic, match_steps
         self.r1_gamma, self.penalty_sigma, self.centre_weight = r1_gamma, penalty_sigma, centre_weight
         self.ot_start, self.ot_final, self.ot_steps = ot_start, ot_final, ot_steps
         self.adversarial_rate = adversarial_rate
@@ -128,6 +131,8 @@ class AdversarialFlow(AdversarialModule):
             take_tokenizer(self.tokenizer, self.generator, self.generator_ema.module, self.flow)
         if stage == "fit" and self.teacher is not None:
             self.begin_from(self.teacher)
+        if stage == "fit" and self.critic is not None:
+            self.take_critic(self.critic)
         super().setup(stage)
 
     def begin_from(self, path: str) -> None:
@@ -136,7 +141,7 @@ class AdversarialFlow(AdversarialModule):
         Raises:
             UsageError: there is no such file, or its network is another one.
         """
-        record, state = averaged_generator(path, "model.teacher")
+        record, state = network_of(path, "model.teacher")
         rho = record["init_args"].get("rho")
         if name := unlike(state, self.generator.state_dict()):
             raise UsageError(f"model.teacher {path}: its network is another one, {name} differs: set the same sizes")
@@ -145,6 +150,17 @@ class AdversarialFlow(AdversarialModule):
         for network in (self.generator, self.generator_ema.module):
             network.load_state_dict(state)
         self._flow_is(self.generator)
+
+    def take_critic(self, path: str) -> None:
+        """Take the weights of D from a checkpoint.
+
+        Raises:
+            UsageError: there is no such file, or its D is another one.
+        """
+        _, state = network_of(path, "model.critic", "discriminator.")
+        if name := unlike(state, self.discriminator.state_dict()):
+            raise UsageError(f"model.critic {path}: its discriminator is another one, {name} differs: set its sizes")
+        self.discriminator.load_state_dict(state)
 
     def _flow_is(self, sampler: FlowSampler) -> None:
         """What `match` learns from, and what a D of the same make begins with."""

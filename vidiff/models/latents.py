@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from vidiff.clip import ClipSpec
 from vidiff.errors import UsageError, at_least
-from vidiff.models.record import averaged_generator, unlike
+from vidiff.models.record import network_of, unlike
 from vidiff.models.turn import Turn
 from vidiff.nn.autoencoder import Pixels
 from vidiff.nn.blocks import NetworkFactory
@@ -71,7 +71,7 @@ def take_tokenizer(path: str, *samplers: FlowSampler) -> None:
         UsageError: there is no such file, or it is of another network.
         RunError: it is no checkpoint.
     """
-    _, state = averaged_generator(path, "model.tokenizer")
+    _, state = network_of(path, "model.tokenizer")
     for sampler in samplers:
         if name := unlike(sampler.codec.state_dict(), state):
             raise UsageError(f"model.tokenizer {path}: it is not of model.autoencoder, {name} differs: set its sizes")

@@ -54,12 +54,13 @@ def record_of(checkpoint: dict[str, Any]) -> dict[str, Any]:
     return record
 
 
-def averaged_generator(path: str, setting: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The record of a checkpoint, and the weights of its averaged generator.
+def network_of(path: str, setting: str, network: str = AVERAGED) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The record of a checkpoint, and the weights of one of its networks.
 
     Args:
         path: of the file that a setting names.
         setting: its name, for messages.
+        network: what the names of its weights begin with; the averaged generator.
 
     Raises:
         UsageError: there is no such file.
@@ -72,7 +73,7 @@ def averaged_generator(path: str, setting: str) -> tuple[dict[str, Any], dict[st
         record, state = record_of(content), content["state_dict"]
     except Exception as error:
         raise RunError(f"{setting} {path} is not a readable checkpoint: {first_line(error)}") from error
-    return record, {k.removeprefix(AVERAGED): v for k, v in state.items() if k.startswith(AVERAGED)}
+    return record, {k.removeprefix(network): v for k, v in state.items() if k.startswith(network)}
 
 
 def checksum(state: dict[str, Tensor]) -> str:
