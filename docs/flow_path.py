@@ -1,0 +1,47 @@
+"""From noise to clips: `python docs/flow_path.py CHECKPOINT OUT.png [GUIDANCE]` draws the way of a flow in latents or pixels.
+
+Two clips, a block each. The upper row is where the flow is at t = 0, 1/4, 1/2, 3/4, 1 (decoded where it works in
+latents), the lower row where it points to from there, x + (1 - t) v: the mean of what may still come, sharper with each
+step. Three frames of each.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import torch
+from PIL import Image
+
+from vidiff.clip import clip_to_thwc, signed_to_uint8
+from vidiff.inference.checkpoint import load_model
+
+STEPS, SHOWN, FRAMES, CLIPS, LARGER, GAP = 16, (0, 4, 8, 12, 16), (0, 7, 15), (1, 2), 3, 4
+
+
+@torch.no_grad()
+def main(words: list[str]) -> None:
+    torch.set_num_threads(1)
+    model = load_model(words[0], "cpu", guidance=float(words[2]) if len(words) > 2 else 1.0)
+    sampler, label = model.generator_ema.module, model.sampler.labels(CLIPS)
+    x, at, points = model.latents(CLIPS, "sample", 0), [], []
+    for i in range(STEPS + 1):
+        v = sampler.velocity(x, min(i / STEPS, 1 - 1e-3), label)
+        if i in SHOWN:
+            at.append(sampler.codec.decode(x))
+            points.append(sampler.codec.decode(x + (1 - i / STEPS) * v))
+        x = x + v / STEPS
+    rows = []
+    for k in range(len(CLIPS)):
+        for clips in (at, points):
+            cells = [np.concatenate([clip_to_thwc(signed_to_uint8(c[k]))[t] for t in FRAMES], axis=1) for c in clips]
+            gap = np.full((cells[0].shape[0], GAP, 3), 255, np.uint8)
+            rows.append(np.concatenate([part for cell in cells for part in (cell, gap)], axis=1))
+        rows.append(np.full((GAP, rows[-1].shape[1], 3), 255, np.uint8))
+    picture = Image.fromarray(np.concatenate(rows))
+    picture = picture.resize((picture.width * LARGER, picture.height * LARGER), Image.Resampling.NEAREST)
+    picture.save(words[1], optimize=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
