@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 from helpers import TINY, Clips, double, losses_of, quiet_trainer, tokenizer
+from lightning.pytorch import Callback
 from torch import nn
 
 from vidiff import keyed
 from vidiff.commands.sample import sample
 from vidiff.errors import RunError, UsageError
 from vidiff.inference.checkpoint import load_model
+from vidiff.models.adversarial_flow import AdversarialFlow
 from vidiff.models.dcgan import DCGAN
 from vidiff.models.flow import GOLDEN, FlowMatching
 from vidiff.models.latents import take_tokenizer
@@ -131,6 +133,33 @@ def test_one_player_trains_alone(capsys):
     said = capsys.readouterr().out
     assert "players: G 1" in said and "FLOP a clip\n" in said and " gradient norm (mean of 3 steps)\n" in said
     assert " D " not in said
+
+
+def test_the_guide_is_the_average_of_its_step(tmp_path):
+    """Neither before nor after; a run that is continued, or whose clips are made from its file, has it too."""
+    averages = []
+
+    class Averages(Callback):
+        def on_train_batch_start(self, trainer, module, *_):
+            averages.append({k: v.clone() for k, v in module.generator_ema.module.network.state_dict().items()})
+
+    model = FlowMatching(**SMALL, guide_step=2, guidance=3.0)
+    quiet_trainer(max_steps=1).fit(model, Clips(num_frames=8))
+    assert not model.generator_ema.module.has_guide
+    model = FlowMatching(**SMALL, guide_step=2, guidance=3.0)
+    trainer = quiet_trainer(max_steps=4, callbacks=[Averages()])
+    trainer.fit(model, Clips(num_frames=8))
+    for sampler in (model.generator, model.generator_ema.module):
+        guide = sampler.guide.state_dict()
+        assert sampler.has_guide and all(torch.equal(guide[k], v) for k, v in averages[2].items())
+    trainer.save_checkpoint(path := tmp_path / "m.ckpt")
+    model.eval()
+    assert torch.equal(load_model(path, "cpu").sample(2), model.sample(2))
+    assert not torch.equal(load_model(path, "cpu", guidance=1.0).sample(2), model.sample(2))
+    student = AdversarialFlow(**TINY | {"num_frames": 8}, rho=0.0, teacher=str(path))  # wants the network alone
+    quiet_trainer(max_steps=0).fit(student, Clips(num_frames=8))
+    average = model.generator_ema.module.network.state_dict()
+    assert all(torch.equal(v, average[k]) for k, v in student.generator.network.state_dict().items())
 
 
 def test_the_loss_falls():

@@ -151,6 +151,25 @@ def test_guidance():
     torch.testing.assert_close(at(3.0)(z, one_hot), at(3.0)(z, label))
 
 
+@pytest.mark.parametrize("classes", [None, 3])
+def test_guidance_by_a_worse_network(classes):
+    """Until there is a guide nothing leads away from it; then the velocity is on the line through both."""
+    nets = [awake(FlowUNet3d(spec(num_classes=classes))) for _ in range(2)]
+    with torch.no_grad():
+        nets[1].last.bias.add_(1.0)
+    sampler = FlowSampler(nets[0], classes, 1, "euler", 3.0, guided=True)
+    z, label = torch.randn(2, 3, 8, 16, 16), torch.tensor([0, 2]) if classes else None
+    if classes is None:
+        torch.testing.assert_close(sampler(z), z + nets[0](z, torch.zeros(2)))
+    sampler.take_guide(nets[1])
+    v, worse = (net(z, torch.zeros(2), label) for net in nets)
+    torch.testing.assert_close(sampler(z, label), z + worse + 3 * (v - worse))
+    assert not any(p.requires_grad for p in sampler.guide.parameters())
+    again = FlowSampler(awake(FlowUNet3d(spec(num_classes=classes))), classes, 1, "euler", 3.0, guided=True)
+    again.load_state_dict(sampler.state_dict())
+    assert torch.equal(again(z, label), sampler(z, label))
+
+
 @pytest.mark.parametrize("frames", [1, 6, 16])
 def test_a_critic_looks_at_every_grid(frames):
     """Its logit is the head of what the flow's way down sees: means of the fine grids, every place of the coarsest."""

@@ -142,7 +142,7 @@ class AdversarialFlow(AdversarialModule):
             UsageError: there is no such file, or its network is another one.
         """
         record, state = network_of(path, "model.teacher")
-        rho = record["init_args"].get("rho")
+        rho, state = record["init_args"].get("rho"), {k: v for k, v in state.items() if "guide" not in k.split(".")[0]}
         if name := unlike(state, self.generator.state_dict()):
             raise UsageError(f"model.teacher {path}: its network is another one, {name} differs: set the same sizes")
         if rho != self.rho:

@@ -8,7 +8,8 @@ Straight and Fast: Learning to Generate and Transfer Data with Rectified Flow", 
 
 Paper -> code: v -> `generator` (a `FlowUNet3d` inside a `FlowSampler`), the integration -> `sampling_steps`, `solver`;
 t -> `times`: uniform or logit-normal (Esser et al. 2024, 2403.03206); labels left out for guidance -> `label_dropout`,
-`guidance` (Ho and Salimans 2022, 2207.12598).
+`guidance` (Ho and Salimans 2022, 2207.12598); guidance by a worse version of itself (Karras et al. 2024, 2406.02507),
+which here is what the average was at `guide_step`.
 Deviations: z may have a part that all frames share (`rho`, Ge et al. 2023, 2305.10474); t of consecutive clips is
 spread evenly over [0, 1] (multiples of the golden ratio), which makes a batch's loss steadier (as in Kingma et al.
 2021, 2107.00630); the network predicts what is left beside the best linear velocity; samples are of a moving average.
@@ -74,7 +75,9 @@ class FlowMatching(VideoModule):
         label_dropout: share of the clips whose label is left out, so that guidance has something to go from.
         sampling_steps: steps from noise to a clip; more are slower and nearer to the flow.
         solver: `euler`, one look at the network a step, or `heun`, two.
-        guidance: w; 1 = none, above 1 the classes are told apart more clearly.
+        guidance: w; 1 = none, above 1 the clips are further from what the guide makes, or, without a guide, the classes
+            are told apart more clearly.
+        guide_step: the generator step whose average becomes the guide; a tenth of the training is usual. None: no guide.
         autoencoder: factory of an autoencoder, such as `vidiff.nn.autoencoder.ClipAutoencoder`, in whose latents the
             flow works (Rombach et al. 2022, 2112.10752); None = pixels.
         tokenizer: a checkpoint of `Autoencoder` whose averaged weights `fit` begins with; they do not train on.
@@ -95,6 +98,7 @@ class FlowMatching(VideoModule):
         sampling_steps: int = 8,
         solver: Solver = "euler",
         guidance: float = 1.0,
+        guide_step: int | None = None,
         autoencoder: NetworkFactory | None = None,
         tokenizer: str | None = None,
         keep_latents: int = 0,
@@ -112,15 +116,24 @@ class FlowMatching(VideoModule):
                 "model.autoencoder, a network, and model.tokenizer, its trained weights: give both or none"
             )
 
-        sampled = flow_sampler(generator, autoencoder, steps=sampling_steps, solver=solver, guidance=guidance)
+        if guide_step is not None:
+            at_least(1, **{"model.guide_step": guide_step})
+        sampling = {"steps": sampling_steps, "solver": solver, "guidance": guidance, "guided": guide_step is not None}
+        sampled = flow_sampler(generator, autoencoder, **sampling)
         super().__init__(generator=sampled, optimizer_g=optimizer_g, **kwargs)
         self.tokenizer, self.known = tokenizer, KnownLatents(keep_latents)
-        self.rho, self.times, self.label_dropout = rho, times, label_dropout
+        self.rho, self.times, self.label_dropout, self.guide_step = rho, times, label_dropout, guide_step
 
     def setup(self, stage: str) -> None:
         if stage == "fit" and self.tokenizer is not None:
             take_tokenizer(self.tokenizer, self.generator, self.generator_ema.module)
         super().setup(stage)
+
+    def before_batch(self, batch: dict[str, Tensor]) -> None:
+        """What the average is at its step becomes the guide."""
+        if self.guide_step is not None and self.trainer.global_step == self.guide_step:
+            for sampler in (self.generator, self.generator_ema.module):
+                sampler.take_guide(self.generator_ema.module.network)
 
     def latents(self, slots: Iterable[int] | Tensor, *parts: int | str) -> Tensor:
         return clip_noise(self, self.rho, slots, *parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import Literal
 
@@ -245,9 +246,9 @@ class FlowDiscriminator(WayDown):
 class FlowSampler(nn.Module):
     """Noise to clips along dx/dt = v(x, t) from t = 0 to 1, in equal steps of Euler's or Heun's method.
 
-    A step of Heun's has two looks at the network; its error falls with the square of the step. With labels, and a
-    guidance w other than 1, v = v(no class) + w (v(class) - v(no class)) (Ho and Salimans 2022, 2207.12598), two looks
-    for one.
+    A step of Heun's has two looks at the network; its error falls with the square of the step. A guidance w other than
+    1 has two looks for one, v = v' + w (v - v'): v' is what a worse network says, the `guide` (Karras et al. 2024,
+    2406.02507), or without one, with labels, what the network says of no class (Ho and Salimans 2022, 2207.12598).
 
     Args:
         network: v(x, t, label).
@@ -256,6 +257,7 @@ class FlowSampler(nn.Module):
         solver: `euler` or `heun`.
         guidance: w.
         codec: decodes what `network` makes, as `ClipAutoencoder` does; None: these are clips.
+        guided: whether there is a guide, of the network's make; it says nothing until `take_guide`.
     """
 
     def __init__(
@@ -266,9 +268,13 @@ class FlowSampler(nn.Module):
         solver: Solver = "euler",
         guidance: float = 1.0,
         codec: nn.Module | None = None,
+        guided: bool = False,
     ):
         super().__init__()
         self.network, self.num_classes = network, num_classes
+        self.guide = copy.deepcopy(network).requires_grad_(False) if guided else None
+        if guided:
+            self.register_buffer("has_guide", torch.tensor(False))
         self.codec = (codec or Pixels()).requires_grad_(False)
         self.steps, self.solver, self.guidance = steps, solver, guidance
 
@@ -276,14 +282,24 @@ class FlowSampler(nn.Module):
         """Compile the network that is looked at, in training as in sampling."""
         self.network.compile(*args, **kwargs)
 
+    def take_guide(self, network: nn.Module) -> None:
+        """Let the guide be what a network is now."""
+        self.guide.load_state_dict(network.state_dict())
+        self.has_guide.fill_(True)
+
     def velocity(self, x: Tensor, t: float, label: Tensor | None) -> Tensor:
         """v at one time for all clips, guided."""
         at = torch.full_like(x[:, 0, 0, 0, 0], t)
         v = self.network(x, at, label)
-        if label is None or self.guidance == 1.0:
+        if self.guidance == 1.0:
             return v
-        alone = self.network(x, at, x.new_zeros(len(x), self.num_classes))
-        return alone + self.guidance * (v - alone)
+        if self.guide is not None and self.has_guide:
+            worse = self.guide(x, at, label)
+        elif label is not None:
+            worse = self.network(x, at, x.new_zeros(len(x), self.num_classes))
+        else:
+            return v
+        return worse + self.guidance * (v - worse)
 
     def integrate(self, z: Tensor, label: Tensor | None = None) -> Tensor:
         """Noise shaped as clips or their latents, label (B,) or None -> the same of clips."""
