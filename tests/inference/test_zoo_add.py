@@ -84,7 +84,7 @@ def test_a_restoration_has_methods_and_damaged_scenes(restorer_run, tmp_path):
         (own,) = [line.split() for line in words if line.split()[:1] == ["network"]]
         assert own == ["network", "29.5", "0.8", "-", "-", "0.97", "0.5"]
     with Image.open(tmp_path / "less-noise.gif") as picture:
-        assert picture.size == (3 * (3 * 16 + 2), 3 * 6 * 16) and picture.n_frames == 4
+        assert picture.size == (3 * (3 * 16 + 2), 3 * 4 * 16) and picture.n_frames == 4
 
 
 def test_pictures_fit(tmp_path, monkeypatch):

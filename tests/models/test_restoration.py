@@ -12,7 +12,7 @@ import torch
 from helpers import TINY, Clips, child_environment, numbers, quiet_trainer
 from lightning.pytorch import Callback
 
-from vidiff.augment.degrade import GaussianNoise, LowResolution, MissingBlocks, OneOf, degrade
+from vidiff.augment.degrade import GaussianNoise, Jpeg, LowResolution, MissingBlocks, OneOf, degrade
 from vidiff.clip import signed_to_unit
 from vidiff.errors import UsageError
 from vidiff.inference.checkpoint import load_model
@@ -132,6 +132,12 @@ def test_scale_is_that_of_the_low_resolution_that_always_happens():
     assert [scale(LowResolution(4)), scale(GaussianNoise(), LowResolution(2))] == [4, 2]
     assert [scale(LowResolution(2, p=0.5)), scale(OneOf([LowResolution(2)])), scale(MissingBlocks())] == [1, 1, 1]
     assert Restoration(**TINY).scale == 1
+
+
+def test_the_damage_is_named_each_kind_once():
+    named = lambda *ops: Restoration(degradations=list(ops), **TINY).undoes  # noqa: E731
+    assert named(GaussianNoise(), MissingBlocks()) == "gaussian noise and missing blocks"
+    assert named(OneOf([LowResolution(2), LowResolution(4), Jpeg()])) == "one of low resolution, jpeg"
 
 
 def test_a_checkpoint_brings_its_degradations_back(tmp_path):

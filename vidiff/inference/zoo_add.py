@@ -39,7 +39,7 @@ RESERVED = ("add",)  # an action of the command
 LARGEST_PICTURE = 300_000  # bytes
 SMALLER = ((3, 1), (2, 1), (2, 2), (2, 4), (1, 4), (1, 8))  # (times enlarged, every which frame), until it fits
 SHOWN_FRAMES = 8  # of translations, at least
-RESTORED = 6  # scenes of a picture
+RESTORED = 4  # scenes of a picture
 PAPER = 250  # grey of what separates clips
 
 

@@ -56,7 +56,7 @@ class Restorer(Translator):
     @property
     def undoes(self) -> str:
         """The damage in words, `gaussian noise and jpeg`."""
-        return " and ".join(_in_words(op) for op in self.degradations)
+        return " and ".join(in_words(op) for op in self.degradations)
 
     def degrade(self, clips: Tensor, slots: Sequence[int], *key: int | str) -> Tensor:
         """uint8 clips (B, C, T, H, W) -> damaged ones; row i is a function of (seed, key, slots[i])."""
@@ -64,10 +64,10 @@ class Restorer(Translator):
         return (damaged * 255).round().to(clips.dtype)
 
 
-def _in_words(op: Degradation) -> str:
+def in_words(op: Degradation) -> str:
     """The name of a degradation's class; of `OneOf` those of its kinds, each once."""
     if isinstance(op, OneOf):
-        return "one of " + ", ".join(dict.fromkeys(map(_in_words, op.degradations)))
+        return "one of " + ", ".join(dict.fromkeys(map(in_words, op.degradations)))
     return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(op).__name__).lower()
 
 
