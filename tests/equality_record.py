@@ -52,7 +52,8 @@ SETS = {
     "long": "--num_videos 1 --seed 5 --num_frames 40 --resolution 64",
 }
 
-TRANSLATIONS = {"cyclegan": "domains", "stargan": "styles"}  # and the set of each; the others have `shapes`
+# Translations and the set of each; the others have `shapes`.
+TRANSLATIONS = {"cyclegan": "domains", "stargan": "styles", "style": "shapes"}
 # More of `fit` for some; the growth, the balance and the stages have to happen within 8 steps of 4 clips.
 SETTINGS = {
     "dcgan": "--data.num_workers 2 --model.lr_schedule.kind linear",
@@ -79,6 +80,7 @@ USES: dict[str, dict[str, str]] = {
         "tile": "--direction b2a --tile 52",
         "compare": "--direction a2b --resolution 24 --compare",
     },
+    "style": {"average": "", "raw": "--no-ema", "tile": "--window 25 --tile 52"},
     "stargan": {"to 1": "--target 1", "to name": "--target night", "tile": "--target 0 --window 25 --tile 52"},
 }
 OVERLAYS = (

@@ -10,11 +10,16 @@ from vidiff.consistency import (
     feature_distance,
     flow_consistency,
     gram,
+    gram_distance,
     laplacian,
     reconstruction,
+    relative_error,
     stillness_loss,
+    style_grams,
     style_loss,
     total_variation,
+    warp_error,
+    within_shots,
 )
 from vidiff.flow import backward_flow
 
@@ -94,3 +99,37 @@ def test_total_variation_is_of_neighbors():
     x = torch.arange(4.0).repeat(1, 3, 5, 1)  # a ramp to the right
     assert float(total_variation(x)) == pytest.approx(1.0)
     assert float(total_variation(torch.ones(1, 3, 4, 4))) == 0.0
+
+
+def test_relative_errors_are_of_each_picture():
+    """A faint picture counts as much as a strong one."""
+    wanted = torch.stack([torch.ones(2, 3), 100 * torch.ones(2, 3)])
+    assert float(relative_error(wanted + torch.tensor([1.0, 0.0])[:, None, None], wanted)) == pytest.approx(0.5)
+
+
+def test_gram_distance_is_of_each_picture():
+    maps = torch.randn(2, 4, 5, 6)
+    (own,) = style_grams(lambda x: Maps([x]), [maps[:1]])
+    found = gram_distance([maps, 3 * maps], [own, own])
+    apart = float((gram(maps[1:]) - own).norm() / own.norm())
+    assert found[0] == pytest.approx(4.0)  # of 0 and |9 S - S| / |S|
+    assert found[1] == pytest.approx((apart + float((9 * gram(maps[1:]) - own).norm() / own.norm())) / 2)
+
+
+class Maps:
+    def __init__(self, layers):
+        self.layers = layers
+
+
+def test_the_warp_error_is_of_what_was_seen():
+    clip = panning(4, 16, 1, 2).double()
+    back, seen = backward_flow(clip, known(1.0, 2.0))
+    assert float(warp_error(clip, back, seen).max()) < 1e-6
+    half = torch.zeros_like(seen)
+    half[..., 4:8, 4:9] = 1
+    brighter = clip + torch.arange(4.0)[:, None, None]  # by 1 a frame
+    torch.testing.assert_close(warp_error(brighter, back, half), torch.ones(1, 3).double())
+    assert warp_error(clip, back, 0 * seen).isnan().all()
+    assert float(within_shots(half).sum()) == 0 and torch.equal(within_shots(0 * seen + 1), 0 * seen + 1)
+    squared = flow_consistency(2 * brighter - 2 * clip, 0 * back, 0 * seen + 1, "mse")
+    assert float(squared) == pytest.approx(4.0)

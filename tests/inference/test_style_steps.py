@@ -9,8 +9,8 @@ from films import moving_bar, ramp
 from PIL import Image
 
 from vidiff.errors import UsageError
-from vidiff.inference.style_source import read_style
 from vidiff.inference.style_steps import Steps, brightness, working_size
+from vidiff.video.style_source import read_style
 
 FRAME = ramp(1, 50, 70)[0]
 

@@ -8,11 +8,11 @@ import torch
 from films import ramp
 from stand_ins import StyleStandIn as Stand
 
-from vidiff.consistency import gram, style_loss
+from vidiff.consistency import StyleWeights, gram, style_loss
 from vidiff.flow import flow_method
 from vidiff.inference.style_measure import StyleMeasure
 from vidiff.inference.style_steps import Steps, signed
-from vidiff.inference.style_transfer import Optimization, Weights, color_map
+from vidiff.inference.style_transfer import Optimization, color_map
 from vidiff.inference.stylize import frame_stylizer
 
 STEPS = Steps(64)
@@ -28,7 +28,9 @@ def stripes(side: int = 48) -> torch.Tensor:
 
 def made(frames: np.ndarray, flow=None, **how) -> tuple[np.ndarray, dict[str, float]]:
     measure = StyleMeasure(Stand(), [stripes()])
-    optimization = Optimization(Stand(), [stripes()], how.pop("weights", Weights()), how.pop("iterations", 8), flow)
+    optimization = Optimization(
+        Stand(), [stripes()], how.pop("weights", StyleWeights()), how.pop("iterations", 8), flow
+    )
     return np.stack(list(frame_stylizer(optimization, STEPS, measure)(frames))), measure.values()
 
 
@@ -47,7 +49,7 @@ def test_the_style_is_reached_and_its_weight_says_how_far():
     frames = ramp(1, 40, 48)
     ratios, cosines = [], []
     for weight in (0.1, 1.0, 20.0):
-        _, values = made(frames, weights=Weights(style=weight))
+        _, values = made(frames, weights=StyleWeights(style=weight))
         ratios.append(values["gram_ratio"])
         cosines.append(values["content_cosine"])
     assert ratios[0] > ratios[1] > ratios[2] and ratios[2] < 0.6

@@ -12,8 +12,8 @@ from vidiff.progress import say
 def stylize(
     *,
     input: Path,
-    style: Path,
     output: Path,
+    style: Path | None = None,
     method: Literal["optimize", "feedforward"] = "optimize",
     ckpt: Path | None = None,
     updates: int = 300,
@@ -39,10 +39,11 @@ def stylize(
         frame_by_frame, measure, projection, device, watermark: see `vidiff.inference.stylize.stylize`.
     """
     from vidiff.inference.jobs import find_jobs
-    from vidiff.inference.style_source import read_style
+    from vidiff.video.style_source import read_style
 
     find_jobs(input, output, lambda text: None)  # before torch is loaded
-    read_style(style, resolution)
+    if style is not None:
+        read_style(style, resolution)
     from vidiff.inference import stylize as stylizing
 
     what = dict(method=method, ckpt=ckpt, updates=updates)

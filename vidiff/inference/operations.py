@@ -170,7 +170,7 @@ def restore(
 def stylize(
     setting: Setting,
     *,
-    style: Path,
+    style: Path | None = None,
     method: Literal["optimize", "feedforward"] = "optimize",
     ckpt: Path | None = None,
     updates: int = 300,

@@ -7,12 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vidiff.consistency import gram, relative_error
+from vidiff.consistency import SEEN, gram_distance, style_grams, warp_error
 from vidiff.flow import backward_flow, flow_method
-from vidiff.inference.style_transfer import SEEN, style_grams
 from vidiff.nn.style_maps import StyleExtractor
 from vidiff.video.shots import is_cut
-from vidiff.warp import warp_by_flow
 
 SUMS = ("gram", "source_gram", "cosine", "warp", "source_warp")
 
@@ -47,17 +45,15 @@ class StyleMeasure:
         """
         a, b = self.extract(source), self.extract(result)
         for name, maps in (("source_gram", a), ("gram", b)):
-            errors = [relative_error(gram(m), target).sqrt() for m, target in zip(maps.layers, self.grams)]
-            self.sums[name].append(float(torch.stack(errors).mean()))
+            self.sums[name].append(float(gram_distance(maps.layers, self.grams)))
         cosine = F.cosine_similarity(a.content.flatten(), b.content.flatten(), dim=0)
         self.sums["cosine"].append(float(cosine))
         if self._before is not None and not is_cut(self._before[0], image):
             _, source_before, result_before = self._before
-            flow, seen = (x[:, :, 0] for x in backward_flow(torch.stack([source_before, source], 2), self.flow))
+            flow, seen = backward_flow(torch.stack([source_before, source], 2), self.flow)
             if float(seen.mean()) >= SEEN:
                 for name, y, before in (("source_warp", source, source_before), ("warp", result, result_before)):
-                    error = (seen * (y - warp_by_flow(before, flow))).abs().sum() / (3 * seen.sum())
-                    self.sums[name].append(float(error))
+                    self.sums[name].append(float(warp_error(torch.stack([before, y], 2), flow, seen)))
         self._before = image, source, result
 
     def values(self) -> dict[str, float]:

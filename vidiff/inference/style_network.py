@@ -6,11 +6,9 @@ successive frames as in Ruder, Dosovitskiy, Brox 2018 (1708.04538):
 
     alpha content(F(y), F(p)) + beta mean_l style(G_l(y), S_l) + gamma TV(y) + delta E M (y_2 - w(y_1))^2
 
-Deviations: the training frames are those of the film that is to be restyled; the network is the generator of
-`nn/resnet.py` with few channels, which begins as a copy.
-
-It has one player and no discriminator, so it is no family of `models/`: all that stands around those (turns, logits,
-evaluation against real clips of a target domain) would have to be told that there is no game.
+Deviations: the training frames are those of the film that is to be restyled; the network is `FramePainter` of
+`nn/resnet.py` with few channels, which begins as a copy. For a network that is to know many films, and everything that
+stands around a training (held-out clips, resuming, a report), there is a family: experiments/style.yaml.
 """
 
 from __future__ import annotations
@@ -27,32 +25,29 @@ from torch import Tensor, nn
 
 from vidiff import keyed
 from vidiff.clip import ClipSpec
-from vidiff.consistency import relative_error, style_loss, total_variation
+from vidiff.consistency import StyleWeights, flow_consistency, style_grams, style_terms, within_shots
 from vidiff.errors import RunError, UsageError
 from vidiff.files import replacing
 from vidiff.flow import FlowMethod, backward_flow
 from vidiff.inference.jobs import Job
 from vidiff.inference.style_steps import Steps
-from vidiff.inference.style_transfer import SEEN, Weights, style_grams
 from vidiff.inference.tiles import on_grid
-from vidiff.nn.resnet import ResnetGenerator
+from vidiff.nn.resnet import FramePainter
 from vidiff.nn.style_maps import StyleExtractor
 from vidiff.optim import Adam
 from vidiff.progress import track
 from vidiff.video.shots import is_cut
-from vidiff.warp import warp_by_flow
 
 SUFFIX = ".safetensors"
-RECORD = "vidiff_style_network"  # key of the header
-WIDTH, BLOCKS, RATE = 16, 3, 2e-3
+RECORD, STYLE = "vidiff_style_network", "style"  # keys of the header, and of what it holds
+WIDTH, RATE = 16, 2e-3
 PAIRS = 32  # of successive frames to train on, evenly spread over the films
 
 
 def style_network() -> nn.Module:
     """A network for frames (N, 3, 1, H, W) in [-1, 1]; its first weights are always the same."""
     with keyed.forked("stylize", "network"):
-        spec = ClipSpec(num_frames=1, width=WIDTH, resolution=64)
-        return ResnetGenerator(spec, BLOCKS, skip=True, up="resize")
+        return FramePainter(ClipSpec(num_frames=1, width=WIDTH, resolution=64))
 
 
 def restyle(network: nn.Module, frames: Tensor) -> Tensor:
@@ -84,7 +79,7 @@ def train(
     style: list[Tensor],
     pairs: list[Tensor],
     flow: FlowMethod,
-    weights: Weights,
+    weights: StyleWeights,
     updates: int,
 ) -> None:
     """Train a `style_network`, a pair of frames an update, at a rate that falls to zero over the second half.
@@ -103,10 +98,8 @@ def train(
         optimizer.param_groups[0]["lr"] = RATE * min(1.0, 2 * (1 - update / updates))
         pair, (content, back, seen) = pairs[update % len(pairs)], known[update % len(pairs)]
         y = restyle(network, pair)
-        maps = extract(y)
-        loss = weights.content * relative_error(maps.content, content) + weights.smooth * total_variation(y)
-        loss = loss + weights.style * style_loss(maps.layers, grams)
-        loss = loss + weights.temporal * (seen * (y[1:] - warp_by_flow(y[:1], back))).square().mean()
+        loss = sum(style_terms(y, extract(y), content, grams, weights).values())
+        loss = loss + weights.temporal * flow_consistency(y.transpose(0, 1)[None], back, seen, "mse")  # (1, 3, 2, h, w)
         if not torch.isfinite(loss):
             raise RunError(f"training for the style diverged at update {update}: a smaller strength may help")
         optimizer.zero_grad()
@@ -116,9 +109,9 @@ def train(
 
 @torch.no_grad()
 def _known(pair: Tensor, extract: StyleExtractor, flow: FlowMethod) -> tuple[Tensor, Tensor, Tensor]:
-    """Content of a pair, the flow from its second frame to its first (1, 2, h, w), and what was seen in both."""
-    back, seen = (x[:, :, 0] for x in backward_flow(pair.transpose(0, 1)[None], flow))  # (1, 3, 2, h, w) in
-    return extract(pair).content, back, seen * float(seen.mean() >= SEEN)
+    """Content of a pair, the flow from its second frame to its first (1, 2, 1, h, w), and what was seen in both."""
+    back, seen = backward_flow(pair.transpose(0, 1)[None], flow)  # (1, 3, 2, h, w) in
+    return extract(pair).content, back, within_shots(seen)
 
 
 def style_digest(style: Iterable[Tensor]) -> str:
@@ -151,7 +144,7 @@ def read_network(path: Path, style: str) -> nn.Module:
         record = None
     if not isinstance(record, dict):
         raise UsageError(f"ckpt {path}: no network of `vidiff stylize`; one is written where there is no such file")
-    if record.get("style") != style:
+    if record.get(STYLE) != style:
         raise UsageError(
             f"ckpt {path}: it was trained for {record.get('name')}, at other settings or another style: name a new file"
         )

@@ -23,25 +23,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vidiff.consistency import gram, relative_error, style_loss, total_variation
+from vidiff.consistency import SEEN, StyleWeights, style_grams, style_terms
 from vidiff.flow import FlowMethod, backward_flow
 from vidiff.nn.style_maps import StyleExtractor
 from vidiff.video.shots import is_cut
 from vidiff.warp import warp_by_flow
 
 FIRST = 4  # times as many iterations for a shot's first frame, which starts far away
-SEEN = 0.25  # with less of the picture seen before, a new shot has begun, whatever its colors
 VARIANCE = 1e-3  # least variance of colors, in units of [-1, 1]
-
-
-@dataclass(frozen=True)
-class Weights:
-    """Of the terms of the objective: alpha, beta, gamma and delta."""
-
-    content: float = 1.0
-    style: float = 5.0
-    smooth: float = 1.0
-    temporal: float = 200.0
 
 
 @dataclass(frozen=True)
@@ -70,7 +59,7 @@ class Optimization:
         self,
         extract: StyleExtractor,
         style: list[Tensor],
-        weights: Weights = Weights(),
+        weights: StyleWeights = StyleWeights(),
         iterations: int = 15,
         flow: FlowMethod | None = None,
     ):
@@ -115,9 +104,7 @@ class Optimization:
 
         def objective() -> Tensor:
             solver.zero_grad()
-            found = self.extract(x)
-            loss = w.content * relative_error(found.content, content) + w.smooth * total_variation(x)
-            loss = loss + w.style * style_loss(found.layers, self.grams)
+            loss = sum(style_terms(x, self.extract(x), content, self.grams, w).values())
             if seen is not None:
                 loss = loss + w.temporal * (seen * (x - warped).square()).mean()
             loss.backward()
@@ -126,13 +113,6 @@ class Optimization:
         with torch.enable_grad():
             solver.step(objective)
         return torch.nan_to_num(x.detach()).clamp(-1, 1)
-
-
-@torch.no_grad()
-def style_grams(extract: StyleExtractor, style: list[Tensor]) -> list[Tensor]:
-    """The Gram matrices of a style, (1, C_l, C_l) for each layer: the mean over its frames."""
-    layers = zip(*(extract(frame).layers for frame in style))
-    return [torch.stack([gram(maps) for maps in layer]).mean(0) for layer in layers]
 
 
 def color_map(source: Tensor, palette: Tensor) -> Callable[[Tensor], Tensor]:

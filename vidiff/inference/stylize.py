@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -13,15 +14,18 @@ import numpy as np
 import torch
 from torch import nn
 
+from vidiff.consistency import StyleWeights
 from vidiff.errors import UsageError, at_least
 from vidiff.files import check_suffix, check_writable, sha256_of
 from vidiff.flow import flow_method
+from vidiff.inference.checkpoint import load_model, origin_of
 from vidiff.inference.device import pick_device
 from vidiff.inference.jobs import Job, Translated, find_jobs
 from vidiff.inference.marking import marked
 from vidiff.inference.panorama import around, shown_as
 from vidiff.inference.style_measure import StyleMeasure
 from vidiff.inference.style_network import (
+    STYLE,
     SUFFIX,
     read_network,
     restyle,
@@ -31,14 +35,17 @@ from vidiff.inference.style_network import (
     training_pairs,
     write_network,
 )
-from vidiff.inference.style_source import read_style
 from vidiff.inference.style_steps import SMALLEST, Steps
-from vidiff.inference.style_transfer import Before, Optimization, Weights
+from vidiff.inference.style_transfer import Before, Optimization
 from vidiff.inference.translate import run_jobs
+from vidiff.models.stylizer import StyleTranslator, stylizer
+from vidiff.nn.by_frames import frame_by_frame
+from vidiff.nn.resnet import has_clip_statistics, time_radius
 from vidiff.nn.style_maps import ExtractorName, available_extractor, style_extractor
 from vidiff.video.provenance import Origin
 from vidiff.video.remux import Change, identities
 from vidiff.video.spherical import Projection
+from vidiff.video.style_source import read_style
 
 Method = Literal["optimize", "feedforward"]
 RESOLUTION = 160  # pixels of the shorter side: some CPU-seconds a frame
@@ -47,7 +54,7 @@ BETTER = "; VGG19's are better: `vidiff weights fetch vgg19` (575 MB)"
 
 def stylize(
     input: str | Path,
-    style: str | Path,
+    style: str | Path | None,
     output: str | Path,
     *,
     method: Method = "optimize",
@@ -71,11 +78,12 @@ def stylize(
 
     Args:
         input: a video; a folder, manifest, strip or array of videos.
-        style: a picture, or a video, of which up to 8 frames are taken.
+        style: a picture, or a video, of which up to 8 frames are taken; None: that of a run's checkpoint.
         output: a .mp4, .mov or .mkv; a folder where the input holds several videos.
         method: `optimize`: every frame by optimization; `feedforward`: a network is trained on frames of the input for
             the style, then restyles each frame in one pass.
-        ckpt: a .safetensors of that network: used where it is, else written after its training.
+        ckpt: a .safetensors of that network: used where it is, else written after its training. Or the checkpoint of a
+            run of experiments/style.yaml, whose network is used instead; a style that is named too has to be its own.
         updates: of the training of that network.
         extractor: the network whose features tell content and style: vgg19, vgg16, vgg16_hed or lite0; None: the first
             of these that is here.
@@ -100,16 +108,16 @@ def stylize(
         UsageError: the request cannot be carried out; nothing is written. RunError: the one video cannot be read.
     """
     jobs, unusable = find_jobs(Path(input), Path(output), say)
-    check_apart(jobs, Path(style))
+    check_apart(jobs, style and Path(style))
     what = dict(method=method, ckpt=ckpt, updates=updates, extractor=extractor, resolution=resolution)
     what |= dict(iterations=iterations, strength=strength, keep_color=keep_color, denoise=denoise, sharpen=sharpen)
     what |= dict(frame_by_frame=frame_by_frame, measure=measure, projection=projection)
-    stylizer, shown = Stylizer(style, **what, device=device, say=say), shown_as(projection, None)
-    stylizer.prepare(jobs)
-    change, origin = marked(watermark, stylizer.change, stylizer.origin())
-    results = list(run_jobs(jobs, unusable, change, say, stylizer.made, origin, "restyling", shown))
-    if stylizer.measure is not None:
-        say(stylizer.measure.summary())
+    painter, shown = Stylizer(style, **what, device=device, say=say), shown_as(projection, None)
+    painter.prepare(jobs)
+    change, origin = marked(watermark, painter.change, painter.origin())
+    results = list(run_jobs(jobs, unusable, change, say, painter.made, origin, "restyling", shown))
+    if painter.measure is not None:
+        say(painter.measure.summary())
     return results
 
 
@@ -125,7 +133,7 @@ class Stylizer:
 
     def __init__(
         self,
-        style: str | Path,
+        style: str | Path | None,
         *,
         method: Method = "optimize",
         ckpt: str | Path | None = None,
@@ -148,28 +156,51 @@ class Stylizer:
         check_ckpt(method, ckpt)
         if not (math.isfinite(strength) and strength >= 0):
             raise UsageError(f"strength must be a number of at least 0, got {strength}")
-        frames, name = read_style(Path(style), resolution), extractor or available_extractor()
+        self.method, self.ckpt, self.style = method, None if ckpt is None else Path(ckpt), style and Path(style)
         self.steps = Steps(resolution, keep_color, denoise, sharpen, pick_device(device))
-        self.pictures = [Steps(resolution, keep_color, device=self.steps.device).pre_process(frame) for frame in frames]
+        self.projection, self.frame_by_frame = projection, frame_by_frame
+        self.iterations, self.updates, self.network = iterations, updates, None
+        self.settings = dict(command="stylize", method=method, resolution=resolution, strength=strength)
+        self.settings |= dict(keep_color=keep_color, denoise=denoise, sharpen=sharpen)
+        self.model = trained_stylizer(self.ckpt, self.style, self.steps.device) if is_run(self.ckpt) else None
+        self.measure = None
+        if self.model is not None:
+            if strength != 1:
+                raise UsageError(f"strength {strength}: that of {ckpt} was chosen in its training")
+            self.network, self.made = self.model.network(0, 1), f"style of {self.model.style.name} by {self.ckpt.name}"
+            say(f"style of {self.model.style.name} by the network of {self.ckpt}")
+        if self.model is None or measure:
+            self._read(extractor, strength, measure, say)
+
+    def _read(
+        self, extractor: ExtractorName | None, strength: float, measure: bool, say: Callable[[str], None]
+    ) -> None:
+        """Everything that is done with the style itself; a network of a run needs it to be measured alone."""
+        if self.style is None:
+            raise UsageError("style: name a picture or a video; without it only the checkpoint of a run makes a film")
+        name, steps = extractor or available_extractor(), self.steps
+        frames = read_style(self.style, steps.resolution)
+        self.pictures = [replace(steps, denoise=False, sharpen=False).pre_process(frame) for frame in frames]
         self.extract = style_extractor(name)
         self.measure = StyleMeasure(self.extract, self.pictures) if measure else None
-        say(f"style by method {method} with features of {name}{BETTER if name != 'vgg19' else ''}")
-        self.weights, self.flow = Weights(style=strength * Weights.style), flow_method("dis")
-        self.frame_by_frame, self.iterations, self.updates = frame_by_frame, iterations, updates
-        self.method, self.ckpt, self.network = method, None if ckpt is None else Path(ckpt), None
-        self.made = f"style of {Path(style).name} by {method} with features of {name}"
-        digest = f"{style_digest(self.pictures)}-{self.weights}"
-        self.record = {"name": Path(style).name, "extractor": name, "style": digest}
-        self.settings = dict(command="stylize", method=method, extractor=name, resolution=resolution)
-        self.settings |= dict(iterations=iterations, updates=updates, strength=strength, keep_color=keep_color)
-        self.settings |= dict(denoise=denoise, sharpen=sharpen)
-        self.style, self.projection = Path(style), projection
+        if self.model is not None:
+            return
+        say(f"style by method {self.method} with features of {name}{BETTER if name != 'vgg19' else ''}")
+        self.weights, self.flow = StyleWeights(style=strength * StyleWeights.style), flow_method("dis")
+        self.made = f"style of {self.style.name} by {self.method} with features of {name}"
+        # The name that the weights had when the first networks were kept: they are used as before.
+        digest = f"{style_digest(self.pictures)}-{repr(self.weights).removeprefix('Style')}"
+        self.record = {"name": self.style.name, "extractor": name, STYLE: digest}
+        self.settings |= dict(extractor=name, iterations=self.iterations, updates=self.updates)
         if self.ckpt is not None and self.ckpt.exists():
             self.network = read_network(self.ckpt, digest)
 
     def origin(self) -> Origin:
         """What is said of the files; see `vidiff.video.provenance`."""
-        origin = Origin(f"style transfer by {self.method}", settings=self.settings, inputs=(self.style,))
+        inputs = () if self.style is None else (self.style,)
+        if self.model is not None:
+            return replace(origin_of(self.model, **self.settings), inputs=inputs)
+        origin = Origin(f"style transfer by {self.method}", settings=self.settings, inputs=inputs)
         if self.ckpt is not None and self.ckpt.exists():
             origin = replace(origin, checkpoint=self.ckpt.name, sha256=sha256_of(self.ckpt))
         return origin
@@ -241,7 +272,8 @@ def feedforward_stylizer(network: nn.Module, steps: Steps, measure: StyleMeasure
     def change(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         for image in frames:
             source = steps.pre_process(image)
-            result = restyle(network, source)
+            with torch.no_grad(), frame_by_frame(network) if source.device.type == "cpu" else nullcontext():
+                result = restyle(network, source)
             if measure is not None:
                 measure.add(image, source, result)
             yield steps.post_process(image, result)
@@ -257,13 +289,41 @@ def check_ckpt(method: Method, ckpt: str | Path | None) -> None:
         return
     if method == "optimize":
         raise UsageError("ckpt: there is no network to keep with method optimize; method feedforward trains one")
-    if not Path(ckpt).exists():
+    if not Path(ckpt).exists():  # one is written; a run's is there
         check_suffix(ckpt, SUFFIX)
         check_writable(Path(ckpt))
 
 
-def check_apart(jobs: Sequence[Job], style: Path) -> None:
+def is_run(ckpt: Path | None) -> bool:
+    """Whether a checkpoint is one of `vidiff fit`."""
+    return ckpt is not None and ckpt.suffix == ".ckpt" and ckpt.exists()
+
+
+def trained_stylizer(ckpt: Path, style: Path | None, device: torch.device) -> StyleTranslator:
+    """The model of a run of experiments/style.yaml, for frames that come one by one.
+
+    Args:
+        ckpt: its checkpoint.
+        style: what it is said to have been trained for; None: nothing is said.
+        device: where to work.
+
+    Raises:
+        UsageError: it is of another family or style, or its network takes no color frames one by one. RunError: see
+            `load_model`.
+    """
+    model = stylizer(load_model(ckpt, device))
+    if style is not None:
+        model.check_style(style)
+    network = model.network(0, 1)
+    if model.spec.channels != 3 or time_radius(network) or has_clip_statistics(network):
+        raise UsageError(
+            f"ckpt {ckpt}: its network takes no color frames one by one: `vidiff translate` shows it clips"
+        )
+    return model
+
+
+def check_apart(jobs: Sequence[Job], style: Path | None) -> None:
     """Raise UsageError where an output would replace the style, whatever it is called."""
-    for job in jobs:
+    for job in jobs if style else ():
         if identities([job.target]) & identities([style]):
             raise UsageError(f"{job.target}: the output would replace the style")

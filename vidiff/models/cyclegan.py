@@ -33,7 +33,7 @@ from vidiff.consistency import stillness_loss
 from vidiff.errors import UsageError
 from vidiff.flow import FlowKind
 from vidiff.losses import least_squares_d, least_squares_g
-from vidiff.models.base import NetworkFactory
+from vidiff.models.base import AdversarialModule, NetworkFactory
 from vidiff.models.consistency import Consistency, predictors
 from vidiff.models.translation import Translator
 from vidiff.models.turn import Terms, Turn
@@ -44,7 +44,7 @@ from vidiff.optim import Adam, Schedule
 from vidiff.parallel import gather_batch
 
 
-class CycleGAN(Translator):
+class CycleGAN(AdversarialModule, Translator):
     """Two generators `a2b` and `b2a`, two discriminators `a` and `b`; the batch holds `clip_a` and `clip_b`.
 
     Args:

@@ -10,18 +10,19 @@ from torch import Tensor
 from vidiff.augment.degrade import Degradation, LowResolution, OneOf, check_degradations, degrade
 from vidiff.clip import uint8_to_unit
 from vidiff.errors import UsageError
-from vidiff.models.translation import Translator
+from vidiff.models.base import AdversarialModule
+from vidiff.models.translation import OneWay
 
 DEGRADED, CLEAN = 0, 1
 
 
-class Restorer(Translator):
+class Restorer(AdversarialModule, OneWay):
     """A translation from damaged clips to clean ones that makes its own damage: any folder of clips is training data.
 
     A family calls `set_degradations` in its `__init__`.
     """
 
-    num_domains = 2
+    way = ("restore", "degraded", "clean")
 
     def set_degradations(self, operators: Iterable[Degradation]) -> None:
         """Keep what happens to the clips.
@@ -31,20 +32,6 @@ class Restorer(Translator):
         """
         # In a list: they have no weights and belong into no checkpoint but by their configuration.
         self.degradations = check_degradations(operators, "model.degradations")
-
-    @property
-    def domains(self) -> list[str]:
-        return ["degraded", "clean"]
-
-    @property
-    def directions(self) -> dict[str, list[tuple[int, int]]]:
-        return {"restore": [(DEGRADED, CLEAN)]}
-
-    def pair(self, direction: str | None = None, target: str | None = None) -> tuple[int, int]:
-        """(0, 1), whatever of it is named; see `Translator.pair`."""
-        if target not in (None, "clean", str(CLEAN)):
-            raise UsageError(f"target {target}: this model restores, its only target is clean")
-        return super().pair("restore" if direction is None else direction)
 
     @property
     def scale(self) -> int:

@@ -31,7 +31,7 @@ from torch import Tensor
 from vidiff import keyed
 from vidiff.errors import UsageError
 from vidiff.losses import least_squares_d, least_squares_g, wasserstein_d, wasserstein_g
-from vidiff.models.base import NetworkFactory
+from vidiff.models.base import AdversarialModule, NetworkFactory
 from vidiff.models.translation import Translator
 from vidiff.models.turn import Terms, Turn
 from vidiff.nn.resnet import StarDiscriminator, StarGenerator
@@ -39,7 +39,7 @@ from vidiff.optim import Adam, Schedule
 from vidiff.penalties import gradient_penalty
 
 
-class StarGAN(Translator):
+class StarGAN(AdversarialModule, Translator):
     """One generator for all domains, one discriminator that also names the domain; the batch holds `clip` and `label`.
 
     Args:

@@ -10,14 +10,15 @@ from torch import Tensor, nn
 from vidiff.clip import signed_to_uint8, uint8_to_unit, unit_to_signed
 from vidiff.consistency import reconstruction
 from vidiff.errors import UsageError
-from vidiff.models.base import AdversarialModule
+from vidiff.models.module import VideoModule
 from vidiff.sphere import latitude_weights
 
 
-class Translator(AdversarialModule):
+class Translator(VideoModule):
     """A family whose generator makes clips of one domain from clips of another; numbers name domains.
 
-    A family sets `num_domains`; it overrides `network` where it has several, `mapping` where they take more than clips.
+    With a discriminator it is an `AdversarialModule` too. A family sets `num_domains`; it overrides `network` where it
+    has several, `mapping` where they take more than clips.
     """
 
     num_domains: int
@@ -89,6 +90,31 @@ class Translator(AdversarialModule):
         raise UsageError(
             f"{type(self).__name__} makes no clips from noise: it translates, see `vidiff translate --help`"
         )
+
+
+class OneWay(Translator):
+    """A translation that goes from one domain to the other, and not back.
+
+    A family sets `way`: its name, and those of both domains.
+    """
+
+    num_domains = 2
+    way: tuple[str, str, str]
+
+    @property
+    def domains(self) -> list[str]:
+        return list(self.way[1:])
+
+    @property
+    def directions(self) -> dict[str, list[tuple[int, int]]]:
+        return {self.way[0]: [(0, 1)]}
+
+    def pair(self, direction: str | None = None, target: str | None = None) -> tuple[int, int]:
+        """(0, 1), whatever of it is named; see `Translator.pair`."""
+        way, _, goal = self.way
+        if target not in (None, goal, "1"):
+            raise UsageError(f"target {target}: this model {way}s, its only target is {goal}")
+        return super().pair(way if direction is None else direction)
 
 
 def translator(model: nn.Module) -> Translator:

@@ -86,6 +86,19 @@ class ResnetGenerator(nn.Module):
         return _run(self, clip)
 
 
+class FramePainter(ResnetGenerator):
+    """A `ResnetGenerator` that takes each frame by itself and begins as (nearly) a copy: what Johnson et al. 2016
+    (1603.08155) train for a style, with instance norm of each frame, and doubled sides instead of transposed kernels.
+
+    Args:
+        spec: sizes; any number of frames is taken.
+        blocks: residual blocks; the paper has 5.
+    """
+
+    def __init__(self, spec: ClipSpec, blocks: int = 3):
+        super().__init__(replace(spec, num_frames=1), blocks, norm="frame", skip=True, up="resize")
+
+
 class StarGenerator(nn.Module):
     """StarGAN's generator (Choi et al. 2018, 1711.09020, table 4): the target label as planes beside the clip's own.
 

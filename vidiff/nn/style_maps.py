@@ -64,7 +64,7 @@ def style_extractor(name: ExtractorName) -> StyleExtractor:
 
 class _Lite0(Frozen):
     def __init__(self):
-        super().__init__(lite0_network("extractor `lite0`"))
+        super().__init__(lite0_network("extractor `lite0`"), MANIFEST["lite0"].sha256)
 
     def __call__(self, frames: Tensor) -> StyleMaps:
         x = precise(frames)  # its input is (x/255 - 0.5)/0.5, which is [-1, 1]
@@ -77,7 +77,7 @@ class _Lite0(Frozen):
 class _VGG(Frozen):
     def __init__(self, key: VGG):
         self.style, self.content = STYLE[TABLES[key]], CONTENT[TABLES[key]]
-        super().__init__(vgg_features(key, f"extractor `{key}`", self.style[-1]))
+        super().__init__(vgg_features(key, f"extractor `{key}`", self.style[-1]), MANIFEST[key].sha256)
 
     def __call__(self, frames: Tensor) -> StyleMaps:
         x = precise(frames)

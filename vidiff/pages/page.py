@@ -114,7 +114,7 @@ def _one(runs: list[Recorded], title: str) -> Markup:
     parts = Parts(run.missing)
     shelf = Shelf(len(run.walls) + 1)
     parts.add("Clips", lambda: _walls(run, shelf, parts), _about_walls(run))
-    parts.add("Measures", lambda: tables.measures(run) if run.metrics else None)
+    parts.add("Measures", lambda: tables.measures(run) if run.metrics or run.directions else None)
     parts.add("What the doctor says", lambda: _findings(run))
     parts.add("Over the training", lambda: _over_time(run, shelf))
     parts.add("Curves", lambda: _curves(runs))

@@ -25,6 +25,9 @@ MEASURES = {  # of a translation -> how the table calls it
     "nyquist_ratio": "grid (above 1)",
     "position_error": "position error, pixels",
     "target_accuracy": "taken for the target",
+    "gram_ratio": "Gram distance to the style over source's",
+    "content_cosine": "content cosine to the source",
+    "warp_ratio": "warp error over source's",
 }
 
 

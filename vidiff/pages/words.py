@@ -98,7 +98,7 @@ def lead(run: Recorded) -> str:
 
 def verdict(run: Recorded) -> tuple[str, str, str]:
     """(good, bad or open; one or two words; the sentence) of how the run stands among the controls."""
-    if not run.metrics:
+    if not run.metrics and not run.directions:
         return "open", "Not finished", f"No report yet: this is the state at generator step {count(run.step)}."
     pairs = compared(run.report)
     ahead, behind = standing(pairs)

@@ -22,6 +22,7 @@ from vidiff.errors import RunError, UsageError, first_line, memory_hint
 from vidiff.models import families
 from vidiff.models.module import VideoModule
 from vidiff.models.restorer import Restorer
+from vidiff.models.stylizer import StyleTranslator
 from vidiff.models.translation import Translator
 from vidiff.paths import experiments_dir
 from vidiff.training.checkpoints import CheckpointFiles, Checkpoints
@@ -37,6 +38,7 @@ from vidiff.training.restoration_evaluation import RestorationEvaluation
 from vidiff.training.run import Run
 from vidiff.training.run_folder import RunFolder, place_run
 from vidiff.training.stopping import StopInOrder
+from vidiff.training.style_evaluation import StyleEvaluation
 from vidiff.training.summary import Players
 from vidiff.training.trainer import check_settings, make_trainer, quiet, several
 from vidiff.training.training_log import Spent, TrainingLog
@@ -224,7 +226,7 @@ class TrainingCLI(LightningCLI):
         config, run = self._config, self.run_folder
         checkpoints = Checkpoints(run, config.checkpoints.every_n_steps)
         spent = Spent(config.budget_cpu_s, config.budget_clips, config.budget_gpu_s)
-        kinds = {Restorer: RestorationEvaluation, Translator: TranslationEvaluation}
+        kinds = {Restorer: RestorationEvaluation, StyleTranslator: StyleEvaluation, Translator: TranslationEvaluation}
         kind = next((k for base, k in kinds.items() if isinstance(self.model, base)), GeneratorEvaluation)
         evaluation = kind(run, EvaluationOptions(**config.evaluation.as_dict()), checkpoints, spent)
         callbacks = [RunFolder(run), TrainingLog(), spent, evaluation, Doctor(run), checkpoints, Page(run)]

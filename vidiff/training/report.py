@@ -111,6 +111,31 @@ def print_translation_report(report: dict[str, Any], path: Path, files: dict[str
     _print_places(console, path, files)
 
 
+STYLE_MEASURES = {  # of a style transfer -> how its table calls them
+    "gram_ratio": "Gram distance to the style / source's",
+    "content_cosine": "content cosine to the source",
+    "warp_ratio": "warp error / source's",
+    "objective": "objective",
+}
+
+
+def print_style_report(report: dict[str, Any], path: Path, files: dict[str, Path]) -> None:
+    """A row a measure, and where everything lies."""
+    console = Console(width=None if sys.stdout.isatty() else 140)
+    for found in report["directions"].values():
+        table = Table(title=_title(report))
+        table.add_column("clips in the style")
+        for name, label in (("stylized", "stylized"), ("untouched", "source")):
+            table.add_column(label, justify="right", style="bold" if name == "stylized" else None)
+        for name, label in STYLE_MEASURES.items():
+            untouched = "" if name == "objective" else "1"
+            table.add_row(label, number(found.get(name)), untouched)
+        console.print(table)
+    console.print("A lower Gram distance is nearer to the style; a warp error of 1 flickers as much as the source.")
+    console.print(f"The best checkpoint has the {report['selection']}.")
+    _print_places(console, path, files)
+
+
 def print_restoration_report(report: dict[str, Any], path: Path, files: dict[str, Path]) -> None:
     """A row for each way to restore, and where everything lies."""
     console = Console(width=None if sys.stdout.isatty() else 140)
