@@ -1,4 +1,4 @@
-"""From noise to clips: `python docs/flow_path.py CHECKPOINT OUT.png [GUIDANCE]` draws the way of a flow in latents or pixels.
+"""From noise to clips: `python docs/flow_path.py CHECKPOINT OUT.png [GUIDANCE]` draws the way of a flow.
 
 Two clips, a block each. The upper row is where the flow is at t = 0, 1/4, 1/2, 3/4, 1 (decoded where it works in
 latents), the lower row where it points to from there, x + (1 - t) v: the mean of what may still come, sharper with each

@@ -1,8 +1,8 @@
 """A measure over the CPU time of training: `python docs/training_curves.py OUT.svg METRIC NAME=RUN,RUN ...`
 
 Runs of one NAME are seeds: a line each, in one color. The time is what timing.csv of the run's folder has, evaluations
-included; the measure is `val/METRIC` of its metrics.csv, on a logarithmic axis. Printed are the last and the least value
-of each run.
+included; the measure is `val/METRIC` of its metrics.csv, on a logarithmic axis. Printed are the last and the least
+value of each run.
 """
 
 from __future__ import annotations

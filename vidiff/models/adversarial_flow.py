@@ -57,8 +57,8 @@ class AdversarialFlow(AdversarialModule):
         optimizer_g: Adam, learning rate 2e-3 and betas (0, 0.9).
         optimizer_d: Adam, learning rate 2e-3 and betas (0, 0.9).
         rho: share of the noise's variance that all frames of a clip have in common, in [0, 1).
-        teacher: a checkpoint of `FlowMatching`, or of this family, with a network of the same shape: its average is what `fit` begins with,
-            and its tokenizer where it works in latents.
+        teacher: a checkpoint of `FlowMatching`, or of this family, with a network of the same shape: its average is
+            what `fit` begins with, and its tokenizer where it works in latents.
         critic: a checkpoint of this family whose D `fit` begins with. With `teacher`, which may be of this family too,
             that is a late phase (2501.08316): the average becomes G, and an earlier D is taken where D has stalled.
         r1_gamma: gamma, weight of R1 and R2.

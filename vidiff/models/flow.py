@@ -77,7 +77,7 @@ class FlowMatching(VideoModule):
         solver: `euler`, one look at the network a step, or `heun`, two.
         guidance: w; 1 = none, above 1 the clips are further from what the guide makes, or, without a guide, the classes
             are told apart more clearly.
-        guide_step: the generator step whose average becomes the guide; a tenth of the training is usual. None: no guide.
+        guide_step: the generator step whose average becomes the guide; a tenth of the training is usual. None: none.
         autoencoder: factory of an autoencoder, such as `vidiff.nn.autoencoder.ClipAutoencoder`, in whose latents the
             flow works (Rombach et al. 2022, 2112.10752); None = pixels.
         tokenizer: a checkpoint of `Autoencoder` whose averaged weights `fit` begins with; they do not train on.
