@@ -50,7 +50,8 @@ class R3GAN(AdversarialModule):
         lr_final: factor of both learning rates after `burn_in` batches (0.25 in the paper).
         burn_in: batches over which gamma and the rates fall; 0 = their final values from the start.
         penalty: `exact` (the paper's), or `approximate`: differences of D's logits under noise, on one sample in four,
-            cheaper and without a second derivative (Lin et al. 2025, 2501.08316); not compared in training yet.
+            cheaper and without a second derivative (Lin et al. 2025, 2501.08316); in small batches worse than none, see
+            docs/results.md.
         penalty_sigma: standard deviation of that noise, in clips of [-1, 1].
         kwargs: sizes and the step, see `AdversarialModule`.
 
