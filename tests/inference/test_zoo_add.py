@@ -21,7 +21,7 @@ from vidiff.inference.finished_run import FinishedRun
 from vidiff.inference.spot_check import Scenes, differing, spot_check
 from vidiff.inference.zoo_add import add_to_zoo
 from vidiff.video.write import write_mp4
-from vidiff.zoo.cards import page, table, text
+from vidiff.zoo.cards import page, row, table, text
 
 
 def metrics(value: float) -> dict:
@@ -114,6 +114,16 @@ def test_damaged_weights_are_noticed(generator_run, translator_run, restorer_run
     assert differing({"a": 1.0}, {"a": 1.0, "b": 1.0}) == ["b is not there"]
     assert differing({"a": 1.03}, {"a": 1.0}) and not differing({"a": 1.01}, {"a": 1.0})
     assert differing({"a": float("nan")}, {"a": 1.0})
+
+
+def test_panoramas_are_embedded_too(generator_run, tmp_path):
+    """They are drawn by another renderer than flat scenes, and their card says their shape."""
+    render_dataset(tmp_path / "round", videos=4, frames=6, resolution=32, projection="equirectangular")
+    card = add_to_zoo(generator_run("p", root=tmp_path / "round"), "p", output=tmp_path / "out")
+    assert card["data"]["record"]["projection"] == "equirectangular"
+    assert row(card)[3] == "4 of 16x16"  # its network is flat
+    card["config"]["data"]["init_args"]["projection"] = "equirectangular"
+    assert row(card)[3] == "4 of 16x32 (equirectangular)"
 
 
 def test_other_data_are_refused(generator_run, shapes, tmp_path):

@@ -11,8 +11,8 @@ from typing import Any
 
 from vidiff.data.datamodule import ClipDataModule
 from vidiff.data.preview import datamodule
-from vidiff.data.shapes.render import psnr
-from vidiff.data.shapes.scene import MARKER, VERSION, render_scene
+from vidiff.data.shapes.render import psnr, scene_renderer
+from vidiff.data.shapes.scene import MARKER, VERSION
 from vidiff.errors import RunError, UsageError
 from vidiff.files import read_yaml
 from vidiff.metrics.controls import LEAD, lead_of
@@ -144,7 +144,9 @@ def _as_drawn(data: ClipDataModule, record: dict[str, Any], number: int) -> bool
     entry = data.index.entries[number * (len(data.index.entries) - 1) // (LOOKED_AT - 1)]
     folder, _, name = entry.path.rpartition("/")
     style = record["folders"][folder] if "folders" in record else record["styles"][0]
-    size = entry.num_frames, entry.width
-    drawn = render_scene(record["seed"], int(name.partition(".")[0]), style, *size)
-    read = open_reader(data.index.root / entry.path, entry.kind, "pyav", entry.files, entry.white).read(range(size[0]))
+    drawn = scene_renderer(record)(
+        record["seed"], int(name.partition(".")[0]), style, entry.num_frames, record["resolution"]
+    )
+    reader = open_reader(data.index.root / entry.path, entry.kind, "pyav", entry.files, entry.white)
+    read = reader.read(range(entry.num_frames))
     return drawn.shape == read.shape and psnr(drawn, read) > ALIKE

@@ -45,9 +45,16 @@ def size(count: int) -> str:
     return f"{count / 2**20:.2f} MiB"
 
 
+def _size(card: dict[str, Any]) -> str:
+    """Height and width of its clips, and how they are to be looked at where they are not flat."""
+    projection = card["config"]["data"].get("init_args", {}).get("projection", "flat")
+    side = card["resolution"]
+    return f"{side}x{side}" if projection == "flat" else f"{side}x{2 * side} ({projection})"
+
+
 def row(card: dict[str, Any]) -> list[str]:
     """What one line says of a model, in the order of HEAD."""
-    frames = f"{card['num_frames']} of {card['resolution']}x{card['resolution']}"
+    frames = f"{card['num_frames']} of {_size(card)}"
     license = card["license"].split(";")[0]
     return [card["name"], card["family"], card["makes"], frames, size(card["file"]["bytes"]), license, headline(card)]
 
@@ -90,7 +97,7 @@ def facts(card: dict[str, Any]) -> list[tuple[str, str]]:
     spread = f"{card['shipped_seed']} of the seeds {seeds}; the worst is {card['worst_seed']}"
     rounding = file["rounding"]
     return [
-        ("makes", f"{card['makes']}, {card['num_frames']} frames of {card['resolution']}x{card['resolution']}"),
+        ("makes", f"{card['makes']}, {card['num_frames']} frames of {_size(card)}"),
         ("data", f"embedded set {data['dataset']} ({videos} videos), fingerprint {data['fingerprint']}"),
         ("training", f"{card['family']}, width {model.get('width', '-')}, batch {arguments.get('batch_size', '-')}, "
                      f"frame stride {data['frame_stride']}"),

@@ -68,7 +68,7 @@ def _write(out: Path, request: dict, jobs: Sequence[tuple[str, int, str]], finis
         temporary.chmod(0o755)
         digest = hashlib.sha256()
         for name, scene, style in track(jobs, "rendering shapes"):
-            clip = _render(request)(request["seed"], scene, style, request["frames"], request["resolution"])
+            clip = scene_renderer(request)(request["seed"], scene, style, request["frames"], request["resolution"])
             digest.update(name.encode() + clip.tobytes())
             media.write_mp4(temporary / name, clip, fps=FPS, crf=14, spherical=SAID[_projection(request)])
         record = {**request, "files": len(jobs), "sha256": digest.hexdigest(), **finish()}
@@ -95,7 +95,7 @@ def _projection(request: dict) -> str:
     return request.get("projection", "flat")
 
 
-def _render(request: dict) -> Callable:
+def scene_renderer(request: dict) -> Callable:
     """What draws a scene of a set: (seed, scene, style, frames, resolution) -> uint8 (T, H, W, 3)."""
     if _projection(request) == "stereo":
         return render_stereo
@@ -206,7 +206,7 @@ def render_domains(
     def finish() -> dict:
         values: dict[str, list[float]] = {f"{a}-{b}": [] for a, b in itertools.combinations(styles, 2)}
         for scene in tests:
-            clips = {style: _render(request)(seed, scene, style, frames, resolution) for style in styles}
+            clips = {style: scene_renderer(request)(seed, scene, style, frames, resolution) for style in styles}
             for a, b in itertools.combinations(styles, 2):
                 values[f"{a}-{b}"].append(psnr(clips[a], clips[b]))
         return {"folders": folders, "identity_psnr": {pair: round(float(np.mean(v)), 3) for pair, v in values.items()}}
