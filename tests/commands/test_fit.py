@@ -313,7 +313,7 @@ def test_every_ablation_steps(schema, shapes, tmp_path, monkeypatch, experiment)
 @pytest.mark.parametrize("part", [name for name in ABLATIONS if "plain" not in name])
 def test_every_part_lies_over_a_shipped_experiment(schema, part):
     """As `vidiff list` shows it: what the experiment sets and the part does not is kept."""
-    base = next((name for name in ("cyclegan", "projected") if name in part), "dcgan")
+    base = next((name for name in ("cyclegan", "projected", "r3gan") if name in part), "dcgan")
     files = [experiments_dir() / f"{name}.yaml" for name in (base, part)]
     resolved = schema.parse_args([word for file in files for word in ("--config", str(file))])
     kept = yaml.safe_load(files[0].read_text())

@@ -51,7 +51,7 @@ def restore(
         output: a .mp4, .mov or .mkv; a folder where the input holds several videos.
         scale, window, tile, projection, stereo: see `vidiff.inference.restore.frame_restorer`.
         compare, ema: see `vidiff.inference.restore.frame_restorer`.
-        watermark: a text that is hidden in every frame, see `vidiff.inference.watermark.embed_watermark`; None: none.
+        watermark: a text that is hidden in every frame, as `vidiff watermark embed` hides its key; None: none.
         say: called with a line about what is passed over, or cannot be kept as it was.
 
     Returns:

@@ -63,8 +63,8 @@ def sample_to(
         stage: what an earlier stage of a growing network makes, 0 = the first.
         parts: also background, foreground and mask (mp4), and the foreground with alpha, every value kept (mov, PNG).
         alpha: also the foreground with alpha as players and editors read it: mov (ProRes 4444), webm (VP9) or both.
-        watermark: a text that is hidden in every frame of the clips in mp4 and gif, see
-            `vidiff.inference.watermark.embed_watermark`; parts, sheet and array are without; None: none.
+        watermark: a text that is hidden in every frame of the clips in mp4 and gif, as `vidiff watermark embed` hides
+            its key; parts, sheet and array are without; None: none.
 
     Returns:
         The files; beside each one its `.provenance.json`, see `vidiff.video.provenance`.

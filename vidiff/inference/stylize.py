@@ -98,7 +98,7 @@ def stylize(
         projection: `equirectangular`: the video shows all around; frames are continued beyond the seam, and the
             continuation is cross-faded with what it repeats.
         device: where to work, such as cuda:1; None: an accelerator where there is one, else the CPU.
-        watermark: a text that is hidden in every frame, see `vidiff.inference.watermark.embed_watermark`; None: none.
+        watermark: a text that is hidden in every frame, as `vidiff watermark embed` hides its key; None: none.
         say: called with a line about the network, about what is passed over, or cannot be kept as it was.
 
     Returns:

@@ -59,7 +59,7 @@ def translate_video(
         projection, stereo: see `vidiff.inference.translate.frame_translator`; the files say it, in the boxes that
             players look for. None: they say what the source says.
         compare, ema: see `vidiff.inference.translate.frame_translator`.
-        watermark: a text that is hidden in every frame, see `vidiff.inference.watermark.embed_watermark`; None: none.
+        watermark: a text that is hidden in every frame, as `vidiff watermark embed` hides its key; None: none.
         say: called with a line about what is passed over, or cannot be kept as it was.
 
     Returns:
