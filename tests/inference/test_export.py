@@ -124,6 +124,7 @@ def test_every_family_in_every_format(name, saved, tmp_path):
     pytest.importorskip("onnxscript")
     needed = {"num_classes": 3} if name == "StarGAN" else {}
     sizes = SIZES if name in ("CycleGAN", "StarGAN", "Restoration") else TINY
+    needed |= {"num_frames": 8} if name == "MultiPeriodGAN" else {}
     path = saved(name, **{**sizes, **needed})
     for suffix in ("onnx", "pt2", "safetensors"):
         one = {"target": "1"} if name == "StarGAN" and suffix != "safetensors" else {}

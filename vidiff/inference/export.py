@@ -226,14 +226,19 @@ def _generation(model: VideoModule) -> _Traced:
 def _trace(traced: _Traced, output: Path) -> tuple[torch.export.ExportedProgram, dict[str, list[int | str]]]:
     """The network as a program, and the sides of its inputs, with as many of them free as it allows."""
     failure: Exception | None = None
+    for growing in (m for m in traced.network.modules() if hasattr(m, "stand")):
+        growing.stand()
     for sides in traced.sides:
         shapes = {name: sides.get(name) for name in traced.names}
         try:
             program = torch.export.export(traced.network, traced.first, dynamic_shapes=shapes)
+            inputs, module = _sides(traced, program), program.module()
+            if any(module(*given).shape != traced.network(*given).shape for given in traced.others(inputs)):
+                continue  # a loop over a side was written out for its first length
         except Exception as error:  # of many kinds: what cannot vary is found out by trying
             failure = error
             continue
-        return program, _sides(traced, program)
+        return program, inputs
     raise RunError(f"{output}: this network cannot be exported ({first_line(failure)})") from failure
 
 

@@ -65,6 +65,11 @@ class _Growing(nn.Module):
         top = 2 ** (steps - 1)
         self.channels = [max(4, spec.width * min(top, MAX_MULTIPLIER) // 2**s) for s in range(steps + 1)]
         self.register_buffer("level", torch.zeros(()))
+        self.standing: float | None = None
+
+    def stand(self) -> None:
+        """Grow no more: the level becomes a number, which a trace of the network can decide by."""
+        self.standing = float(self.level)
 
     @property
     def last(self) -> int:
@@ -73,7 +78,8 @@ class _Growing(nn.Module):
 
     def position(self) -> tuple[int, float]:
         """(stage, alpha): the stage that is in use and how far it has faded in, 0 < alpha <= 1."""
-        level = min(max(float(self.level), 0.0), float(self.last))
+        level = float(self.level) if self.standing is None else self.standing
+        level = min(max(level, 0.0), float(self.last))
         stage = math.ceil(level)
         return stage, 1.0 if stage == 0 else level - (stage - 1)
 
@@ -125,7 +131,7 @@ class GrowingGenerator(_Growing):
         if self.embed is not None:
             z = torch.cat([z, self.embed(label).to(z.dtype)], dim=1)
         x = self.start(pixel_norm(z)).view(
-            len(z), -1, self.t0, 4, 4 * self.spec.aspect
+            z.shape[0], -1, self.t0, 4, 4 * self.spec.aspect
         )  # (B, D t h w) -> (B, D, t, h, w)
         x = pixel_norm(F.leaky_relu(x, 0.2))
         x = pixel_norm(F.leaky_relu(self.first(x), 0.2))
