@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import sys
 
-import numpy as np
 import torch
-from PIL import Image
+from figures import save_rows
 
-from vidiff.clip import clip_to_thwc, signed_to_uint8
+from vidiff.clip import signed_to_uint8
 from vidiff.inference.checkpoint import load_model
 
-STEPS, SHOWN, FRAMES, CLIPS, LARGER, GAP = 16, (0, 4, 8, 12, 16), (0, 7, 15), (1, 2), 3, 4
+STEPS, SHOWN, CLIPS, LARGER = 16, (0, 4, 8, 12, 16), (1, 2), 3
 
 
 @torch.no_grad()
@@ -31,16 +30,8 @@ def main(words: list[str]) -> None:
             at.append(sampler.codec.decode(x))
             points.append(sampler.codec.decode(x + (1 - i / STEPS) * v))
         x = x + v / STEPS
-    rows = []
-    for k in range(len(CLIPS)):
-        for clips in (at, points):
-            cells = [np.concatenate([clip_to_thwc(signed_to_uint8(c[k]))[t] for t in FRAMES], axis=1) for c in clips]
-            gap = np.full((cells[0].shape[0], GAP, 3), 255, np.uint8)
-            rows.append(np.concatenate([part for cell in cells for part in (cell, gap)], axis=1))
-        rows.append(np.full((GAP, rows[-1].shape[1], 3), 255, np.uint8))
-    picture = Image.fromarray(np.concatenate(rows))
-    picture = picture.resize((picture.width * LARGER, picture.height * LARGER), Image.Resampling.NEAREST)
-    picture.save(words[1], optimize=True)
+    blocks = [[[signed_to_uint8(c[k]) for c in clips] for clips in (at, points)] for k in range(len(CLIPS))]
+    save_rows(words[1], blocks, LARGER)
 
 
 if __name__ == "__main__":

@@ -13,13 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from figures import save_rows
 from torch import Tensor
 
-from vidiff.clip import clip_to_thwc
 from vidiff.inference.checkpoint import load_model
 
-CLIPS, SHOWN, FRAMES, LARGER, GAP = 64, 4, (0, 7, 15), 2, 4
+CLIPS, SHOWN, LARGER = 64, 4, 2
 
 
 def clips_of(runs: list[Path]) -> list[Tensor]:
@@ -37,7 +36,7 @@ def distance(a: Tensor, b: Tensor) -> float:
 
 def main(words: list[str]) -> None:
     torch.set_num_threads(1)
-    rows = []
+    blocks = []
     for name, _, runs in (word.partition("=") for word in words[1:]):
         clips = clips_of([Path(run) for run in runs.split(",")])
         pairs = list(combinations(clips, 2))
@@ -45,14 +44,8 @@ def main(words: list[str]) -> None:
         other = [distance(a, b.roll(shift, 0)) for a, b in pairs for shift in (1, 7, 19)]
         ratio = (sum(same) / len(same)) / (sum(other) / len(other))
         print(f"{name}: same latent {min(same):.1f} to {max(same):.1f}, others {np.mean(other):.1f}, ratio {ratio:.2f}")
-        for made in clips:
-            shown = [np.concatenate([clip_to_thwc(clip)[t] for t in FRAMES], axis=1) for clip in made[:SHOWN]]
-            gap = np.full((shown[0].shape[0], GAP, 3), 255, np.uint8)
-            rows.append(np.concatenate([part for clip in shown for part in (clip, gap)], axis=1))
-        rows.append(np.full((GAP, rows[-1].shape[1], 3), 255, np.uint8))
-    picture = Image.fromarray(np.concatenate(rows))
-    picture = picture.resize((picture.width * LARGER, picture.height * LARGER), Image.Resampling.NEAREST)
-    picture.save(words[0], optimize=True)
+        blocks.append([list(made[:SHOWN]) for made in clips])
+    save_rows(words[0], blocks, LARGER)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 import yaml
+from figures import Axes
 
 from vidiff.data.datamodule import ClipDataModule
 from vidiff.files import write_json, write_text
@@ -31,7 +32,7 @@ STEPS = (1, 2, 4, 16)
 METRICS = ("clip_distance", "kvd_random", "motion", "flicker", "diversity", "recognizable")
 SHOWN = {"clip_distance": "clip_distance", "motion": "motion", "diversity": "diversity", "recognizable": "can be named"}
 CLIPS, TIMED, SEED = 256, 64, 1000
-WIDE, HIGH, LEFT, BOTTOM = 760, 430, 60, 50  # of the figure, pixels
+WIDE, HIGH, EDGE = 760, 430, 10  # of the figure, pixels
 COLORS = ("#4269d0", "#efb118", "#ff725c", "#6cc5b0", "#3ca951", "#ff8ab7", "#a463f2", "#97bbf5")
 Row = dict[str, Any]
 
@@ -97,37 +98,22 @@ def figure(rows: list[Row]) -> str:
     points = {key: (log(1e3 * mean(g, "seconds")), log(mean(g, "clip_distance"))) for key, g in groups.items()}
     left, right = min(x for x, _ in points.values()) - 0.1, max(x for x, _ in points.values()) + 0.55
     every = [log(row["clip_distance"]) for row in rows]
-    low, high = min(every) - 0.1, max(every) + 0.1
-    across = lambda x: LEFT + (x - left) / (right - left) * (WIDE - LEFT - 10)  # noqa: E731
-    up = lambda y: HIGH - BOTTOM - (y - low) / (high - low) * (HIGH - BOTTOM - 10)  # noqa: E731
-    parts = [f'<rect width="{WIDE}" height="{HIGH}" fill="#fff"/>']
-    for value in (1, 2, 5, 10, 20, 50, 100, 200, 500):
-        if left <= log(value) <= right:
-            x = across(log(value))
-            parts.append(f'<path d="M{x:.0f} 10V{HIGH - BOTTOM}" stroke="#e5e5e5"/>')
-            parts.append(f'<text x="{x:.0f}" y="{HIGH - BOTTOM + 18}" text-anchor="middle">{value}</text>')
-    for value in (0.2, 0.5, 1, 2, 5, 10, 20, 50):
-        if low <= log(value) <= high:
-            y = up(log(value))
-            parts.append(f'<path d="M{LEFT} {y:.0f}H{WIDE - 10}" stroke="#e5e5e5"/>')
-            parts.append(f'<text x="{LEFT - 8}" y="{y + 4:.0f}" text-anchor="end">{value:g}</text>')
+    axes = Axes(WIDE, HIGH, EDGE, EDGE, (left, right), (min(every) - 0.1, max(every) + 0.1))
+    named = lambda *values: {log(value): f"{value:g}" for value in values}  # noqa: E731
+    parts = axes.grid(named(1, 2, 5, 10, 20, 50, 100, 200, 500), named(0.2, 0.5, 1, 2, 5, 10, 20, 50))
     names = list(dict.fromkeys(name for name, _ in groups))
     for name in names:
         color, own = COLORS[names.index(name) % len(COLORS)], [key for key in groups if key[0] == name]
-        line = " L".join(f"{across(points[k][0]):.1f} {up(points[k][1]):.1f}" for k in own)
+        line = " L".join(f"{axes.across(points[k][0]):.1f} {axes.up(points[k][1]):.1f}" for k in own)
         parts.append(f'<path d="M{line}" fill="none" stroke="{color}" stroke-width="2"/>')
         for key in own:
-            x, y = across(points[key][0]), up(points[key][1])
-            ends = sorted(up(log(row["clip_distance"])) for row in groups[key])
+            x, y = axes.across(points[key][0]), axes.up(points[key][1])
+            ends = sorted(axes.up(log(row["clip_distance"])) for row in groups[key])
             parts.append(f'<path d="M{x:.1f} {ends[0]:.1f}V{ends[-1]:.1f}" stroke="{color}" stroke-width="2"/>')
             parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{color}"/>')
-        x, y = (axis(value) for axis, value in zip((across, up), points[own[-1]]))
+        x, y = (axis(value) for axis, value in zip((axes.across, axes.up), points[own[-1]]))
         parts.append(f'<text x="{x + 9:.0f}" y="{y + 4:.0f}" fill="{color}">{name}</text>')
-    parts.append(f'<text x="{(LEFT + WIDE) / 2}" y="{HIGH - 10}" text-anchor="middle">CPU-milliseconds a clip</text>')
-    parts.append(f'<text transform="translate(16 {HIGH / 2}) rotate(-90)" text-anchor="middle">clip_distance</text>')
-    style = "font-family:sans-serif;font-size:13px;fill:#333"
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDE} {HIGH}" style="{style}">'
-    return "\n".join([head, *parts, "</svg>", ""])
+    return axes.page(parts, "CPU-milliseconds a clip", "clip_distance")
 
 
 def main(words: list[str]) -> None:

@@ -12,10 +12,12 @@ import sys
 from itertools import accumulate
 from pathlib import Path
 
+from figures import Axes
+
 from vidiff.files import read_yaml, write_text
 from vidiff.pages.folder import Curve, read_run
 
-WIDE, HIGH, LEFT, BOTTOM, RIGHT, TOP = 760, 400, 60, 50, 190, 12  # of the figure, pixels
+WIDE, HIGH, RIGHT, TOP = 760, 400, 190, 12  # of the figure, pixels
 COLORS = ("#4269d0", "#ff725c", "#3ca951", "#efb118", "#a463f2")
 
 
@@ -39,31 +41,20 @@ def figure(lines: dict[str, list[Curve]], metric: str) -> str:
     points = [p for group in lines.values() for line in group for p in line]
     most = max(x for x, _ in points)
     low, high = (math.log10(f(y for _, y in points)) + d for f, d in ((min, -0.05), (max, 0.05)))
-    across = lambda x: LEFT + x / most * (WIDE - LEFT - RIGHT)  # noqa: E731
-    up = lambda y: HIGH - BOTTOM - (math.log10(y) - low) / (high - low) * (HIGH - BOTTOM - TOP)  # noqa: E731
-    parts = [f'<rect width="{WIDE}" height="{HIGH}" fill="#fff"/>']
-    for value in (0.5, 1, 2, 5, 10, 20, 50, 100, 200):
-        if low <= math.log10(value) <= high:
-            parts.append(f'<path d="M{LEFT} {up(value):.0f}H{WIDE - RIGHT}" stroke="#e5e5e5"/>')
-            parts.append(f'<text x="{LEFT - 8}" y="{up(value) + 4:.0f}" text-anchor="end">{value:g}</text>')
-    for x in range(0, int(most) + 1, 100):
-        parts.append(f'<path d="M{across(x):.0f} {TOP}V{HIGH - BOTTOM}" stroke="#e5e5e5"/>')
-        parts.append(f'<text x="{across(x):.0f}" y="{HIGH - BOTTOM + 18}" text-anchor="middle">{x}</text>')
+    axes = Axes(WIDE, HIGH, RIGHT, TOP, (0, most), (low, high))
+    rows = {math.log10(value): f"{value:g}" for value in (0.5, 1, 2, 5, 10, 20, 50, 100, 200)}
+    parts = axes.grid({x: str(x) for x in range(0, int(most) + 1, 100)}, rows)
     for i, (name, group) in enumerate(lines.items()):
         color = COLORS[i % len(COLORS)]
         for line in group:
-            way = " L".join(f"{across(x):.1f} {up(y):.1f}" for x, y in line)
+            places = [(axes.across(x), axes.up(math.log10(y))) for x, y in line]
+            way = " L".join(f"{x:.1f} {y:.1f}" for x, y in places)
             parts.append(f'<path d="M{way}" fill="none" stroke="{color}" stroke-width="2"/>')
-            parts += [f'<circle cx="{across(x):.1f}" cy="{up(y):.1f}" r="2.5" fill="{color}"/>' for x, y in line]
+            parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.5" fill="{color}"/>' for x, y in places]
         y = TOP + 12 + 22 * i
         parts.append(f'<path d="M{WIDE - RIGHT + 12} {y - 4}h22" stroke="{color}" stroke-width="3"/>')
         parts.append(f'<text x="{WIDE - RIGHT + 40}" y="{y}">{name}</text>')
-    middle = (LEFT + WIDE - RIGHT) / 2
-    parts.append(f'<text x="{middle}" y="{HIGH - 10}" text-anchor="middle">CPU-seconds of training</text>')
-    parts.append(f'<text transform="translate(16 {HIGH / 2}) rotate(-90)" text-anchor="middle">{metric}</text>')
-    style = "font-family:sans-serif;font-size:13px;fill:#333"
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDE} {HIGH}" style="{style}">'
-    return "\n".join([head, *parts, "</svg>", ""])
+    return axes.page(parts, "CPU-seconds of training", metric)
 
 
 def main(words: list[str]) -> None:
