@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from vidiff.metrics import FrechetVideoDistance
-from vidiff.metrics.gather import gather_processes
+from vidiff.metrics.gather import gather_processes, gathered_means
 
 
 def clips(n, seed, low=0, high=256, size=16, frames=4):
@@ -53,3 +53,14 @@ def test_gather_and_torchmetrics_over_processes(tmp_path):
 def test_gather_alone_changes_nothing():
     ids, rows = gather_processes(torch.tensor([2, 1]), torch.ones(2, 3))
     assert ids.tolist() == [2, 1] and rows.shape == (2, 3)
+
+
+def test_means_are_over_the_rows_of_all_batches_that_have_a_value():
+    nan = float("nan")
+    table = [
+        (torch.tensor([0, 1]), torch.tensor([[1.0, nan, nan], [2.0, 5.0, nan]])),
+        (torch.tensor([2]), torch.tensor([[6.0, 8.0, nan]])),
+    ]
+    found = gathered_means(("a", "b", "c"), table)
+    assert list(found) == ["a", "b", "c"] and found["a"] == 3 and found["b"] == 6.5 and np.isnan(found["c"])
+    assert all(np.isnan(value) for value in gathered_means(("a", "b"), []).values())

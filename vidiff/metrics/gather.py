@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -40,3 +42,15 @@ def gather_processes(ids: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
     if len(ids) == 0:
         features = features.new_zeros(0, width)
     return everyone(ids), everyone(features)
+
+
+def gathered_means(names: Sequence[str], table: Sequence[tuple[Tensor, Tensor]]) -> dict[str, float]:
+    """The mean of every column over the rows of all processes; NaN where no row has a value.
+
+    Args:
+        names: of the columns.
+        table: (ids, rows) of each batch of this process, int64 (B,) and float (B, len(names)); NaN is no value.
+    """
+    ids = torch.cat([ids for ids, _ in table]) if table else torch.zeros(0, dtype=torch.int64)
+    rows = torch.cat([rows for _, rows in table]) if table else torch.zeros(0, len(names))
+    return dict(zip(names, gather_processes(ids, rows)[1].double().nanmean(0).tolist()))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vidiff.metrics.classical import STRENGTHS, has_opencv, inpainted, non_local_means
-from vidiff.metrics.gather import gather_processes
+from vidiff.metrics.gather import gathered_means
 from vidiff.metrics.paired import flicker, gradient_energy, psnr, ssim, temporal_error
 from vidiff.sphere import ws_psnr
 
@@ -58,9 +58,7 @@ def means(table: list[tuple[Tensor, Tensor]]) -> dict[str, float]:
     Args:
         table: (ids, rows) of each batch, see `row_of`.
     """
-    ids = torch.cat([ids for ids, _ in table]) if table else torch.zeros(0, dtype=torch.int64)
-    rows = torch.cat([rows for _, rows in table]) if table else torch.zeros(0, len(ROW))
-    mean = dict(zip(ROW, gather_processes(ids, rows)[1].double().nanmean(0).tolist()))
+    mean = gathered_means(ROW, table)
     out = {name: mean[name] for name in ("psnr", "ssim", "temporal_error", "flicker")}
     out["ws_psnr"] = mean["ws_psnr"]
     out["flicker_ratio"] = mean["flicker"] / max(mean["flicker_true"], 1e-6)

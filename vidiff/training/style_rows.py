@@ -11,7 +11,7 @@ from torch import Tensor
 from vidiff.clip import uint8_to_unit, unit_to_signed
 from vidiff.consistency import gram_distance, warp_error, within_shots
 from vidiff.flow import FlowMethod, backward_flow
-from vidiff.metrics.gather import gather_processes
+from vidiff.metrics.gather import gathered_means
 from vidiff.models.stylizer import StyleTranslator
 
 ROW = ("objective", "gram", "source_gram", "content_cosine", "warp", "source_warp")
@@ -55,9 +55,7 @@ def means(table: list[tuple[Tensor, Tensor]]) -> dict[str, float]:
     Args:
         table: (ids, rows) of each batch, see `row_of`.
     """
-    ids = torch.cat([ids for ids, _ in table]) if table else torch.zeros(0, dtype=torch.int64)
-    rows = torch.cat([rows for _, rows in table]) if table else torch.zeros(0, len(ROW))
-    mean = dict(zip(ROW, gather_processes(ids, rows)[1].double().nanmean(0).tolist()))
+    mean = gathered_means(ROW, table)
     out = {name: mean[name] for name in ("objective", "content_cosine")}
     out |= {f"{n}_ratio": mean[n] / max(mean[f"source_{n}"], 1e-6) for n in ("gram", "warp")}
     return {name: value for name, value in out.items() if not math.isnan(value)}

@@ -13,7 +13,7 @@ from torch import Tensor
 from vidiff.clip import thwc_to_clip
 from vidiff.flow import flow_method
 from vidiff.metrics.classical import has_opencv
-from vidiff.metrics.gather import gather_processes
+from vidiff.metrics.gather import gathered_means
 from vidiff.metrics.paired import flicker, grid_peak, l1, nyquist_energy, psnr, ssim
 from vidiff.metrics.position import position_error
 from vidiff.metrics.stereo import eye_error
@@ -108,9 +108,7 @@ def means(table: list[tuple[Tensor, Tensor]]) -> dict[str, float]:
     Args:
         table: (ids, rows) of each batch, see `row_of`.
     """
-    ids = torch.cat([ids for ids, _ in table]) if table else torch.zeros(0, dtype=torch.int64)
-    rows = torch.cat([rows for _, rows in table]) if table else torch.zeros(0, len(ROWS))
-    values = dict(zip(ROWS, gather_processes(ids, rows)[1].double().nanmean(0).tolist()))
+    values = gathered_means(ROWS, table)
     out = {name: value for name, value in values.items() if not math.isnan(value)}
     if "flicker" in out:
         out["flicker_difference"] = out["flicker"] - out["flicker_source"]
