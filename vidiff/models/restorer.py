@@ -9,9 +9,8 @@ from torch import Tensor
 
 from vidiff.augment.degrade import Degradation, LowResolution, OneOf, check_degradations, degrade
 from vidiff.clip import uint8_to_unit
-from vidiff.errors import UsageError
 from vidiff.models.base import AdversarialModule
-from vidiff.models.translation import OneWay
+from vidiff.models.translation import OneWay, expected
 
 DEGRADED, CLEAN = 0, 1
 
@@ -64,6 +63,4 @@ def restorer(model: object) -> Restorer:
     Raises:
         UsageError: it does not.
     """
-    if not isinstance(model, Restorer):
-        raise UsageError(f"{type(model).__name__} does not restore videos: train one with experiments/restoration.yaml")
-    return model
+    return expected(model, Restorer, "does not restore videos: train one with experiments/restoration.yaml")

@@ -14,7 +14,7 @@ from vidiff.consistency import style_grams
 from vidiff.errors import UsageError
 from vidiff.files import sha256_of
 from vidiff.models.record import inform
-from vidiff.models.translation import OneWay
+from vidiff.models.translation import OneWay, expected
 from vidiff.models.turn import Terms
 from vidiff.nn.style_maps import ExtractorName, StyleExtractor, available_extractor, style_extractor
 from vidiff.video.style_source import read_style
@@ -90,6 +90,4 @@ def stylizer(model: object) -> StyleTranslator:
     Raises:
         UsageError: it does not.
     """
-    if not isinstance(model, StyleTranslator):
-        raise UsageError(f"{type(model).__name__} gives films no style: train one with experiments/style.yaml")
-    return model
+    return expected(model, StyleTranslator, "gives films no style: train one with experiments/style.yaml")

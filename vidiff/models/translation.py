@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,8 @@ from vidiff.consistency import reconstruction
 from vidiff.errors import UsageError
 from vidiff.models.module import VideoModule
 from vidiff.sphere import latitude_weights
+
+T = TypeVar("T")
 
 
 class Translator(VideoModule):
@@ -123,6 +126,20 @@ def translator(model: nn.Module) -> Translator:
     Raises:
         UsageError: it does not.
     """
-    if not isinstance(model, Translator):
-        raise UsageError(f"{type(model).__name__} does not translate videos: it makes them (`vidiff sample`)")
+    return expected(model, Translator, "does not translate videos: it makes them (`vidiff sample`)")
+
+
+def expected(model: object, kind: type[T], otherwise: str) -> T:
+    """The model, where it is of a kind.
+
+    Args:
+        model: as it was loaded.
+        kind: a class.
+        otherwise: what models of others do, the end of a sentence.
+
+    Raises:
+        UsageError: it is of another.
+    """
+    if not isinstance(model, kind):
+        raise UsageError(f"{type(model).__name__} {otherwise}")
     return model
