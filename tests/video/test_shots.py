@@ -31,6 +31,13 @@ def test_motion_is_no_cut_and_another_picture_is():
     assert is_cut(moving[0], 255 - moving[0][::-1])
 
 
+def test_a_cut_right_behind_another_does_not_count_and_one_before_the_end_does():
+    black, white = np.zeros((8, 8, 3), np.uint8), np.full((8, 8, 3), 255, np.uint8)
+    film = [black] * 5 + [white] * 6 + [black] * 3 + [white] * 8 + [black] * 2
+    assert list(shot_starts(film)) == [0, 11, 22]  # at 5 the first shot, at 14 the second one is too short
+    assert list(shot_starts(film, min_frames=1)) == [0, 5, 11, 14, 22]
+
+
 @pytest.mark.parametrize("detector", ["color", "adaptive"])
 @pytest.mark.parametrize(("name", "cuts"), [("bikes", [30, 76, 137, 187, 242]), ("carphone_pristine", [])])
 def test_cuts_of_a_real_film(name, cuts, detector):

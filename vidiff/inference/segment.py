@@ -34,7 +34,7 @@ def segment(
         every: seconds of each segment, instead of shots.
         every_frames: frames of each segment, instead of shots.
         detector: of shots: color, or PySceneDetect's adaptive, see `vidiff.video.shots.shot_starts`.
-        min_frames: frames of the shortest shot.
+        min_frames: frames of the shortest shot that another one follows.
         cut: a folder that each segment is written into as a file of its own, with its sound.
         say: called with a line about what is passed over.
 

@@ -37,7 +37,7 @@ def shot_starts(frames: Iterable[np.ndarray], detector: Detector = "color", min_
         detector: `color`: `is_cut`, the rule of the whole suite. `adaptive`: PySceneDetect's AdaptiveDetector: a change
             of hue, saturation and brightness of at least 15 (of 255) that is three times that of the two frames before
             and of the two behind; it sees weaker cuts in calm films, and misses some between shots that move.
-        min_frames: frames of the shortest shot: what begins sooner behind the last beginning does not count.
+        min_frames: what begins sooner behind the last beginning does not count; the last shot may be shorter.
 
     Raises:
         UsageError: see `check_detector`.
