@@ -114,6 +114,8 @@ def test_the_command(tmp_path, capsys):
     assert capsys.readouterr().out.split() == [str(tmp_path / "m" / f"morph.{s}") for s in ("gif", "png")]
     assert main([*words, "--interpolate", "0", "1", "--parts"]) == 2
     assert "stage, parts and alpha" in capsys.readouterr().err
+    assert main([*words, "--interpolate", "0", "1", "--labels", "0", "1", "2"]) == 2
+    assert "labels: 3 of them for 2 ids" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

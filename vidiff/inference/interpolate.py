@@ -107,6 +107,8 @@ def path(
     at_least(1, steps=steps, batch_size=batch_size)
     if len(ids) < 2 or min(ids) < 0:
         raise UsageError(f"interpolate needs two or more ids of samples, got {', '.join(map(str, ids)) or 'none'}")
+    if labels is not None and len(labels) > len(ids):
+        raise UsageError(f"labels: {len(labels)} of them for {len(ids)} ids; at most one for each")
     stops = [(j, k / steps) for j in range(len(ids) - 1) for k in range(steps)] + [(len(ids) - 2, 1.0)]
     slots = [Between(ids[j], ids[j + 1], share) for j, share in stops]
     if labels is not None:
