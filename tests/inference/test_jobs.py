@@ -100,8 +100,12 @@ def test_names_with_colons(tmp_path, monkeypatch):
 
 def test_one_picture_is_no_video(tmp_path):
     Image.new("RGB", (32, 24)).save(tmp_path / "a.png")
+    said = []
+    with pytest.raises(UsageError, match=r"a\.png: a single picture, no video$"):
+        find_jobs(tmp_path / "a.png", tmp_path / "out.mp4", said.append)
+    assert not said  # one line is enough
     with pytest.raises(UsageError, match="holds no video"):
-        find_jobs(tmp_path / "a.png", tmp_path / "out.mp4", print)
+        find_jobs(tmp_path, tmp_path / "out", said.append)
 
 
 def test_what_is_no_film_is_named_and_leaves_nothing(tmp_path):

@@ -127,7 +127,10 @@ def find_jobs(source: Path, target: Path, say: Callable[[str], None]) -> tuple[l
     index = build_index(source, "pyav")
     unusable = [Translated(index.root / path, error=f"{index.root / path}: {reason}") for path, reason in index.bad]
     videos, passed = _not_own(index, target)
-    if passed := [*index.passed, *passed]:
+    passed = [*index.passed, *passed]
+    if not videos and source.is_file() and len(passed) == 1 and not unusable:
+        raise UsageError(f"{source}: {passed[0][1]}")
+    if passed:
         say("\n".join([f"{source}:", *left_out_lines((), passed)]))
     if not videos:
         why = listed(u.error for u in unusable)
