@@ -247,6 +247,26 @@ def test_times_size_and_sound_are_kept(tmp_path, size, rate, gap):
         check_kept(source, target)
 
 
+@pytest.mark.parametrize(("suffix", "codec"), [("mkv", "libx264"), ("avi", "mpeg4")])
+def test_a_file_whose_rest_is_missing_is_said_to_be_so(tmp_path, suffix, codec):
+    whole, cut, said = tmp_path / f"a.{suffix}", tmp_path / f"cut.{suffix}", []
+    with av.open(str(whole), "w") as writer:
+        stream = writer.add_stream(codec, rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        noise = np.random.default_rng(0).integers(0, 256, (30, 48, 64, 3), dtype=np.uint8)
+        for image in noise:
+            writer.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        writer.mux(stream.encode(None))
+    assert remux(whole, tmp_path / "out.mp4", lambda frames: frames, said.append) == 30 and not said
+    data = whole.read_bytes()
+    cut.write_bytes(data[: len(data) // 2])
+    count = remux(cut, tmp_path / "half.mp4", lambda frames: frames, said.append)
+    assert 3 < count < 20 and len(said) == 1
+    assert f"frames end at {count / 10:.2f} s instead of" in said[0] and "the rest of it is missing" in said[0]
+    with av.open(str(tmp_path / "half.mp4")) as reader:
+        assert reader.duration / av.time_base == pytest.approx(count / 10, abs=0.15)
+
+
 def test_what_fails_leaves_nothing(tmp_path):
     source = moving_bar(tmp_path / "in.mp4")
 

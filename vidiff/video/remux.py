@@ -15,7 +15,16 @@ from vidiff import __version__
 from vidiff.errors import RunError, UsageError
 from vidiff.files import check_suffix, check_writable
 from vidiff.video.ahead import ahead, behind
-from vidiff.video.container import av_errors, comment, films, has_decoding_times, open_container, reason, video_stream
+from vidiff.video.container import (
+    av_errors,
+    comment,
+    films,
+    has_decoding_times,
+    open_container,
+    reason,
+    stated_end,
+    video_stream,
+)
 from vidiff.video.display import Picture, hdr_curve, orientation, pixel_aspect
 from vidiff.video.pyav import PyAVReader
 from vidiff.video.reader import Reader
@@ -27,6 +36,7 @@ from vidiff.video.write import BT601, BT709, Encoder, VideoFormat, frame_rate, n
 SUFFIXES = (".mp4", ".mov", ".mkv")
 MARK = "translated by vidiff"  # in the comment of every output: nobody takes it for the original, this suite neither
 UNTIMED_FPS = 8  # of pictures and arrays, which have no times
+MISSING = 0.25  # seconds that a header may promise and not keep
 Change = Callable[[Iterable[np.ndarray]], Iterator[np.ndarray]]
 
 
@@ -264,9 +274,16 @@ class Film:
             raise RunError(f"{self.path}: damaged after {count} frames ({reason(error)})") from error
         if not count:
             raise RunError(f"{self.path}: no frame can be decoded")
+        self._check_end(count, clock)
         if "mp4" in self.reader.format.name and video.duration and video.codec_context.has_b_frames:
             # Where frames are reordered, mp4 tells how long a packet lasts until the next one, not a frame.
             self.last_lasts = (video.start_time or 0) + video.duration - clock.last
+
+    def _check_end(self, count: int, clock: _Clock) -> None:
+        """Say so where the header promises more than came: FFmpeg ends where a file does, without an error."""
+        stated, came = stated_end(self.video), float(clock.end * self.video.time_base)
+        if stated is not None and stated - came >= MISSING and not 0 < self.video.frames <= count:
+            self.warn(f"its frames end at {came:.2f} s instead of {stated:.2f} s: the rest of it is missing")
 
     def _set_format(self, frame) -> None:
         """Take aspect and colours from the first frame."""
@@ -300,6 +317,7 @@ class _Clock:
         self.start, self.one = start, one
         self.back = round(Fraction(1, 2) / time_base)  # further than frames are ever out of order
         self.last, self.step, self.shift = None, one, 0
+        self.end = start
 
     def __call__(self, pts: int | None, duration: int | None) -> tuple[int, int]:
         if self.last is None:
@@ -310,5 +328,5 @@ class _Clock:
             time = self.last + self.one if pts is None else pts + self.shift
             time = time if time > self.last else self.last + self.one
             self.step = time - self.last
-        self.last = time
+        self.last, self.end = time, time + (duration or self.one)
         return time - self.start, duration or self.one
