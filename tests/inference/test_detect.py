@@ -28,6 +28,7 @@ from vidiff.inference.detector_clips import (
 )
 from vidiff.inference.detector_report import on_unseen
 from vidiff.nn.detector import ClipDetector
+from vidiff.video.remux import remux
 from vidiff.video.write import write_mp4
 
 TINY = {"class_path": "vidiff.nn.detector.ClipDetector", "init_args": {"width": 4, "blocks": 1}}
@@ -140,6 +141,25 @@ def test_the_command_judges_a_video_and_shows_where(ckpt, film, tmp_path, capsys
     assert heat.shape == (21, 48, 48, 3)
     assert main(["detect", "video", str(film), "--ckpt", str(ckpt)]) == 0
     assert "least real: frames" in capsys.readouterr().out
+
+
+def test_what_is_said_of_a_film_is_no_part_of_the_json(ckpt, film, tmp_path, capsys):
+    remux(film, tmp_path / "whole.mkv", iter)
+    data = (tmp_path / "whole.mkv").read_bytes()
+    (tmp_path / "cut.mkv").write_bytes(data[: len(data) // 2])
+    words = [
+        "detect",
+        "video",
+        str(tmp_path / "cut.mkv"),
+        "--ckpt",
+        str(ckpt),
+        "--output",
+        str(tmp_path / "h"),
+        "--json",
+    ]
+    assert main(words) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)[0]["heat"] and "the rest of it is missing" in err
 
 
 def test_the_map_is_red_where_it_is_one():

@@ -41,7 +41,7 @@ def video(files: list[Path], *, ckpt: Path, output: Path | None = None, json_: b
     """
     from vidiff.inference.detect import detect
 
-    found = detect(files, ckpt, output)
+    found = detect(files, ckpt, output, say=say)
     if json_:
         print(json.dumps([asdict(one) for one in found], indent=2))
         return

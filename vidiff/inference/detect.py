@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,13 @@ class Detection:
     heat: str | None = None
 
 
-def detect(videos: Sequence[str | Path], ckpt: str | Path, output: str | Path | None = None) -> list[Detection]:
+def detect(
+    videos: Sequence[str | Path],
+    ckpt: str | Path,
+    output: str | Path | None = None,
+    *,
+    say: Callable[[str], None] = warnings.warn,
+) -> list[Detection]:
     """Judge videos: whether each is as recorded, generated or tampered with, when, and where.
 
     A video is cut into windows of as many frames as the detector was trained on, which overlap by half; its frames are
@@ -55,6 +62,7 @@ def detect(videos: Sequence[str | Path], ckpt: str | Path, output: str | Path | 
         videos: files.
         ckpt: a detector of `vidiff detect train`.
         output: folder of the maps over the frames, one .mp4 a video; None: none are written.
+        say: called with a line about what cannot be kept as it was.
 
     Raises:
         UsageError: a file is no video or no detector, or a map would replace a video. RunError: one cannot be read.
@@ -73,10 +81,10 @@ def detect(videos: Sequence[str | Path], ckpt: str | Path, output: str | Path | 
         for target in targets:
             check_output(target, identities(videos))
             check_writable(target)
-    return [_detect(path, detector, target, Path(ckpt).name) for path, target in zip(videos, targets)]
+    return [_detect(path, detector, target, Path(ckpt).name, say) for path, target in zip(videos, targets)]
 
 
-def _detect(path: Path, detector: Detector, target: Path | None, name: str) -> Detection:
+def _detect(path: Path, detector: Detector, target: Path | None, name: str, say: Callable[[str], None]) -> Detection:
     reader = open_reader(path)
     count = reader.info.num_frames
     if count < 2:
@@ -94,7 +102,8 @@ def _detect(path: Path, detector: Detector, target: Path | None, name: str) -> D
         for start, row in zip(starts, values)
     ]
     if target is not None:
-        remux(path, target, lambda frames: overlaid(frames, heat.result()), made=f"places that {name} doubts, in red")
+        made = f"places that {name} doubts, in red"
+        remux(path, target, lambda frames: overlaid(frames, heat.result()), say, made)
     overall = _named(detector, values.mean(0))
     return Detection(str(path), overall, windows, None if target is None else str(target))
 
