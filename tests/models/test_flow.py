@@ -102,10 +102,21 @@ def test_logit_normal_times():
     assert inside == pytest.approx(math.erf(math.log(0.7 / 0.3) / math.sqrt(2)), abs=0.01)
 
 
+def test_shifted_times():
+    """The noise of a time, (1 - t) / t, is s times as strong beside the clip: of u = 1/2 it is s."""
+    u, t = (times(FlowMatching(**TINY, time_shift=s), range(4000)).double() for s in (1.0, 3.0))
+    assert torch.allclose((1 - t) / t, 3 * (1 - u) / u, rtol=1e-4)
+    assert float((t < 0.25).double().mean()) == pytest.approx(0.5, abs=1e-3)
+    same = times(FlowMatching(**TINY, times="logit_normal", time_shift=3.0), range(4000)).double().logit()
+    assert float(same.mean()) == pytest.approx(-math.log(3), abs=0.01)
+
+
 @pytest.mark.parametrize(
     "wrong, named",
     [
         ({"rho": 1.0}, "rho"),
+        ({"time_shift": 0.0}, "time_shift must be above 0"),
+        ({"time_shift": math.inf}, "time_shift must be above 0"),
         ({"sampling_steps": 0}, "sampling_steps"),
         ({"solver": "rk4"}, "solver must be euler or heun"),
         ({"times": "beta"}, "times must be"),

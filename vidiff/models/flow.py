@@ -7,9 +7,9 @@ Straight and Fast: Learning to Generate and Transfer Data with Rectified Flow", 
     a clip is    x(1) of dx/dt = v(x, t), x(0) = z
 
 Paper -> code: v -> `generator` (a `FlowUNet3d` inside a `FlowSampler`), the integration -> `sampling_steps`, `solver`;
-t -> `times`: uniform or logit-normal (Esser et al. 2024, 2403.03206); labels left out for guidance -> `label_dropout`,
-`guidance` (Ho and Salimans 2022, 2207.12598); guidance by a worse version of itself (Karras et al. 2024, 2406.02507),
-which here is what the average was at `guide_step`.
+t -> `times`: uniform or logit-normal, moved towards noise by `time_shift` (Esser et al. 2024, 2403.03206); labels left
+out for guidance -> `label_dropout`, `guidance` (Ho and Salimans 2022, 2207.12598); guidance by a worse version of
+itself (Karras et al. 2024, 2406.02507), which here is what the average was at `guide_step`.
 Deviations: z may have a part that all frames share (`rho`, Ge et al. 2023, 2305.10474); t of consecutive clips is
 spread evenly over [0, 1] (multiples of the golden ratio), which makes a batch's loss steadier (as in Kingma et al.
 2021, 2107.00630); the network predicts what is left beside the best linear velocity; samples are of a moving average.
@@ -72,6 +72,8 @@ class FlowMatching(VideoModule):
         optimizer_g: Adam, learning rate 2e-3 and betas (0.9, 0.99).
         rho: share of the noise's variance that all frames of a clip have in common, in [0, 1).
         times: how t is drawn: `uniform`, or `logit_normal`: sigmoid(n), n normal, which is seldom near 0 and 1.
+        time_shift: s; t becomes t / (t + s (1 - t)) in training: above 1 it is more often near 0, where there is noise,
+            as latents want it that say the same thing in many places.
         label_dropout: share of the clips whose label is left out, so that guidance has something to go from.
         sampling_steps: steps from noise to a clip; more are slower and nearer to the flow.
         solver: `euler`, one look at the network a step, or `heun`, two.
@@ -94,6 +96,7 @@ class FlowMatching(VideoModule):
         optimizer_g: OptimizerCallable = lambda p: Adam(p, lr=2e-3, beta1=0.9, beta2=0.99),
         rho: float = 0.0,
         times: Literal["uniform", "logit_normal"] = "uniform",
+        time_shift: float = 1.0,
         label_dropout: float = 0.1,
         sampling_steps: int = 8,
         solver: Solver = "euler",
@@ -109,6 +112,8 @@ class FlowMatching(VideoModule):
             raise UsageError(f"model.solver must be euler or heun, got {solver!r}")
         if times not in ("uniform", "logit_normal"):
             raise UsageError(f"model.times must be uniform or logit_normal, got {times!r}")
+        if not 0 < time_shift < math.inf:
+            raise UsageError(f"model.time_shift must be above 0, got {time_shift}")
         if not 0 <= rho < 1 or not 0 <= label_dropout <= 1:
             raise UsageError(f"model.rho must be in [0, 1) and label_dropout in [0, 1], got {rho} and {label_dropout}")
         if (autoencoder is None) != (tokenizer is None):
@@ -122,7 +127,8 @@ class FlowMatching(VideoModule):
         sampled = flow_sampler(generator, autoencoder, **sampling)
         super().__init__(generator=sampled, optimizer_g=optimizer_g, **kwargs)
         self.tokenizer, self.known = tokenizer, KnownLatents(keep_latents)
-        self.rho, self.times, self.label_dropout, self.guide_step = rho, times, label_dropout, guide_step
+        self.rho, self.times, self.time_shift = rho, times, time_shift
+        self.label_dropout, self.guide_step = label_dropout, guide_step
 
     def setup(self, stage: str) -> None:
         if stage == "fit" and self.tokenizer is not None:
@@ -142,7 +148,7 @@ class FlowMatching(VideoModule):
         """t (B,) of a turn's clips, each a function of the seed and its slot."""
         u = spread_times(turn.slots, self.seed)
         t = u if self.times == "uniform" else torch.special.ndtri(u).sigmoid()
-        return t.to(turn.real)
+        return (t / (t + self.time_shift * (1 - t))).to(turn.real)
 
     def generator_losses(self, turn: Turn) -> Terms:
         x, label = encoded(turn), turn.label
