@@ -18,6 +18,7 @@ from vidiff.nn.flow_unet import (
     FlowUNet3d,
     TimeConv,
     fold,
+    shifted,
     unfold,
 )
 
@@ -106,10 +107,10 @@ class Gaussian(nn.Module):
         return self.mean + (t * self.std**2 - (1 - t)) / variance * (x - t * self.mean)
 
 
-def error(solver: str, steps: int) -> float:
+def error(solver: str, steps: int, shift: float = 1.0) -> float:
     """Largest distance from the flow's own end, mean + std z."""
     z = torch.randn(2, 3, 4, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    return float((FlowSampler(Gaussian(0.3, 0.4), None, steps, solver)(z) - (0.3 + 0.4 * z)).abs().max())
+    return float((FlowSampler(Gaussian(0.3, 0.4), None, steps, solver, shift=shift)(z) - (0.3 + 0.4 * z)).abs().max())
 
 
 def test_the_flow_of_a_gaussian_ends_with_its_mean_and_deviation():
@@ -123,6 +124,16 @@ def test_heun_is_of_second_order_and_euler_of_first():
     assert 1.7 < error("euler", 32) / error("euler", 64) < 2.3
     assert 3.4 < error("heun", 32) / error("heun", 64) < 4.6
     assert error("heun", 16) < error("euler", 64)
+
+
+def test_shifted_steps_are_short_near_noise_and_lead_to_the_same_place():
+    looked: list[float] = []
+    network = Gaussian(0.3, 0.4)
+    network.register_forward_pre_hook(lambda _, given: looked.append(float(given[1][0])))
+    FlowSampler(network, None, 64, "euler", shift=3.0)(torch.zeros(1, 3, 1, 2, 2))
+    assert looked[0] == 0.0 and looked[32] == pytest.approx(0.25) and looked[16] == pytest.approx(0.1)
+    assert 1.7 < error("euler", 64, 3.0) / error("euler", 128, 3.0) < 2.3
+    assert shifted(1.0, 3.0) == 1.0 and shifted(0.5, 1.0) == 0.5
 
 
 def test_one_step_of_euler_is_z_plus_the_first_velocity():

@@ -32,7 +32,7 @@ from vidiff.models.latents import KnownLatents, encoded, flow_sampler, take_toke
 from vidiff.models.module import VideoModule
 from vidiff.models.turn import Terms, Turn
 from vidiff.nn.blocks import NetworkFactory
-from vidiff.nn.flow_unet import FlowUNet3d, Solver
+from vidiff.nn.flow_unet import FlowUNet3d, Solver, shifted
 from vidiff.optim import Adam
 
 GOLDEN = (math.sqrt(5) - 1) / 2
@@ -72,8 +72,8 @@ class FlowMatching(VideoModule):
         optimizer_g: Adam, learning rate 2e-3 and betas (0.9, 0.99).
         rho: share of the noise's variance that all frames of a clip have in common, in [0, 1).
         times: how t is drawn: `uniform`, or `logit_normal`: sigmoid(n), n normal, which is seldom near 0 and 1.
-        time_shift: s; t becomes t / (t + s (1 - t)) in training: above 1 it is more often near 0, where there is noise,
-            as latents want it that say the same thing in many places.
+        time_shift: s; t becomes t / (t + s (1 - t)), in training and between the steps of sampling: above 1 it is more
+            often near 0, where there is noise, as latents want it that say the same thing in many places.
         label_dropout: share of the clips whose label is left out, so that guidance has something to go from.
         sampling_steps: steps from noise to a clip; more are slower and nearer to the flow.
         solver: `euler`, one look at the network a step, or `heun`, two.
@@ -123,7 +123,8 @@ class FlowMatching(VideoModule):
 
         if guide_step is not None:
             at_least(1, **{"model.guide_step": guide_step})
-        sampling = {"steps": sampling_steps, "solver": solver, "guidance": guidance, "guided": guide_step is not None}
+        sampling = {"steps": sampling_steps, "solver": solver, "guidance": guidance, "shift": time_shift}
+        sampling["guided"] = guide_step is not None
         sampled = flow_sampler(generator, autoencoder, **sampling)
         super().__init__(generator=sampled, optimizer_g=optimizer_g, **kwargs)
         self.tokenizer, self.known = tokenizer, KnownLatents(keep_latents)
@@ -148,7 +149,7 @@ class FlowMatching(VideoModule):
         """t (B,) of a turn's clips, each a function of the seed and its slot."""
         u = spread_times(turn.slots, self.seed)
         t = u if self.times == "uniform" else torch.special.ndtri(u).sigmoid()
-        return (t / (t + self.time_shift * (1 - t))).to(turn.real)
+        return shifted(t, self.time_shift).to(turn.real)
 
     def generator_losses(self, turn: Turn) -> Terms:
         x, label = encoded(turn), turn.label

@@ -36,6 +36,11 @@ def unfold(x: Tensor, by: Fold) -> Tensor:
     return x.reshape(b, c // (kt * kh * kw), t * kt, h * kh, w * kw)
 
 
+def shifted(t: float | Tensor, shift: float) -> float | Tensor:
+    """Times in [0, 1] moved towards noise: (1 - t) / t is `shift` times as much (Esser et al. 2024, 2403.03206)."""
+    return t / (t + shift * (1 - t))
+
+
 def zeroed(layer: nn.Module) -> nn.Module:
     """The layer, its weights and bias 0."""
     nn.init.zeros_(layer.weight)
@@ -244,7 +249,7 @@ class FlowDiscriminator(WayDown):
 
 
 class FlowSampler(nn.Module):
-    """Noise to clips along dx/dt = v(x, t) from t = 0 to 1, in equal steps of Euler's or Heun's method.
+    """Noise to clips along dx/dt = v(x, t) from t = 0 to 1, in steps of Euler's or Heun's method.
 
     A step of Heun's has two looks at the network; its error falls with the square of the step. A guidance w other than
     1 has two looks for one, v = v' + w (v - v'): v' is what a worse network says, the `guide` (Karras et al. 2024,
@@ -258,6 +263,7 @@ class FlowSampler(nn.Module):
         guidance: w.
         codec: decodes what `network` makes, as `ClipAutoencoder` does; None: these are clips.
         guided: whether there is a guide, of the network's make; it says nothing until `take_guide`.
+        shift: 1: steps are equal; above it they are shorter near noise, see `shifted`.
     """
 
     def __init__(
@@ -269,6 +275,7 @@ class FlowSampler(nn.Module):
         guidance: float = 1.0,
         codec: nn.Module | None = None,
         guided: bool = False,
+        shift: float = 1.0,
     ):
         super().__init__()
         self.network, self.num_classes = network, num_classes
@@ -276,7 +283,7 @@ class FlowSampler(nn.Module):
         if guided:
             self.register_buffer("has_guide", torch.tensor(False))
         self.codec = (codec or Pixels()).requires_grad_(False)
-        self.steps, self.solver, self.guidance = steps, solver, guidance
+        self.steps, self.solver, self.guidance, self.shift = steps, solver, guidance, shift
 
     def compile(self, *args, **kwargs) -> None:
         """Compile the network that is looked at, in training as in sampling."""
@@ -303,11 +310,12 @@ class FlowSampler(nn.Module):
 
     def integrate(self, z: Tensor, label: Tensor | None = None) -> Tensor:
         """Noise shaped as clips or their latents, label (B,) or None -> the same of clips."""
-        x, step = z, 1.0 / self.steps
-        for i in range(self.steps):
-            v = self.velocity(x, i * step, label)
+        x, times = z, [shifted(i / self.steps, self.shift) for i in range(self.steps + 1)]
+        for t, after in zip(times, times[1:]):
+            step = after - t
+            v = self.velocity(x, t, label)
             if self.solver == "heun":
-                v = 0.5 * (v + self.velocity(x + step * v, (i + 1) * step, label))
+                v = 0.5 * (v + self.velocity(x + step * v, after, label))
             x = x + step * v
         return x
 
