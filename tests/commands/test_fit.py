@@ -404,6 +404,7 @@ def test_every_overlay_parses(path, capsys):
         "_flow": ("flow", "FlowMatching"),
         "_rest": ("restoration", "Restoration"),
         "_adve": ("adversarial_flow", "AdversarialFlow"),
+        "_auto": ("autoencoder", "Autoencoder"),
     }
     base, family = over.get(path.stem[:5], ("dcgan", "DCGAN"))
     with pytest.raises(SystemExit) as stop:

@@ -17,7 +17,7 @@ from vidiff.errors import RunError, UsageError
 from vidiff.inference.checkpoint import load_model
 from vidiff.models.adversarial_flow import AdversarialFlow
 from vidiff.models.dcgan import DCGAN
-from vidiff.models.flow import GOLDEN, FlowMatching
+from vidiff.models.flow import GOLDEN, FlowMatching, velocity_loss
 from vidiff.models.latents import take_tokenizer
 from vidiff.models.turn import Turn
 from vidiff.nn.autoencoder import ClipAutoencoder
@@ -47,6 +47,22 @@ def test_the_loss_by_hand():
         total += float(((x - noise - v) ** 2).sum().detach()) / x.numel()
     terms = losses_of(model, "g", batch)
     assert terms.keys() == {"fm"} and float(terms["fm"].detach()) == pytest.approx(total / 4, rel=1e-9)
+
+
+def test_a_clip_may_teach_several_times():
+    """The loss of three draws is the mean of three losses, of other noise and times; the times of all are even."""
+    model, batch = double(awake(FlowMatching(**TINY, draws=3)))
+    turn = Turn(model, "g", batch)
+    times = [model.drawn_times(turn, draw) for draw in range(3)]
+    noise = [turn.latents(), turn.latents(1), turn.latents(2)]
+    losses = [velocity_loss(model.generator.network, batch["clip"], z, t, None) for z, t in zip(noise, times)]
+    assert len({round(float(loss.detach()), 9) for loss in losses}) == 3
+    fm = losses_of(model, "g", batch)["fm"]
+    assert float(fm.detach()) == pytest.approx(float(sum(losses).detach()) / 3, rel=1e-9)
+    gaps = torch.cat(times).sort().values.diff()
+    assert gaps.min() > 0.02 and gaps.max() < 0.16  # twelve of them, 1/12 apart in the mean
+    with pytest.raises(UsageError, match="model.draws must be at least 1"):
+        FlowMatching(**TINY, draws=0)
 
 
 def test_labels_are_left_out_by_share():

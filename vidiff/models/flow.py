@@ -74,6 +74,8 @@ class FlowMatching(VideoModule):
         times: how t is drawn: `uniform`, or `logit_normal`: sigmoid(n), n normal, which is seldom near 0 and 1.
         time_shift: s; t becomes t / (t + s (1 - t)), in training and between the steps of sampling: above 1 it is more
             often near 0, where there is noise, as latents want it that say the same thing in many places.
+        draws: of noise and time for each clip of a batch; where reading and encoding cost more than the network, one
+            clip may teach several times.
         label_dropout: share of the clips whose label is left out, so that guidance has something to go from.
         sampling_steps: steps from noise to a clip; more are slower and nearer to the flow.
         solver: `euler`, one look at the network a step, or `heun`, two.
@@ -97,6 +99,7 @@ class FlowMatching(VideoModule):
         rho: float = 0.0,
         times: Literal["uniform", "logit_normal"] = "uniform",
         time_shift: float = 1.0,
+        draws: int = 1,
         label_dropout: float = 0.1,
         sampling_steps: int = 8,
         solver: Solver = "euler",
@@ -107,7 +110,7 @@ class FlowMatching(VideoModule):
         keep_latents: int = 0,
         **kwargs,
     ):
-        at_least(1, **{"model.sampling_steps": sampling_steps})
+        at_least(1, **{"model.sampling_steps": sampling_steps, "model.draws": draws})
         if solver not in ("euler", "heun"):
             raise UsageError(f"model.solver must be euler or heun, got {solver!r}")
         if times not in ("uniform", "logit_normal"):
@@ -129,7 +132,7 @@ class FlowMatching(VideoModule):
         super().__init__(generator=sampled, optimizer_g=optimizer_g, **kwargs)
         self.tokenizer, self.known = tokenizer, KnownLatents(keep_latents)
         self.rho, self.times, self.time_shift = rho, times, time_shift
-        self.label_dropout, self.guide_step = label_dropout, guide_step
+        self.draws, self.label_dropout, self.guide_step = draws, label_dropout, guide_step
 
     def setup(self, stage: str) -> None:
         if stage == "fit" and self.tokenizer is not None:
@@ -145,9 +148,9 @@ class FlowMatching(VideoModule):
     def latents(self, slots: Iterable[int] | Tensor, *parts: int | str) -> Tensor:
         return clip_noise(self, self.rho, slots, *parts)
 
-    def drawn_times(self, turn: Turn) -> Tensor:
-        """t (B,) of a turn's clips, each a function of the seed and its slot."""
-        u = spread_times(turn.slots, self.seed)
+    def drawn_times(self, turn: Turn, draw: int = 0) -> Tensor:
+        """t (B,) of a turn's clips, each a function of the seed, its slot and the number of the draw."""
+        u = spread_times([slot * self.draws + draw for slot in turn.slots], self.seed)
         t = u if self.times == "uniform" else torch.special.ndtri(u).sigmoid()
         return shifted(t, self.time_shift).to(turn.real)
 
@@ -156,4 +159,7 @@ class FlowMatching(VideoModule):
         if label is not None:
             kept = (turn.uniform("label") >= self.label_dropout).to(x)
             label = F.one_hot(label, self.spec.num_classes).to(x) * kept[:, None]
-        return {"fm": velocity_loss(self.generator.network, x, turn.latents(), self.drawn_times(turn), label)}
+            label = label.repeat(self.draws, 1)
+        z = torch.cat([turn.latents(*([draw] if draw else [])) for draw in range(self.draws)])
+        t = torch.cat([self.drawn_times(turn, draw) for draw in range(self.draws)])
+        return {"fm": velocity_loss(self.generator.network, x.repeat(self.draws, 1, 1, 1, 1), z, t, label)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -39,6 +40,20 @@ def unfold(x: Tensor, by: Fold) -> Tensor:
 def shifted(t: float | Tensor, shift: float) -> float | Tensor:
     """Times in [0, 1] moved towards noise: (1 - t) / t is `shift` times as much (Esser et al. 2024, 2403.03206)."""
     return t / (t + shift * (1 - t))
+
+
+def time_waves(t: Tensor, count: int) -> Tensor:
+    """t (B,) in [0, 1] -> (B, count): sines and cosines of half a period to fifty."""
+    rates = torch.exp(torch.linspace(math.log(1.0), math.log(100.0), count // 2, device=t.device, dtype=t.dtype))
+    angles = math.pi * t[:, None] * rates
+    return torch.cat([angles.sin(), angles.cos()], dim=1)
+
+
+def linear_velocity(x: Tensor, t: Tensor, data_std: float, residual: Callable[[Tensor], Tensor]) -> Tensor:
+    """Velocity of x (B, ...) at t (B,) of which a network says only what a Gaussian cannot, see `FlowUNet3d`."""
+    s, at = data_std, t.reshape(-1, *[1] * (x.ndim - 1))
+    variance = (at * s).square() + (1 - at).square()
+    return (at * s**2 - (1 - at)) / variance * x + s * variance.rsqrt() * residual(x * variance.rsqrt())
 
 
 def zeroed(layer: nn.Module) -> nn.Module:
@@ -156,10 +171,7 @@ class WayDown(nn.Module):
 
     def condition(self, t: Tensor, label: Tensor | None) -> Tensor:
         """t (B,) in [0, 1] and labels, or shares of the classes (all 0: no class is given) -> (B, D)."""
-        half = self.frequencies // 2
-        rates = torch.exp(torch.linspace(math.log(1.0), math.log(100.0), half, device=t.device, dtype=t.dtype))
-        angles = math.pi * t[:, None] * rates
-        out = self.embed_time(torch.cat([angles.sin(), angles.cos()], dim=1))
+        out = self.embed_time(time_waves(t, self.frequencies))
         return F.silu(out if self.embed is None else out + self.embed(label))
 
     def go_down(self, x: Tensor, condition: Tensor) -> list[Tensor]:
@@ -199,10 +211,8 @@ class FlowUNet3d(WayDown):
 
     def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
         """Clips (B, C, T, H, W) at times t (B,) -> velocities (B, C, T, H, W)."""
-        s, at = self.data_std, t[:, None, None, None, None]
-        variance = (at * s).square() + (1 - at).square()
-        out = self.residual(x * variance.rsqrt(), self.condition(t, label))
-        return (at * s**2 - (1 - at)) / variance * x + s * variance.rsqrt() * out
+        condition = self.condition(t, label)
+        return linear_velocity(x, t, self.data_std, lambda x: self.residual(x, condition))
 
     def residual(self, x: Tensor, condition: Tensor) -> Tensor:
         """F: clips of about unit variance (B, C, T, H, W), condition (B, D) -> (B, C, T, H, W)."""
