@@ -16,7 +16,7 @@ import numpy as np
 from vidiff.data.index import build_index
 from vidiff.data.shapes.scene import render_scene
 from vidiff.inference.match import LEAST, THRESHOLD, compare
-from vidiff.video.fingerprint import fingerprint
+from vidiff.video.fingerprint import QUERY_RATE, fingerprint
 from vidiff.video.open import open_reader
 from vidiff.video.write import write_mp4
 
@@ -61,11 +61,11 @@ def main(folders: list[str]) -> None:
         path = Path(folder) / "a.mp4"
         for name, frames, fps in clips(folders):
             write_mp4(path, frames, fps, crf=14)
-            known[name] = fingerprint(open_reader(path), mirror=False)
+            known[name] = fingerprint(open_reader(path))
             for change, make in CHANGES.items():
                 changed, rate = make(frames, fps, rng)
                 write_mp4(path, np.ascontiguousarray(changed), rate, crf=28)
-                queries[name, change] = fingerprint(open_reader(path))
+                queries[name, change] = fingerprint(open_reader(path), QUERY_RATE, mirror=True)
     sets = list(dict.fromkeys(name.split("/")[0] for name in known))
     for which in sets:
         names = [n for n in known if n.split("/")[0] == which and len(known[n].times) >= LEAST]

@@ -99,6 +99,21 @@ def moving_bar(
     return path
 
 
+def at_times(path: Path, frames: np.ndarray, times, crf: int = 18) -> Path:
+    """RGB frames (T, H, W, 3), each shown from its own time on, in seconds, to the millisecond."""
+    thousandth = Fraction(1, 1000)
+    with av.open(str(path), "w") as writer:
+        video = writer.add_stream("libx264", rate=25)
+        video.height, video.width, video.pix_fmt = *frames.shape[1:3], "yuv420p"
+        video.codec_context.time_base, video.options = thousandth, {"crf": str(crf)}
+        for image, time in zip(frames, times):
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+            frame.pts, frame.time_base = round(1000 * time), thousandth
+            writer.mux(video.encode(frame))
+        writer.mux(video.encode())
+    return path
+
+
 def facts(path: Path) -> dict:
     """Size, frame rate, the times of all frames, and the packets of sound."""
     with av.open(str(path)) as reader:

@@ -6,11 +6,15 @@ import json
 
 import numpy as np
 import pytest
+from films import at_times
+from PIL import Image
 
 from vidiff.cli import main
 from vidiff.data.shapes.scene import render_scene
 from vidiff.errors import RunError, UsageError
-from vidiff.inference.match import align, build_match_index, find_matches, read_match_index
+from vidiff.inference.match import THRESHOLD, align, build_match_index, compare, find_matches, read_match_index
+from vidiff.video.fingerprint import QUERY_RATE, fingerprint
+from vidiff.video.open import open_reader
 from vidiff.video.write import write_mp4
 
 FPS, FRAMES = 8, 40
@@ -53,6 +57,60 @@ def test_a_copy_is_found_where_it_is(known, tmp_path, change):
     assert match.end - match.start == pytest.approx(length / match.speed, abs=0.8)
 
 
+KEPT = np.sort(np.random.default_rng(1).choice(np.arange(1, FRAMES), 24, replace=False)).tolist()
+UNEVEN = {  # frames that are there, and how much slower they are shown
+    "whole": (list(range(FRAMES)), 1),
+    "dropped": ([0, *KEPT], 1),
+    "gap": ([*range(10), *range(20, FRAMES)], 1),
+    "slow": (list(range(FRAMES)), 2),
+    "slow and dropped": ([0, *KEPT], 2),
+    "faster": (list(range(FRAMES)), 1 / 1.17),
+}
+
+
+@pytest.mark.parametrize(
+    "query, source, speed",
+    [
+        ("dropped", "whole", 1.0),
+        ("whole", "gap", 1.0),
+        ("slow and dropped", "whole", 0.5),
+        ("whole", "slow and dropped", 2.0),
+        ("slow", "slow and dropped", 1.0),
+        ("slow", "gap", 0.5),
+        ("faster", "whole", 1.17),
+    ],
+)
+def test_speed_and_place_are_by_the_times_of_frames_however_uneven(known, query, source, speed, tmp_path):
+    for name in (query, source):
+        kept, slower = UNEVEN[name]
+        at_times(tmp_path / f"{name}.mp4", known[1][0][kept], slower * np.array(kept) / FPS)
+    index = {"a": fingerprint(open_reader(tmp_path / f"{source}.mp4"))}
+    (match,) = compare("b", fingerprint(open_reader(tmp_path / f"{query}.mp4"), QUERY_RATE, True), index, THRESHOLD)
+    assert match.speed == pytest.approx(speed, rel=0.03)
+    whole = FRAMES * UNEVEN[query][1] / FPS
+    assert match.start < 0.25 * whole / 5 and match.end > 0.9 * whole
+
+
+def panning(frames: int) -> np.ndarray:
+    """A picture that a camera sweeps over, far in a tenth of a second; uint8 (T, 64, 96, 3) of 25 a second."""
+    picture = np.asarray(Image.fromarray(render_scene(0, 9, frames=1, resolution=64)[0]).resize((400, 64)))
+    noise = np.random.default_rng(0).integers(0, 256, (8, 50, 3)).astype(np.uint8)
+    picture = picture // 2 + np.asarray(Image.fromarray(noise).resize((400, 64), Image.Resampling.BICUBIC)) // 2
+    places = [round(150 + 80 * np.sin(i / 12) + 60 * np.sin(i / 7.7 + 1)) for i in range(frames)]
+    return np.stack([picture[:, x : x + 96] for x in places])
+
+
+@pytest.mark.parametrize("first", [2, 3, 28])
+def test_a_piece_is_found_in_its_whole_length_where_much_moves(first, tmp_path):
+    clip = panning(110)
+    write_mp4(tmp_path / "a.mp4", clip, 25, crf=18)
+    write_mp4(tmp_path / "piece.mp4", clip[first : first + 60], 25, crf=23)
+    index = {"a": fingerprint(open_reader(tmp_path / "a.mp4"))}
+    (match,) = compare("b", fingerprint(open_reader(tmp_path / "piece.mp4"), QUERY_RATE, True), index, THRESHOLD)
+    assert match.end - match.start > 0.85 * 60 / 25 and match.speed == 1
+    assert match.source_start - match.start == pytest.approx(first / 25, abs=0.1)
+
+
 def test_a_stranger_is_not_found(known, tmp_path):
     write_mp4(tmp_path / "a.mp4", render_scene(77, 1, frames=FRAMES, resolution=64), FPS)
     assert find_matches([tmp_path / "a.mp4"], known[0]) == []
@@ -91,7 +149,7 @@ def test_the_command(known, tmp_path, capsys):
     videos = [str(tmp_path / "copy.mp4"), str(tmp_path / "black.mp4")]
     assert main(["match", "find", *videos, "--index", str(index)]) == 0
     said = capsys.readouterr()
-    assert "copy.mp4 0.00-" in said.out and "is 2.mp4" in said.out and "mirrored" in said.out
+    assert "copy.mp4 0.0" in said.out and "is 2.mp4" in said.out and "mirrored" in said.out
     assert "black.mp4: every frame is of one color" in said.err
     assert main(["match", "find", *videos, "--index", str(index), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)[0]["source"] == "2.mp4"

@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from vidiff.errors import RunError, UsageError, first_line
 from vidiff.files import check_suffix, check_writable, replacing
 from vidiff.progress import track
 from vidiff.video.filetype import sniff
-from vidiff.video.fingerprint import RATE, SIDE, WINDOWS, Fingerprint, fingerprint
+from vidiff.video.fingerprint import QUERY_RATE, RATE, SIDE, WINDOWS, Fingerprint, fingerprint
 from vidiff.video.open import open_reader
 
 SUFFIX, SCHEMA = ".safetensors", "vidiff fingerprints 1"
@@ -29,6 +30,10 @@ SPEEDS = (0.5, 0.667, 0.75, 0.8, 0.9, 1.0, 1.1, 1.25, 1.333, 1.5, 2.0)  # of a c
 LINES = 6  # with most votes, that are followed
 CHUNK = 1024  # hashes of the collection that are compared at once (memory)
 LEAST = 4  # hashes of a match, most of a second
+REACHES = (2, 1, 1)  # of the rounds in which a line is followed and laid anew: 1 / RATE seconds to either side of it
+APART = 0.1  # what agreement loses at the ends of this reach
+UNNATURAL = 0.97  # what a line counts whose speed is not 1
+UNLISTED = 0.97  # and, besides, one whose speed is not in the list
 
 
 @dataclass(frozen=True)
@@ -80,7 +85,7 @@ def build_match_index(
         reader = open_reader(index.root / entry.path, entry.kind, "pyav", entry.files, entry.white)
         name = entry.path if entry.kind != "array" else f"{entry.path}[{entry.files[0]}]"
         try:
-            found[name] = fingerprint(reader, mirror=False)
+            found[name] = fingerprint(reader)
         except RunError as error:
             say(str(error))
     for path, reason in index.bad:
@@ -166,7 +171,7 @@ def find_matches(
         if sniff(path) != "video":
             raise UsageError(f"{path}: not a video")
     for path in track(videos, "comparing"):
-        query = fingerprint(open_reader(path))
+        query = fingerprint(open_reader(path), QUERY_RATE, mirror=True)
         if not len(query.times):
             say(f"{path}: every frame is of one color, there is nothing to compare")
         found += compare(str(path), query, collection, threshold)
@@ -191,16 +196,18 @@ def compare(name: str, query: Fingerprint, collection: dict[str, Fingerprint], t
 
 
 def agreement(query: Fingerprint, known: Fingerprint, mirrored: bool) -> np.ndarray:
-    """1 - 2 d / n for the hashes of n bits of each pair of frames, (Q, K) in [-1, 1]; d is the least Hamming distance
-    of the whole of one frame to a window of the other."""
+    """1 - 2 d / n for the hashes of n bits of each pair of frames, float16 (Q, K) in [-1, 1]; d is the least Hamming
+    distance of the whole of one frame to a window of the other."""
     a = _signs(query.mirrored if mirrored else query.bits)  # (Q, W, n)
-    parts = []
+    out = np.empty((len(a), len(known.bits)), np.float16)  # which holds these numbers exactly
     for first in range(0, len(known.bits), CHUNK):
         b = _signs(known.bits[first : first + CHUNK])  # (K, W, n)
-        part_of_known = np.einsum("qn,kwn->qkw", a[:, 0], b, optimize=True).max(-1)
-        part_of_query = np.einsum("qwn,kn->qkw", a, b[:, 0], optimize=True).max(-1)
-        parts.append(np.maximum(part_of_known, part_of_query) / a.shape[-1])
-    return np.concatenate(parts, axis=1)
+        best = a[:, 0] @ b[:, 0].T
+        for window in range(1, a.shape[1]):
+            np.maximum(best, a[:, 0] @ b[:, window].T, out=best)
+            np.maximum(best, a[:, window] @ b[:, 0].T, out=best)
+        out[:, first : first + CHUNK] = best / a.shape[-1]
+    return out
 
 
 def _signs(bits: np.ndarray) -> np.ndarray:
@@ -215,49 +222,90 @@ def align(
 
     Args:
         similar: agreement of frames, (Q, K).
-        query_times, known_times: of the frames, seconds.
+        query_times, known_times: of the frames, rising, seconds.
         level: above which two frames speak for a match, and below which they speak against it.
 
     Returns:
-        (start, end, source start, source end, speed, mean agreement), of the line known = speed * query + offset along
-        which the sum of (agreement - level) is the largest; None where no LEAST frames agree.
+        (start, end, source start, source end, speed, mean agreement) of the line known = speed * query + offset along
+        which agreement is most above the level, over most of either video; None where no LEAST frames agree.
     """
     rows, columns = np.nonzero(similar > level)
     if len(rows) < LEAST:
         return None
-    votes = similar[rows, columns] - level
+    votes = similar[rows, columns].astype(np.float32) - level
     width, lines = 2 / RATE, []
     for speed in SPEEDS:
         offsets = known_times[columns] - speed * query_times[rows]
         places = np.round((offsets - offsets.min()) / width).astype(int)
         counts = np.bincount(places, weights=votes)
         for place in np.argsort(-counts)[:LINES]:
-            # A still picture agrees along any line: of equal ones the natural speed.
-            lines.append((counts[place] * (1 - 0.05 * abs(np.log2(speed))), speed, offsets.min() + place * width))
-    best, found = 0.0, None
+            lines.append((counts[place] * _likely(speed), speed, offsets.min() + place * width))
+    found = []
     for _, speed, offset in sorted(lines, reverse=True)[:LINES]:
-        along, where = _follow(similar, query_times, known_times, speed, offset, width)
-        a, b, total = _best_run(along - level)
-        total *= 1 - 0.05 * abs(np.log2(speed))
-        if b - a >= LEAST and total > best:
-            best, run = total, slice(a, b)
-            times = known_times[where[run]]
-            ends = query_times[a], query_times[b - 1], times.min(), times.max()
-            found = (*map(float, ends), float(speed), float(along[run].mean()))
-    return found
+        for free in (False, True):  # a speed of the list, or the one that fits best
+            line = speed, offset
+            for reach in REACHES:
+                pairs = _follow(similar, query_times, known_times, *line, reach / RATE, level)
+                if pairs is None:
+                    break
+                line = _fitted(pairs, line[0], free)
+            else:
+                covered = len(pairs.known) / len(known_times) + np.ptp(pairs.query) / np.ptp(query_times)
+                found.append((pairs.gain * covered * _likely(line[0]) * (UNLISTED if free else 1), line[0], pairs))
+    if not found:
+        return None
+    _, speed, best = max(found, key=lambda f: f[0])
+    ends = best.query[0], best.query[-1], best.known[0], best.known[-1]
+    return *map(float, ends), float(speed), float(best.agreement.mean())
 
 
-def _follow(similar, query_times, known_times, speed: float, offset: float, width: float):
-    """Agreement of each query frame with the best known frame near the line (-inf where there is none), and which."""
-    wanted = speed * query_times + offset
-    near = np.abs(known_times[None] - wanted[:, None]) <= width  # (Q, K)
-    along = np.where(near, similar, -np.inf)
-    where = along.argmax(1)
-    return along[np.arange(len(along)), where], where
+def _likely(speed: float) -> float:
+    """What a speed's votes count: where little moves lines agree alike, and of those the natural speed wins."""
+    return 1.0 if speed == 1 else UNNATURAL - 0.05 * abs(np.log2(speed))
+
+
+class _Pairs(NamedTuple):
+    """Frames of a stretch: times in both videos, agreement, and by how much it is above the level on average."""
+
+    query: np.ndarray
+    known: np.ndarray
+    agreement: np.ndarray
+    gain: float
+
+
+def _follow(similar, query_times, known_times, speed: float, offset: float, reach: float, level: float):
+    """The best run of known frames, each with the best query frame near the line; None where it is too short.
+
+    Known frames are followed, for the query is hashed more often: to each there is one of nearly the same moment.
+    """
+    wanted = (known_times - offset) / speed
+    first, stop = (np.searchsorted(query_times, wanted + side * reach / speed) for side in (-1, 1))
+    near = first[:, None] + np.arange(max(1, (stop - first).max()))  # (K, candidates)
+    inside = near < stop[:, None]
+    near = np.minimum(near, len(query_times) - 1)
+    agreed = np.where(inside, similar[near, np.arange(len(wanted))[:, None]], 0.0)
+    apart = (query_times[near] - wanted[:, None]) * speed / reach
+    worth = np.where(inside, agreed - APART * apart**2, 0.0)  # of equal ones the one nearest to the line
+    best = worth.argmax(1)[:, None]
+    agreed, worth, near = (np.take_along_axis(x, best, 1)[:, 0] for x in (agreed, worth, near))
+    a, b, total = _best_run(worth - level)
+    if b - a < LEAST:
+        return None
+    return _Pairs(query_times[near[a:b]], known_times[a:b], agreed[a:b], total / (b - a))
+
+
+def _fitted(pairs: _Pairs, speed: float, free: bool) -> tuple[float, float]:
+    """(speed, offset) of the line that is closest to pairs of frames; the speed as given unless it is free."""
+    query, known = pairs.query.mean(), pairs.known.mean()
+    spread = ((pairs.query - query) ** 2).sum()
+    if free and spread > 0:
+        fit = ((pairs.query - query) * (pairs.known - known)).sum() / spread
+        speed = float(np.clip(fit, SPEEDS[0], SPEEDS[-1]))
+    return speed, known - speed * query
 
 
 def _best_run(gains: np.ndarray) -> tuple[int, int, float]:
-    """(first, behind the last, sum) of the run of numbers with the largest sum (Kadane); -inf breaks a run."""
+    """(first, behind the last, sum) of the run of numbers with the largest sum (Kadane)."""
     best, best_at, total, first = 0.0, (0, 0), 0.0, 0
     for i, gain in enumerate(gains):
         if total <= 0:

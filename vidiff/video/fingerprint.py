@@ -6,6 +6,7 @@ around their median. It is made of the frame and of windows of it, for a copy ma
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -17,6 +18,8 @@ from vidiff.video.pyav import PyAVReader
 from vidiff.video.reader import Reader, ReadError
 
 RATE = 5.0  # hashes a second
+QUERY_RATE = 15.0  # of a video that is looked for: where much moves, a tenth of a second is another picture
+HELD = 30.0  # seconds that a frame is taken to be on show, at most
 UNTIMED_FPS = 8.0  # of pictures and arrays
 SIDE = 8  # low frequencies each way: 64 bits
 SHORTER = 96  # pixels of the shorter side that hashes are made of
@@ -51,11 +54,12 @@ class Fingerprint:
     mirrored: np.ndarray
 
 
-def fingerprint(reader: Reader, mirror: bool = True) -> Fingerprint:
-    """The hashes of a video, RATE a second; frames without a picture (black, faded) have none.
+def fingerprint(reader: Reader, rate: float = RATE, mirror: bool = False) -> Fingerprint:
+    """The hashes of a video, `rate` a second; frames without a picture (black, faded) have none.
 
     Args:
         reader: the video.
+        rate: RATE of a collection's video, QUERY_RATE of one that is looked for in it.
         mirror: also hash the mirrored frames, as is needed of a query, not of the collection.
 
     Raises:
@@ -64,16 +68,19 @@ def fingerprint(reader: Reader, mirror: bool = True) -> Fingerprint:
     from PIL import Image
 
     times, plain, flipped = [], [], []
-    for time, frame in sampled_frames(reader, RATE):
+    for shown, frame in sampled_frames(reader, rate):
         image = Image.fromarray(frame).convert("L")
         scale = SHORTER / min(image.size)
         image = image.resize([max(8, round(side * scale)) for side in image.size], Image.Resampling.BILINEAR)
         if np.asarray(image).std() < FLAT:
             continue
-        times.append(time)
-        plain.append(hashes(image))
+        low = _low_frequencies(image)
+        times += shown
+        plain += [_signs_around_median(low)] * len(shown)
         if mirror:
-            flipped.append(hashes(image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)))
+            # Its cosines of odd frequency change their sign; the windows are those of the other side, all the same.
+            odd = np.where(np.arange(SIDE) % 2, -1.0, 1.0)
+            flipped += [_signs_around_median(low * odd)] * len(shown)
     shape = (0, len(WINDOWS), SIDE * SIDE // 8)
     stack = [np.stack(x) if x else np.zeros(shape, np.uint8) for x in (plain, flipped)]
     return Fingerprint(np.asarray(times, np.float32), *stack)
@@ -81,6 +88,11 @@ def fingerprint(reader: Reader, mirror: bool = True) -> Fingerprint:
 
 def hashes(image) -> np.ndarray:
     """The packed hashes of a grey PIL picture and of its windows, (windows, bytes)."""
+    return _signs_around_median(_low_frequencies(image))
+
+
+def _low_frequencies(image) -> np.ndarray:
+    """Of a grey PIL picture and of its windows, (windows, SIDE down, SIDE across)."""
     from PIL import Image
 
     width, height = image.size
@@ -91,24 +103,40 @@ def hashes(image) -> np.ndarray:
         parts.append(np.asarray(image.resize((side, side), Image.Resampling.LANCZOS, box), np.float64))
     k, n = np.arange(SIDE)[:, None], np.arange(side)[None]
     basis = np.cos(np.pi * k * (2 * n + 1) / (2 * side))  # DCT-II, its low frequencies
-    low = (basis @ np.stack(parts) @ basis.T).reshape(len(parts), -1)
+    return basis @ np.stack(parts) @ basis.T
+
+
+def _signs_around_median(low: np.ndarray) -> np.ndarray:
+    """(windows, SIDE, SIDE) -> packed bits (windows, bytes)."""
+    low = low.reshape(len(low), -1)
     return np.packbits(low > np.median(low, axis=1, keepdims=True), axis=1)
 
 
-def sampled_frames(reader: Reader, rate: float) -> Iterator[tuple[float, np.ndarray]]:
-    """(seconds from the first frame, RGB frame) of a video, at most `rate` a second, decoded once from its start.
+def sampled_frames(reader: Reader, rate: float) -> Iterator[tuple[list[float], np.ndarray]]:
+    """(times, RGB frame) of the frames that are on show at 0, 1 / rate, 2 / rate ... seconds from the first.
+
+    A frame lasts until the next one comes, by the times of the file, so that dropped frames leave no gap (but a frame
+    is not held longer than HELD); the last one lasts as long as the one before it. Decoded once from the start.
 
     Raises:
         ReadError: no frame can be decoded.
     """
-    due, count = 0.0, 0
+    number, begin, end, held = 0, 0.0, 0.0, None
+
+    def due() -> list[float]:
+        last = min(end, begin + HELD)
+        return [i / rate for i in range(number, math.ceil((last - 1e-6) * rate))]
+
     for time, make in _timed(reader):
-        count += 1
-        if time + 1e-6 >= due:
-            yield time, make()
-            due = max(due + 1 / rate, time)
-    if not count:
+        begin, end = end, time
+        if held is not None and (times := due()):
+            yield times, held()
+        number, held = max(number, math.ceil((time - 1e-6) * rate)), make
+    if held is None:
         raise ReadError(reader.path, "no frame can be decoded")
+    begin, end = end, max(2 * end - begin, end + 2e-6)
+    if times := due():
+        yield times, held()
 
 
 def _timed(reader: Reader) -> Iterator:
