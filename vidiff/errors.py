@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
+T, R = TypeVar("T"), TypeVar("R")
 TRY_AGAIN = 75  # exit code of a run that stopped in order and can be continued, EX_TEMPFAIL of sysexits.h
 
 
@@ -71,6 +73,29 @@ def unforeseen(error: Exception, what: str) -> str:
     text = f"{notes[0] if notes else f'while {what}'}: {type(error).__name__}: {words[:500]}".rstrip(": ")
     text += memory_hint("out of memory" if isinstance(error, MemoryError) else words)
     return f"{text}; VIDIFF_DEBUG=1 shows the traceback"
+
+
+def one_by_one(items: Iterable[T], work: Callable[[T], R], verb: str, alone: bool) -> Iterator[tuple[T, R, str]]:
+    """Yield (item, what came of it, "") of each, or (item, None, why nothing did): a bad file does not cost the others.
+
+    Args:
+        items: files, in order.
+        work: makes of one what is wanted. Its UsageError ends all: it is about the request, as of the output.
+        verb: what messages call it, such as `translating`.
+        alone: the one item is all that was asked for, so that its error is raised instead.
+    """
+    for item in items:
+        try:
+            with doing(f"{verb} {item}"):
+                result = work(item)
+        except UsageError:
+            raise
+        except Exception as error:
+            if alone:
+                raise
+            yield item, None, str(error) if isinstance(error, RunError) else unforeseen(error, f"{verb} {item}")
+        else:
+            yield item, result, ""
 
 
 def first_line(error: Exception) -> str:

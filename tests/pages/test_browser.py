@@ -9,8 +9,8 @@ import shutil
 import subprocess
 
 import pytest
-
 from runs import write_run
+
 from vidiff.pages import write_page
 
 aiohttp = pytest.importorskip("aiohttp", reason="the browser is asked through a web socket")

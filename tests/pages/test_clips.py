@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
 from runs import clips, write_run
+
 from vidiff.pages.clips import columns_of, encoded, fitted, newest_samples, over_time, wall
 from vidiff.pages.folder import read_run
 from vidiff.video.write import to_frames, write_mp4

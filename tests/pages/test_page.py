@@ -11,8 +11,8 @@ from pathlib import Path
 
 import av
 import pytest
-
 from runs import write_run
+
 from vidiff.cli import main
 from vidiff.command_line import functions_of, parser_of
 from vidiff.commands import evaluate, sample, translate

@@ -6,8 +6,8 @@ import json
 from types import SimpleNamespace
 
 import pytest
-
 from runs import clips, write_run
+
 from vidiff.pages.folder import read_run
 from vidiff.training import page
 from vidiff.training.run import Run

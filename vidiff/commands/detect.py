@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+from vidiff.errors import RunError, listed
 from vidiff.progress import say
 
 
@@ -44,11 +45,14 @@ def video(files: list[Path], *, ckpt: Path, output: Path | None = None, json_: b
     found = detect(files, ckpt, output, say=say)
     if json_:
         print(json.dumps([asdict(one) for one in found], indent=2))
-        return
     for one in found:
+        if json_ or one.error:
+            continue
         named = ", ".join(f"{name} {p:.2f}" for name, p in one.probabilities.items())
         print(f"{one.video}: {named}{f', map in {one.heat}' if one.heat else ''}")
         first = next(iter(one.probabilities))
         worst = min(one.windows, key=lambda window: window[first])
         if len(one.windows) > 1:
             print(f"  least {first}: frames {worst['start']} to {worst['end'] - 1}, {first} {worst[first]:.2f}")
+    if failed := [one.error for one in found if one.error]:
+        raise RunError(f"{len(failed)} of {len(found)} files could not be judged:{listed(failed)}")

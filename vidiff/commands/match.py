@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+from vidiff.errors import RunError, listed
 from vidiff.progress import say
 
 
@@ -31,18 +32,22 @@ def find(videos: list[Path], *, index: Path, threshold: float | None = None, jso
         threshold: the least score, between 0 and 1 (default: chosen on embedded clips).
         json_: print a JSON list.
     """
-    from vidiff.inference.match import THRESHOLD, find_matches
+    from vidiff.inference.match import THRESHOLD, matches_of_each
 
-    found = find_matches(videos, index, threshold=THRESHOLD if threshold is None else threshold, say=say)
+    threshold = THRESHOLD if threshold is None else threshold
+    results = list(matches_of_each(videos, index, threshold=threshold, say=say))
+    found = [match for _, matches, error in results if not error for match in matches]
     if json_:
         print(json.dumps([asdict(match) for match in found], indent=2))
-        return
-    for m in found:
+    for m in () if json_ else found:
         how = [f"{m.speed:.2f} x as fast"] if m.speed != 1 else []
         how = ", ".join([*how, *(["mirrored"] if m.mirrored else [])])
         print(
             f"{m.query} {m.start:.2f}-{m.end:.2f} s is {m.source} {m.source_start:.2f}-{m.source_end:.2f} s, "
             f"score {m.score:.2f}{how and f' ({how})'}"
         )
-    if not found:
+    failed = [error for *_, error in results if error]
+    if not found and not json_ and len(failed) < len(results):
         print("no copies found")
+    if failed:
+        raise RunError(f"{len(failed)} of {len(results)} files could not be compared:{listed(failed)}")

@@ -40,12 +40,15 @@ def read(videos: list[Path], *, key: list[str] | None = None, ckpt: Path | None 
     found = read_watermark(videos, key or (), ckpt=ckpt)
     if json_:
         print(json.dumps([asdict(one) for one in found], indent=2))
-        return
     for one in found:
+        if json_ or one.error:
+            continue
         print(f"{one.video}: message {one.message} in {one.frames} frames")
         for k in one.keys:
             verdict = "marked with it" if k.sure else "no mark of it"
             print(f"  key {k.key!r}: {k.matched} of {one.bits} bits agree, by chance {k.p_value:.1e}: {verdict}")
+    if failed := [one.error for one in found if one.error]:
+        raise RunError(f"{len(failed)} of {len(found)} files could not be read:{listed(failed)}")
 
 
 def train(config: str, *, output: Path) -> None:

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vidiff.clip import thwc_to_clip
-from vidiff.errors import RunError, UsageError
+from vidiff.errors import RunError, UsageError, one_by_one
 from vidiff.files import check_writable
 from vidiff.inference.detector import Detector, read_detector
 from vidiff.progress import track
@@ -38,12 +38,14 @@ class Detection:
         probabilities: class -> calibrated probability, the mean over the windows.
         windows: of each window its first frame, the frame behind its last, and its probabilities by class.
         heat: the file with the map over the frames, if one was asked for.
+        error: why nothing can be said of it, in one line; then the others are empty.
     """
 
     video: str
     probabilities: dict[str, float]
     windows: list[dict[str, Any]]
     heat: str | None = None
+    error: str | None = None
 
 
 def detect(
@@ -64,8 +66,12 @@ def detect(
         output: folder of the maps over the frames, one .mp4 a video; None: none are written.
         say: called with a line about what cannot be kept as it was.
 
+    Returns:
+        What is said of each video. One alone that cannot be judged raises its error instead.
+
     Raises:
-        UsageError: a file is no video or no detector, or a map would replace a video. RunError: one cannot be read.
+        UsageError: a file is no video or no detector, or a map would replace a video; nothing is written. RunError: the
+            one video, or the detector, cannot be read.
     """
     videos, detector = [Path(video) for video in videos], read_detector(ckpt)
     for path in videos:
@@ -81,7 +87,13 @@ def detect(
         for target in targets:
             check_output(target, identities(videos))
             check_writable(target)
-    return [_detect(path, detector, target, Path(ckpt).name, say) for path, target in zip(videos, targets)]
+    maps = dict(zip(videos, targets))
+
+    def judge(path: Path) -> Detection:
+        return _detect(path, detector, maps[path], Path(ckpt).name, say)
+
+    judged = one_by_one(videos, judge, "judging", alone=len(videos) == 1)
+    return [Detection(str(path), {}, [], error=error) if error else found for path, found, error in judged]
 
 
 def _detect(path: Path, detector: Detector, target: Path | None, name: str, say: Callable[[str], None]) -> Detection:

@@ -60,6 +60,9 @@ class Job:
     target: Path
     entry: Entry | None = None
 
+    def __str__(self) -> str:
+        return str(self.source)
+
     def run(
         self,
         change: Change,

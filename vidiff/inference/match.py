@@ -8,7 +8,7 @@ frames agree is the match.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vidiff.data.index import build_index
-from vidiff.errors import RunError, UsageError, first_line
+from vidiff.errors import RunError, UsageError, first_line, one_by_one
 from vidiff.files import check_suffix, check_writable, replacing
 from vidiff.progress import track
 from vidiff.video.filetype import sniff
@@ -159,23 +159,45 @@ def find_matches(
         At most one match for each pair of a video and one of the collection.
 
     Raises:
-        UsageError: a file is no video or no index. RunError: one cannot be read.
+        UsageError: a file is no video or no index. RunError: one cannot be read; see `matches_of_each`.
+    """
+    found = []
+    for _, matches, error in matches_of_each(videos, index, threshold=threshold, say=say):
+        if error:
+            raise RunError(error)
+        found += matches
+    return found
+
+
+def matches_of_each(
+    videos: Iterable[str | Path],
+    index: str | Path,
+    *,
+    threshold: float = THRESHOLD,
+    say: Callable[[str], None] = print,
+) -> Iterator[tuple[Path, list[Match] | None, str]]:
+    """Yield (video, its matches, "") or (video, None, why it cannot be read) of each; see `find_matches`.
+
+    Raises:
+        UsageError: a file is no video or no index. RunError: the one video cannot be read.
     """
     if not 0 < threshold < 1:
         raise UsageError(f"threshold must be between 0 and 1, got {threshold}")
-    collection, found = read_match_index(index), []
+    collection = read_match_index(index)
     videos = [Path(video) for video in videos]
     for path in videos:
         if not path.is_file():
             raise UsageError(f"{path}: {'a folder, not a video' if path.is_dir() else 'no such file'}")
         if sniff(path) != "video":
             raise UsageError(f"{path}: not a video")
-    for path in track(videos, "comparing"):
+
+    def matches(path: Path) -> list[Match]:
         query = fingerprint(open_reader(path), QUERY_RATE, mirror=True)
         if not len(query.times):
             say(f"{path}: every frame is of one color, there is nothing to compare")
-        found += compare(str(path), query, collection, threshold)
-    return found
+        return compare(str(path), query, collection, threshold)
+
+    yield from one_by_one(track(videos, "comparing"), matches, "comparing", alone=len(videos) == 1)
 
 
 def compare(name: str, query: Fingerprint, collection: dict[str, Fingerprint], threshold: float) -> list[Match]:

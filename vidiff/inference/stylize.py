@@ -168,13 +168,12 @@ class Stylizer:
             if strength != 1:
                 raise UsageError(f"strength {strength}: that of {ckpt} was chosen in its training")
             self.network, self.made = self.model.network(0, 1), f"style of {self.model.style.name} by {self.ckpt.name}"
-            say(f"style of {self.model.style.name} by the network of {self.ckpt}")
+            self._words = f"style of {self.model.style.name} by the network of {self.ckpt}"
         if self.model is None or measure:
-            self._read(extractor, strength, measure, say)
+            self._read(extractor, strength, measure)
+        self._say = say
 
-    def _read(
-        self, extractor: ExtractorName | None, strength: float, measure: bool, say: Callable[[str], None]
-    ) -> None:
+    def _read(self, extractor: ExtractorName | None, strength: float, measure: bool) -> None:
         """Everything that is done with the style itself; a network of a run needs it to be measured alone."""
         if self.style is None:
             raise UsageError("style: name a picture or a video; without it only the checkpoint of a run makes a film")
@@ -185,7 +184,7 @@ class Stylizer:
         self.measure = StyleMeasure(self.extract, self.pictures) if measure else None
         if self.model is not None:
             return
-        say(f"style by method {self.method} with features of {name}{BETTER if name != 'vgg19' else ''}")
+        self._words = f"style by method {self.method} with features of {name}{BETTER if name != 'vgg19' else ''}"
         self.weights, self.flow = StyleWeights(style=strength * StyleWeights.style), flow_method("dis")
         self.made = f"style of {self.style.name} by {self.method} with features of {name}"
         # The name that the weights had when the first networks were kept: they are used as before.
@@ -208,6 +207,7 @@ class Stylizer:
     def prepare(self, jobs: Sequence[Job]) -> None:
         """Train the network of method feedforward on frames of these films, where there is none yet."""
         self._prepare(jobs)
+        self.change = self._told(self.change)
         if self.projection == "equirectangular":
             self.change = around(self.change)
 
@@ -220,10 +220,27 @@ class Stylizer:
         if self.network is None:
             self.network = style_network().to(self.steps.device)
             pairs = training_pairs(jobs, self.steps)
+            self._tell()
             train(self.network, self.extract, self.pictures, pairs, self.flow, self.weights, self.updates)
             if self.ckpt is not None:
                 write_network(self.ckpt, self.network, self.record)
         self.change = feedforward_stylizer(self.network.to(self.steps.device), self.steps, self.measure)
+
+    def _tell(self) -> None:
+        """Say, once, how the style is given."""
+        words, self._words = self._words, ""
+        if words:
+            self._say(words)
+
+    def _told(self, change: Change) -> Change:
+        """The same, which tells how when a first frame has come: where none can be read, the error alone is said."""
+
+        def telling(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+            for frame in frames:
+                self._tell()
+                yield frame
+
+        return lambda frames: change(telling(frames))
 
 
 def video_style_transfer(

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vidiff.clip import clip_to_thwc, signed_to_uint8, thwc_to_clip, uint8_to_unit, unit_to_signed
-from vidiff.errors import RunError, UsageError, at_least, doing, unforeseen
+from vidiff.errors import at_least, one_by_one
 from vidiff.inference.checkpoint import origin_of
 from vidiff.inference.jobs import UNKNOWN, Job, Translated, find_jobs
 from vidiff.inference.marking import marked
@@ -91,19 +91,11 @@ def run_jobs(
     """Yield what became of each of `find_jobs`' videos as soon as it is known; see `translate_video`, and `Job.run` for
     `made`, `origin`, `shown` and `mark`; `verb` is what messages call it."""
     yield from unusable
-    for job in jobs:
-        try:
-            with doing(f"{verb} {job.source}"):
-                frames = job.run(change, say, made, origin, shown, mark)
-        except UsageError:  # about the output: the others have no better one
-            raise
-        except Exception as error:
-            if len(jobs) + len(unusable) == 1:
-                raise
-            text = str(error) if isinstance(error, RunError) else unforeseen(error, f"{verb} {job.source}")
-            yield Translated(job.source, error=text)
-        else:
-            yield Translated(job.source, job.target, frames)
+    alone = len(jobs) + len(unusable) == 1
+    for job, frames, error in one_by_one(
+        jobs, lambda job: job.run(change, say, made, origin, shown, mark), verb, alone
+    ):
+        yield Translated(job.source, error=error) if error else Translated(job.source, job.target, frames)
 
 
 def frame_translator(

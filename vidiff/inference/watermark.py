@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from vidiff.clip import thwc_to_clip
-from vidiff.errors import RunError, UsageError
+from vidiff.errors import RunError, UsageError, one_by_one
 from vidiff.inference.jobs import Translated, find_jobs
 from vidiff.inference.marking import PSNR, SHIPPED, TOGETHER, frame_marker, key_bits
 from vidiff.inference.translate import run_jobs
@@ -58,6 +58,7 @@ class Reading:
         bits: how many there are.
         frames: how many were read.
         keys: agreement with each key that was asked about.
+        error: why nothing could be read, in one line; then the others are empty.
     """
 
     video: str
@@ -65,6 +66,7 @@ class Reading:
     bits: int
     frames: int
     keys: list[KeyFound] = field(default_factory=list)
+    error: str | None = None
 
 
 def hexadecimal(bits: Tensor) -> str:
@@ -118,7 +120,7 @@ def read_watermark(
         ckpt: see `embed_watermark`.
 
     Raises:
-        UsageError: a file is no video, or a key is empty. RunError: a video or the watermark cannot be read.
+        UsageError: a file is no video, or a key is empty. RunError: the one video, or the watermark, cannot be read.
     """
     mark, config = read_mark(SHIPPED if ckpt is None else ckpt)
     known = {key: key_bits(key, config.bits) for key in keys}
@@ -128,13 +130,15 @@ def read_watermark(
             raise UsageError(f"{path}: {'a folder, not a video' if path.is_dir() else 'no such file'}")
         if sniff(path) != "video":
             raise UsageError(f"{path}: not a video")
-    found = []
-    for path in videos:
+
+    def reading(path: Path) -> Reading:
         logits, frames = video_logits(mark, path)
         agree = {key: int(((logits > 0) == (bits > 0)).sum()) for key, bits in known.items()}
         each = [KeyFound(key, n, chance(n, config.bits)) for key, n in agree.items()]
-        found.append(Reading(str(path), hexadecimal(logits), config.bits, frames, each))
-    return found
+        return Reading(str(path), hexadecimal(logits), config.bits, frames, each)
+
+    results = one_by_one(videos, reading, "reading", alone=len(videos) == 1)
+    return [Reading(str(path), "", 0, 0, [], error) if error else found for path, found, error in results]
 
 
 def video_logits(mark: Watermark, path: Path) -> tuple[Tensor, int]:
