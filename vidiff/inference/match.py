@@ -29,8 +29,9 @@ MARGIN = 0.1  # how far below the threshold single frames may be within a match
 SPEEDS = (0.5, 0.667, 0.75, 0.8, 0.9, 1.0, 1.1, 1.25, 1.333, 1.5, 2.0)  # of a copy, relative to its source
 LINES = 6  # with most votes, that are followed
 CHUNK = 1024  # hashes of the collection that are compared at once (memory)
-LEAST = 4  # hashes of a match, most of a second
-REACHES = (2, 1, 1)  # of the rounds in which a line is followed and laid anew: 1 / RATE seconds to either side of it
+LEAST = 6  # hashes of the source in a match, a second of it
+SHORTEST = 0.75  # seconds of the other video in a match: strangers that agree, agree for half a second
+REACHES = (2, 1, 0.5)  # of the rounds in which a line is followed and laid anew: 1 / RATE seconds to either side of it
 APART = 0.1  # what agreement loses at the ends of this reach
 UNNATURAL = 0.97  # what a line counts whose speed is not 1
 UNLISTED = 0.97  # and, besides, one whose speed is not in the list
@@ -311,7 +312,7 @@ def _follow(similar, query_times, known_times, speed: float, offset: float, reac
     best = worth.argmax(1)[:, None]
     agreed, worth, near = (np.take_along_axis(x, best, 1)[:, 0] for x in (agreed, worth, near))
     a, b, total = _best_run(worth - level)
-    if b - a < LEAST:
+    if b - a < LEAST or np.ptp(query_times[near[a:b]]) < SHORTEST:
         return None
     return _Pairs(query_times[near[a:b]], known_times[a:b], agreed[a:b], total / (b - a))
 
