@@ -12,7 +12,7 @@ from vidiff.clip import clip_to_thwc
 from vidiff.data.datamodule import ClipDataModule
 from vidiff.inference.checkpoint import load_model
 
-COLUMNS, ROWS, LARGER, COLORS, GAP, SEED, MILLISECONDS = 6, 2, 2, 64, 2, 0, 125
+COLUMNS, ROWS, LARGER, COLORS, GAP, SEED, MILLISECONDS = 6, 2, 2, 160, 2, 0, 125
 
 
 def row(clips: torch.Tensor) -> np.ndarray:

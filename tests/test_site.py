@@ -149,6 +149,7 @@ def test_pictures_are_small_and_each_is_drawn_and_shown():
         "paired_latents.png",
         "flow_path.png",
         "guided_flow.gif",
+        "layers_flow.gif",
     )
     made = {DOCS / "pictures" / name for name in by_models}  # not drawn again
     assert all(p.stat().st_size <= 400_000 for p in made)

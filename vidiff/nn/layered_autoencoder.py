@@ -23,7 +23,7 @@ GRID = 8  # sides of the background's latents
 GROUND = 3  # channels of these
 EACH = 6  # numbers of an object in a frame: x, y, width, height, cosine and sine of how it is turned
 LOOKS = 2  # tokens that say what an object looks like
-FAR = 6.0  # where a picture ends: places are learnt first, and best
+FAR = 10.0  # where a picture ends: the larger, the earlier a flow learns paths
 GLIMPSE = 12  # samples on each side of what is looked at around an object
 NEAR = 0.45  # half the side of that, in half pictures
 TAKEN = 0.25  # how far around an object the next one is not looked for, in half pictures
@@ -70,7 +70,7 @@ def waves(count: int) -> Tensor:
 class LayeredAutoencoder(nn.Module):
     """Clip -> tokens (B, 6 N, T + 2 N + 32 / N, 1, 1) of N objects -> clip.
 
-    What objects do is one token a frame: x, y (the picture is [-6, 6]), width, height, cosine and sine of each; taken
+    What objects do is one token a frame: x, y (the picture is [-10, 10]), width, height, cosine and sine of each; taken
     apart into waves of ever shorter period (a discrete cosine transform), where short ones count more: errors of what
     is made in these latents are smooth in time, as paths are. Two tokens say what an object looks like in all frames,
     the last ones draw the background; both are of mean square 1. Nothing but its path changes an object.
