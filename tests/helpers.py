@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule, Trainer
+from torch import nn
 
 from vidiff import keyed
 from vidiff.models import families
@@ -200,3 +201,14 @@ def tokenizer(tmp_path, width: int = 4) -> tuple[Autoencoder, str]:
     trainer.strategy.connect(model)
     trainer.save_checkpoint(tmp_path / "a.ckpt")
     return model, str(tmp_path / "a.ckpt")
+
+
+class Says(nn.Module):
+    """A part of a network that answers what it was told."""
+
+    def __init__(self, answer):
+        super().__init__()
+        self.answer = answer
+
+    def forward(self, *inputs):
+        return self.answer

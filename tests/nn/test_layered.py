@@ -4,22 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import nn
+from helpers import Says
 
 from vidiff.clip import ClipSpec
 from vidiff.nn.layered import LayeredGenerator, smooth
-
-
-class Says(nn.Module):
-    """A part of a network that answers what it was told."""
-
-    def __init__(self, answer):
-        super().__init__()
-        self.answer = answer
-
-    def forward(self, *inputs):
-        return self.answer
-
 
 SPEC = ClipSpec(num_frames=6, resolution=16, width=4, latent_dim=8)
 

@@ -6,23 +6,13 @@ import math
 
 import pytest
 import torch
+from helpers import Says
 from torch import nn
 
 from vidiff.clip import ClipSpec
 from vidiff.nn.layered_autoencoder import FAR, LayeredAutoencoder, waves
 
 SPEC = ClipSpec(num_frames=5, resolution=32, width=8)
-
-
-class Says(nn.Module):
-    """A part of a network that answers what it was told."""
-
-    def __init__(self, answer):
-        super().__init__()
-        self.answer = answer
-
-    def forward(self, *inputs):
-        return self.answer
 
 
 @pytest.mark.parametrize("resolution, frames, objects", [(16, 1, 1), (32, 5, 2), (64, 4, 4)])
