@@ -43,6 +43,9 @@ class FlowTransformer(nn.Module):
         blocks: number of blocks.
         patch: how many places that follow one another are one token; a fraction of the work.
         data_std: standard deviation of the latents.
+
+    Raises:
+        ValueError: `patch` does not divide the number of places.
     """
 
     def __init__(self, spec: ClipSpec, blocks: int = 6, data_std: float = 1.0, patch: int = 2):

@@ -76,13 +76,16 @@ class LayeredAutoencoder(nn.Module):
     the last ones draw the background; both are of mean square 1. Nothing but its path changes an object.
 
     Objects are looked for one after the other: in a new network where the color is unlike the usual one, and not where
-    the one before was found. Frames are encoded apart from one another and may be few: six that are three apart say the
-    same as the sixteen of their span. The backward of bilinear sampling is not deterministic on CUDA.
+    the one before was found. Places are found frame by frame, so a network that was trained on six frames, three apart,
+    encodes the sixteen of their span. The backward of bilinear sampling is not deterministic on CUDA.
 
     Args:
         spec: sizes; the resolution is a multiple of 16.
         width: channels of what sees the frames; None: the spec's.
         objects: N: 1, 2 or 4.
+
+    Raises:
+        ValueError: another number of objects, a resolution that is no multiple of 16, or frames not from 1 to 64.
     """
 
     flat_only = True  # see `vidiff.nn.circular`
