@@ -27,6 +27,18 @@ def test_a_new_network_says_the_best_linear_velocity(patch, resolution):
     torch.testing.assert_close(v, (at / 4 - (1 - at)) / (at**2 / 4 + (1 - at) ** 2) * x)
 
 
+def test_every_number_has_a_standard_deviation_of_its_own():
+    """Of Gaussian latents the best velocity is linear: of a new network it is exact, whatever their sizes."""
+    network, spread = FlowTransformer(SPEC, 1, patch=1), torch.rand(4, 6, 1, 1) + 0.1
+    network.data_std.copy_(spread)
+    x, t = torch.randn(2, 4, 6, 1, 1), torch.tensor([0.2, 0.9])
+    at = t[:, None, None, None, None]
+    # E[data - noise | x] = (t s^2 - (1 - t)) / (t^2 s^2 + (1 - t)^2) x
+    expected = (at * spread**2 - (1 - at)) / (at**2 * spread**2 + (1 - at) ** 2) * x
+    torch.testing.assert_close(network(x, t, torch.tensor([0, 2])), expected)
+    assert "data_std" in network.state_dict()
+
+
 def test_every_place_hears_of_every_other_and_of_time_and_label():
     network = awake(FlowTransformer(SPEC, 2))
     x = torch.randn(1, 4, 6, 1, 1, requires_grad=True)
@@ -46,7 +58,7 @@ def test_places_have_layers_of_their_own():
     with torch.no_grad():
         network.place.zero_()
         network.own_last.copy_(torch.randn(6, 1, 1).expand_as(network.own_last) * torch.randn(32, 4))
-    out = network.residual(torch.ones(1, 4, 6, 1, 1), torch.zeros(1, 32))[0, :, :, 0, 0]
+    out = network.residual(torch.ones(1, 8, 6, 1, 1), torch.zeros(1, 32))[0, :, :, 0, 0]
     torch.testing.assert_close(out[:, 1] * network.own_last[0, 0, 0], out[:, 0] * network.own_last[1, 0, 0])
     assert not torch.allclose(out[:, 0], out[:, 1])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -10,7 +11,7 @@ from helpers import Says
 from torch import nn
 
 from vidiff.clip import ClipSpec
-from vidiff.nn.layered_autoencoder import FAR, LayeredAutoencoder, waves
+from vidiff.nn.layered_autoencoder import FAR, FARTHER, LayeredAutoencoder, followed, kept, waves
 
 SPEC = ClipSpec(num_frames=5, resolution=32, width=8)
 
@@ -62,12 +63,55 @@ def test_objects_and_background_are_of_mean_square_one_and_paths_bear_no_noise()
         square = numbers.square().mean(over)
         torch.testing.assert_close(square, torch.ones_like(square), rtol=1e-2, atol=0)
     share = network.borne(latents[..., None, None])[..., 0, 0]
-    assert share[:, :, 5:].eq(1).all() and not share[:, [0, 1, 2, 3, 6, 7, 8, 9], :5].any()
-    assert share[:, [4, 5, 10, 11], :5].eq(1).all()
+    assert share[:, :, 5:].eq(1).all() and not share[:, :, :5].any()
     noise = torch.randn_like(latents)[..., None, None]
     torch.testing.assert_close(
         network(clip, noise=noise), network.decode(latents[..., None, None] + noise * share[..., None, None])
     )
+
+
+@pytest.mark.parametrize("frames, waves_kept", [(1, 1), (8, 8), (11, 8), (16, 8), (40, 20)])
+def test_long_clips_lose_what_is_shorter_than_four_frames(frames, waves_kept):
+    network = LayeredAutoencoder(ClipSpec(num_frames=frames, resolution=16, width=8), objects=1)
+    clip = torch.rand(1, 3, frames, 16, 16) * 2 - 1
+    latents = network.encode(clip)
+    assert kept(frames) == waves_kept and latents.shape[2] == waves_kept + network.others
+    assert network.decode(latents).shape == clip.shape  # its own length needs no word
+    if frames > 8:
+        assert network.decode(latents, frames + 1).shape[2] == frames + 1
+
+
+def test_a_slow_path_comes_back_from_eight_waves():
+    t = torch.arange(16)
+    for path, least in ((torch.cos(2 * math.pi * t / 18), 0.02), ((t / 8 - 1).abs(), 0.03)):
+        back = 16 * waves(16)[:8].T @ (waves(16)[:8] @ path)
+        assert (back - path).square().mean().sqrt() < least
+
+
+def test_the_way_that_is_followed_is_the_best_of_all():
+    torch.manual_seed(0)
+    heat = 3 * torch.randn(3, 4, 3, 3)
+    axis, cells = (torch.arange(3) + 0.5) * 2 / 3 - 1, list(itertools.product(range(3), repeat=2))
+    for logits, found in zip(heat, followed(heat)):
+
+        def worth(way, logits=logits):
+            gone = sum((axis[a] - axis[b]) ** 2 for p, q in zip(way, way[1:]) for a, b in zip(p, q))
+            return float(sum(logits[t, y, x] for t, (y, x) in enumerate(way)) - FARTHER * gone)
+
+        best = max(itertools.product(cells, repeat=4), key=worth)
+        torch.testing.assert_close(found, torch.stack([torch.stack([axis[x], axis[y]]) for y, x in best]))
+
+
+def test_two_that_look_alike_keep_their_ways():
+    """Equal squares pass above each other: no path jumps, and no place is between both."""
+    clip = torch.zeros(1, 3, 8, 32, 32)
+    for t in range(8):
+        clip[0, 0, t, 5:11, 2 + 3 * t : 8 + 3 * t] = 1.0  # to the right
+        clip[0, 0, t, 21:27, 23 - 3 * t : 29 - 3 * t] = 1.0  # to the left
+    where, _ = LayeredAutoencoder(ClipSpec(num_frames=8, resolution=32, width=8))._found(clip[0].transpose(0, 1), 8)
+    for path in where.view(8, 2, 2).unbind(1):
+        assert path[:, 1].std() < 0.1 and path.diff(dim=0).norm(dim=1).max() < 0.35
+        assert (path[:, 1].mean().abs() - 0.5).abs() < 0.1
 
 
 @pytest.mark.parametrize("degrees", [0, 90, 200])

@@ -36,7 +36,7 @@ from vidiff.errors import UsageError, at_least
 from vidiff.losses import relativistic_d, relativistic_g
 from vidiff.models.base import AdversarialModule
 from vidiff.models.flow import clip_noise, spread_times, velocity_loss
-from vidiff.models.latents import KnownLatents, encoded, flow_sampler, take_tokenizer
+from vidiff.models.latents import KnownLatents, encoded, flow_sampler, take_spread, take_tokenizer
 from vidiff.models.record import network_of, unlike
 from vidiff.models.strategies import Player
 from vidiff.models.turn import Terms, Turn
@@ -128,7 +128,9 @@ class AdversarialFlow(AdversarialModule):
 
     def setup(self, stage: str) -> None:
         if stage == "fit" and self.tokenizer is not None:
-            take_tokenizer(self.tokenizer, self.generator, self.generator_ema.module, self.flow)
+            samplers = self.generator, self.generator_ema.module, self.flow
+            take_tokenizer(self.tokenizer, *samplers)
+            take_spread(self.trainer.datamodule, *samplers)
         if stage == "fit" and self.teacher is not None:
             self.begin_from(self.teacher)
         if stage == "fit" and self.critic is not None:

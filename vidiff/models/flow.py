@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from vidiff import keyed
 from vidiff.errors import UsageError, at_least
-from vidiff.models.latents import KnownLatents, encoded, flow_sampler, take_tokenizer
+from vidiff.models.latents import KnownLatents, encoded, flow_sampler, take_spread, take_tokenizer
 from vidiff.models.module import VideoModule
 from vidiff.models.turn import Terms, Turn
 from vidiff.nn.blocks import NetworkFactory
@@ -136,7 +136,9 @@ class FlowMatching(VideoModule):
 
     def setup(self, stage: str) -> None:
         if stage == "fit" and self.tokenizer is not None:
-            take_tokenizer(self.tokenizer, self.generator, self.generator_ema.module)
+            samplers = self.generator, self.generator_ema.module
+            take_tokenizer(self.tokenizer, *samplers)
+            take_spread(self.trainer.datamodule, *samplers)
         super().setup(stage)
 
     def before_batch(self, batch: dict[str, Tensor]) -> None:

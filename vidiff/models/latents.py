@@ -10,13 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vidiff.clip import ClipSpec
+from vidiff.clip import ClipSpec, uint8_to_unit, unit_to_signed
 from vidiff.errors import UsageError, at_least
 from vidiff.models.record import network_of, unlike
 from vidiff.models.turn import Turn
 from vidiff.nn.autoencoder import Pixels
 from vidiff.nn.blocks import NetworkFactory
 from vidiff.nn.flow_unet import FlowSampler
+
+SPREAD = 256  # clips whose latents are measured
+LEAST_SPREAD = 0.3  # a number that is the same in all clips is of this standard deviation
 
 
 class KnownLatents:
@@ -76,6 +79,23 @@ def take_tokenizer(path: str, *samplers: FlowSampler) -> None:
         if name := unlike(sampler.codec.state_dict(), state):
             raise UsageError(f"model.tokenizer {path}: it is not of model.autoencoder, {name} differs: set its sizes")
         sampler.codec.load_state_dict(state)
+
+
+@torch.no_grad()
+def take_spread(data: Any, *samplers: FlowSampler) -> None:
+    """Give networks that ask for it, with a tensor `data_std`, the standard deviation of every number of the latents.
+
+    Args:
+        data: datamodule; SPREAD clips of its training set are encoded, the same in every process.
+        samplers: of one tokenizer.
+    """
+    if not isinstance(getattr(samplers[0].network, "data_std", None), Tensor):
+        return
+    codec, parts = samplers[0].codec, []
+    for _, clips, _ in data.eval_clips("train", SPREAD):
+        parts.append(codec.encode(unit_to_signed(uint8_to_unit(clips.to(next(codec.parameters()).device)))))
+    for sampler in samplers:
+        sampler.network.data_std.copy_(torch.cat(parts).std(0).clamp(min=LEAST_SPREAD))
 
 
 def encoded(turn: Turn) -> Tensor:

@@ -10,6 +10,8 @@ from vidiff.clip import ClipSpec
 from vidiff.nn.blocks import ClassEmbedding
 from vidiff.nn.flow_unet import HEAD, linear_velocity, time_waves, zeroed
 
+NOISE = 0.05  # least that numbers are divided by where they are seen beside their noise
+
 
 class TransformerBlock(nn.Module):
     """Attention among all tokens, then two layers on each; the condition scales, shifts and gates both (Peebles and Xie
@@ -42,7 +44,7 @@ class FlowTransformer(nn.Module):
             the number of channels within.
         blocks: number of blocks.
         patch: how many places that follow one another are one token; a fraction of the work.
-        data_std: standard deviation of the latents.
+        data_std: standard deviation of the latents, of each number until `fit` measures it.
 
     Raises:
         ValueError: `patch` does not divide the number of places.
@@ -50,14 +52,16 @@ class FlowTransformer(nn.Module):
 
     def __init__(self, spec: ClipSpec, blocks: int = 6, data_std: float = 1.0, patch: int = 2):
         super().__init__()
-        self.spec, self.data_std, self.patch, w = spec, data_std, patch, spec.width
+        self.spec, self.patch, w = spec, patch, spec.width
         places = spec.num_frames * spec.resolution**2 * spec.aspect
         if places % patch:
             raise ValueError(f"patch must divide the {places} places of the latents, got {patch}")
+        sizes = (spec.channels, spec.num_frames, spec.resolution, spec.aspect * spec.resolution)
+        self.register_buffer("data_std", torch.full(sizes, float(data_std)))
         tokens, numbers = places // patch, spec.channels * patch
-        self.first, self.place = nn.Linear(numbers, w), nn.Parameter(0.02 * torch.randn(tokens, w))
+        self.first, self.place = nn.Linear(2 * numbers, w), nn.Parameter(0.02 * torch.randn(tokens, w))
         # Tokens are of different kinds: each place has layers of its own beside those that all share.
-        self.own_first = nn.Parameter(torch.zeros(tokens, numbers, w))
+        self.own_first = nn.Parameter(torch.zeros(tokens, 2 * numbers, w))
         self.own_last = nn.Parameter(torch.zeros(tokens, w, numbers))
         self.embed_time = nn.Sequential(nn.Linear(64, w), nn.SiLU(), nn.Linear(w, w))
         self.embed = ClassEmbedding(spec.num_classes, w) if spec.num_classes else None
@@ -68,15 +72,18 @@ class FlowTransformer(nn.Module):
         """Latents (B, C, T, H, W) at times t (B,) -> velocities (B, C, T, H, W)."""
         condition = self.embed_time(time_waves(t, 64))
         condition = F.silu(condition if self.embed is None else condition + self.embed(label))
-        return linear_velocity(x, t, self.data_std, lambda x: self.residual(x, condition))
+        # What is nearly 0 in some clips and large in others is seen beside the noise that is left.
+        near = torch.asinh(x / (1 - t + NOISE).reshape(-1, 1, 1, 1, 1))
+        return linear_velocity(x, t, self.data_std, lambda x: self.residual(torch.cat([x, near], 1), condition))
 
     def residual(self, x: Tensor, condition: Tensor) -> Tensor:
-        """F: latents of about unit variance (B, C, T, H, W), condition (B, D) -> (B, C, T, H, W)."""
-        places = x.flatten(2).transpose(1, 2)  # (B, C, T, H, W) -> (B, T H W, C)
-        tokens = places.unflatten(1, (-1, self.patch)).flatten(2)  # (B, N, C * patch)
+        """F: latents of about unit variance and the same beside their noise (B, 2 C, T, H, W), condition (B, D) ->
+        (B, C, T, H, W)."""
+        places = x.flatten(2).transpose(1, 2)  # (B, 2 C, T, H, W) -> (B, T H W, 2 C)
+        tokens = places.unflatten(1, (-1, self.patch)).flatten(2)  # (B, N, 2 C * patch)
         h = self.first(tokens) + torch.einsum("bnc,ncd->bnd", tokens, self.own_first) + self.place
         for block in self.blocks:
             h = block(h, condition)
         h = self.norm(h)
         out = self.last(h) + torch.einsum("bnd,ndc->bnc", h, self.own_last)
-        return out.reshape(places.shape).transpose(1, 2).unflatten(2, x.shape[2:])
+        return out.unflatten(2, (self.patch, -1)).flatten(1, 2).transpose(1, 2).unflatten(2, x.shape[2:])

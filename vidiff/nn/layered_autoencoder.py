@@ -23,10 +23,12 @@ GRID = 8  # sides of the background's latents
 GROUND = 3  # channels of these
 EACH = 6  # numbers of an object in a frame: x, y, width, height, cosine and sine of how it is turned
 LOOKS = 2  # tokens that say what an object looks like
-FAR = 10.0  # where a picture ends: the larger, the earlier a flow learns paths
+FAR = 20.0  # where a picture ends: the larger, the earlier a flow learns paths
 GLIMPSE = 12  # samples on each side of what is looked at around an object
 NEAR = 0.45  # half the side of that, in half pictures
 TAKEN = 0.25  # how far around an object the next one is not looked for, in half pictures
+AROUND = 0.35  # how far around the way that is followed an object's middle is looked for, in half pictures
+FARTHER = 10.0  # what a way loses, in logits, where it goes half a picture from frame to frame; four times for twice
 SALIENT = 3.0  # how much a new network trusts that what is unlike the usual color is an object
 
 
@@ -58,6 +60,11 @@ def _around(x: Tensor, y: Tensor, half: float, side: int) -> Tensor:
     return F.affine_grid(rows, [len(x), 1, side, side], align_corners=False)
 
 
+def kept(frames: int) -> int:
+    """Waves of so many frames that are kept: of more than eight frames none that is shorter than four."""
+    return max(min(frames, 8), frames // 2)
+
+
 def waves(count: int) -> Tensor:
     """Cosines (count, count): a row a wave of k half periods, orthonormal but for the factor 1 / sqrt(count); a path of
     the size 1 becomes numbers of about that size, however many frames it has."""
@@ -67,17 +74,41 @@ def waves(count: int) -> Tensor:
     return rows / count
 
 
-class LayeredAutoencoder(nn.Module):
-    """Clip -> tokens (B, 6 N, T + 2 N + 32 / N, 1, 1) of N objects -> clip.
+@torch.no_grad()
+def followed(heat: Tensor) -> Tensor:
+    """The way through logits (B, T, h, w) that is worth most, where going far costs (Viterbi): x, y (B, T, 2) in
+    [-1, 1], on a grid of at most 16 sides."""
+    side = min(16, *heat.shape[2:])
+    worth = F.adaptive_max_pool2d(heat, side).unbind(1)  # T of (B, n, n)
+    axis = (torch.arange(side, device=heat.device).to(heat) + 0.5) * 2 / side - 1
+    cost = FARTHER * (axis[:, None] - axis).square()  # (n to, n from), of one of both axes
+    best, came = worth[0], []
+    for now in worth[1:]:
+        best, from_x = (best[:, :, None] - cost).max(3)  # (B, y, x to)
+        best, from_y = (best[:, None] - cost[:, :, None]).max(2)  # (B, y to, x to)
+        best = best + now
+        came.append((from_y.flatten(1), from_x.flatten(1)))
+    at = [best.flatten(1).argmax(1, keepdim=True)]
+    for from_y, from_x in reversed(came):
+        at.append(from_y.gather(1, at[-1]) * side + at[-1] % side)  # the row it came from, the same column
+        at[-1] = at[-1] - at[-1] % side + from_x.gather(1, at[-1])
+    way = torch.cat(at[::-1], 1)  # (B, T)
+    return torch.stack([axis[way % side], axis[way // side]], 2)
 
-    What objects do is one token a frame: x, y (the picture is [-10, 10]), width, height, cosine and sine of each; taken
-    apart into waves of ever shorter period (a discrete cosine transform), where short ones count more: errors of what
-    is made in these latents are smooth in time, as paths are. Two tokens say what an object looks like in all frames,
+
+class LayeredAutoencoder(nn.Module):
+    """Clip -> tokens (B, 6 N, K + 2 N + 32 / N, 1, 1) of N objects -> clip.
+
+    What objects do is six numbers a frame: x, y (the picture is [-20, 20]), width, height, cosine and sine of each;
+    taken apart into K waves of ever shorter period (a discrete cosine transform), where short ones count more: errors
+    of what is made in these latents are smooth in time, as paths are. Of more than eight frames only waves of four
+    frames and longer are kept. Two tokens say what an object looks like in all frames,
     the last ones draw the background; both are of mean square 1. Nothing but its path changes an object.
 
     Objects are looked for one after the other: in a new network where the color is unlike the usual one, and not where
-    the one before was found. Places are found frame by frame, so a network that was trained on six frames, three apart,
-    encodes the sixteen of their span. The backward of bilinear sampling is not deterministic on CUDA.
+    the one before was found. Of all ways through the frames the one is followed that is worth most where jumping costs,
+    so two that look alike are not taken for each other. A network that was trained on six frames, three apart, encodes
+    the sixteen of their span. The backward of bilinear sampling is not deterministic on CUDA.
 
     Args:
         spec: sizes; the resolution is a multiple of 16.
@@ -97,7 +128,7 @@ class LayeredAutoencoder(nn.Module):
             raise ValueError(
                 f"objects must be 1, 2 or 4 and the resolution a multiple of 16, got {objects} and {spec.resolution}"
             )
-        self.objects, self.side, c = objects, spec.resolution, spec.channels
+        self.objects, self.side, self.frames, c = objects, spec.resolution, spec.num_frames, spec.channels
         self.numbers, w = objects * EACH, width or spec.width
         self.ground_tokens = GRID**2 * GROUND // self.numbers
         self.others = LOOKS * objects + self.ground_tokens
@@ -146,8 +177,8 @@ class LayeredAutoencoder(nn.Module):
         return self.draw[-1].weight
 
     def latent_shape(self, frames: int, height: int, width: int) -> tuple[int, int, int, int]:
-        """(6 N, tokens, 1, 1) of a clip of so many frames."""
-        return (self.numbers, frames + self.others, 1, 1)
+        """(6 N, K + others, 1, 1) of a clip of so many frames."""
+        return (self.numbers, kept(frames) + self.others, 1, 1)
 
     def latent_spec(self, spec: ClipSpec) -> ClipSpec:
         """Sizes of the latents of clips of these sizes, as if they were clips."""
@@ -155,7 +186,7 @@ class LayeredAutoencoder(nn.Module):
         return replace(spec, channels=c, num_frames=t, resolution=side)
 
     def encode(self, clip: Tensor) -> Tensor:
-        """clip (B, C, T, H, W) in [-1, 1] -> latents (B, 6 N, T + 2 N + 32 / N, 1, 1)."""
+        """clip (B, C, T, H, W) in [-1, 1] -> latents (B, 6 N, K + 2 N + 32 / N, 1, 1)."""
         b, _, t, _, _ = clip.shape
         frames = clip.transpose(1, 2).flatten(0, 1)  # (B, C, T, H, W) -> (B T, C, H, W)
         where, seen = self._found(frames, t)  # (B T N, 2), (B T N, D)
@@ -163,8 +194,8 @@ class LayeredAutoencoder(nn.Module):
         near = F.grid_sample(frames.repeat_interleave(self.objects, 0), around, align_corners=False)
         seen = torch.cat([self.glimpse(near), seen], 1)
         offset, size, turn = self.pose(seen).split([2, 2, 2], 1)
-        paths = [FAR * (where + 0.3 * torch.tanh(offset)), FAR / 2 * torch.tanh(size), unit(turn)]
-        paths = self._rising(t, clip) * (waves(t).to(clip) @ torch.cat(paths, 1).view(b, t, self.numbers))
+        paths = [FAR * (where + 0.3 * torch.tanh(offset)), FAR / 2 * torch.tanh(size), FAR / 10 * unit(turn)]
+        paths = self._rising(t, clip) * (waves(t).to(clip) @ torch.cat(paths, 1).view(b, t, self.numbers))[:, : kept(t)]
         looks = self.appearance(seen).view(b, t, self.objects, -1).mean(1)
         looks = unit(looks.flatten(0, 1)).view(b, LOOKS * self.objects, self.numbers)
         ground = self.ground(torch.cat([clip.mean(2), clip[:, :, 0], clip[:, :, -1]], 1))
@@ -174,8 +205,8 @@ class LayeredAutoencoder(nn.Module):
 
     @staticmethod
     def _rising(frames: int, like: Tensor) -> Tensor:
-        """What waves are multiplied by (T, 1): those of short period are weak in paths."""
-        return (1 + torch.arange(frames, device=like.device).to(like)[:, None] / 3) ** 1.5
+        """What waves are multiplied by (K, 1): those of short period are weak in paths."""
+        return (1 + torch.arange(kept(frames), device=like.device).to(like)[:, None] / 3) ** 1.5
 
     def _found(self, frames: Tensor, num_frames: int) -> tuple[Tensor, Tensor]:
         """Frames of clips (B T, C, H, W) -> places (B T N, 2) in [-1, 1] and the features there (B T N, D)."""
@@ -197,27 +228,35 @@ class LayeredAutoencoder(nn.Module):
             share = logits.view(clips, -1).softmax(1)
             query = self.query(torch.einsum("bn,bnd->bd", share, tokens.reshape(clips, -1, d)))
             alike = torch.einsum("bd,btnd->btn", query, tokens.view(clips, num_frames, -1, d)) / math.sqrt(d)
-            share = (logits + alike.flatten(0, 1)).softmax(1)  # (B T, h w)
+            logits = logits + alike.flatten(0, 1)
+            way = followed(logits.view(clips, num_frames, h, w))  # (B, T, 2)
+            away = (grid - way.flatten(0, 1)[:, None]).square().sum(2)
+            share = (logits - away / (2 * AROUND**2)).softmax(1)  # (B T, h w)
             where.append(share @ grid)
             seen.append(torch.einsum("bn,bnd->bd", share, tokens))
             apart = (grid - where[-1][:, None]).square().sum(2)
             taken = torch.maximum(taken, torch.exp(-apart / (2 * TAKEN**2)))
         return torch.stack(where, 1).flatten(0, 1), torch.stack(seen, 1).flatten(0, 1)
 
-    def decode(self, latents: Tensor) -> Tensor:
-        """Latents (B, 6 N, T + 2 N + 32 / N, 1, 1) -> clip (B, C, T, H, W), about [-1, 1]."""
+    def decode(self, latents: Tensor, frames: int | None = None) -> Tensor:
+        """Latents (B, 6 N, K + 2 N + 32 / N, 1, 1) -> clip (B, C, T, H, W), about [-1, 1].
+
+        Args:
+            frames: T; None: that of the network where it has K waves, else K.
+        """
         tokens = latents[..., 0, 0].transpose(1, 2)
-        b, t = len(tokens), tokens.shape[1] - self.others
-        paths, looks, ground = tokens.split([t, LOOKS * self.objects, self.ground_tokens], 1)
+        b, k = len(tokens), tokens.shape[1] - self.others
+        t = frames or (self.frames if kept(self.frames) == k else k)
+        paths, looks, ground = tokens.split([k, LOOKS * self.objects, self.ground_tokens], 1)
         ground = ground.reshape(b, GRID**2 // 4, -1).transpose(1, 2).unflatten(2, (GRID // 2, GRID // 2))
-        frames = self._drawn_ground(unit(ground), t)  # (B, 12, 4, 4) -> (B T, C, H, W)
-        paths = t * (waves(t).to(latents).T @ (paths / self._rising(t, latents)))
+        drawn = self._drawn_ground(unit(ground), t)  # (B, 12, 4, 4) -> (B T, C, H, W)
+        paths = t * (waves(t).to(latents)[:k].T @ (paths / self._rising(t, latents)))
         pictures = self._pictures(unit(looks.reshape(b * self.objects, -1))).unflatten(0, (b, 1, self.objects))
         pictures = pictures.expand(-1, t, -1, -1, -1, -1).flatten(0, 2)  # (B T N, C + 1, h, w)
         placed = self._placed(paths.reshape(-1, EACH), pictures).unflatten(0, (b * t, self.objects))
         for i in range(self.objects):
-            frames = frames * (1.0 - placed[:, i, -1:]) + placed[:, i, :-1]
-        return frames.unflatten(0, (b, t)).transpose(1, 2)
+            drawn = drawn * (1.0 - placed[:, i, -1:]) + placed[:, i, :-1]
+        return drawn.unflatten(0, (b, t)).transpose(1, 2)
 
     def _pictures(self, looks: Tensor) -> Tensor:
         """Looks of objects (M, D) -> their pictures, times their masks, and masks (M, C + 1, h, w)."""
@@ -251,10 +290,10 @@ class LayeredAutoencoder(nn.Module):
         latents = self.encode(clip)
         if noise is not None:
             latents = latents + noise * self.borne(latents)
-        return self.decode(latents)
+        return self.decode(latents, clip.shape[2])
 
     def borne(self, latents: Tensor) -> Tensor:
-        """1 where a number bears noise, 0 where it is a place or a size: noise there would only blur."""
-        share, frames = torch.ones_like(latents), latents.shape[2] - self.others
-        share[:, :, :frames].unflatten(1, (self.objects, EACH))[:, :, :4] = 0.0
+        """1 where a number bears noise, 0 in paths: noise there would only blur."""
+        share = torch.ones_like(latents)
+        share[:, :, : latents.shape[2] - self.others] = 0.0
         return share
