@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 # Two threads that fight over two cores made some linear algebra 10-100x slower: one thread a process.
 export OMP_NUM_THREADS ?= 1
-ZOO    := anytime-shapes
+ZOO    := flow-shapes
 RUN    := runs/demo/$(shell date +%Y%m%d-%H%M%S)
 
 .PHONY: help install lint format test test-slow demo demo-generate bench docs clean
