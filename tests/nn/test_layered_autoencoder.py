@@ -11,7 +11,7 @@ from helpers import Says
 from torch import nn
 
 from vidiff.clip import ClipSpec
-from vidiff.nn.layered_autoencoder import FAR, FARTHER, LayeredAutoencoder, followed, kept, waves
+from vidiff.nn.layered_autoencoder import FAR, JUMP, LayeredAutoencoder, followed, kept, waves
 
 SPEC = ClipSpec(num_frames=5, resolution=32, width=8)
 
@@ -96,7 +96,7 @@ def test_the_way_that_is_followed_is_the_best_of_all():
 
         def worth(way, logits=logits):
             gone = sum((axis[a] - axis[b]) ** 2 for p, q in zip(way, way[1:]) for a, b in zip(p, q))
-            return float(sum(logits[t, y, x] for t, (y, x) in enumerate(way)) - FARTHER * gone)
+            return float(sum(logits[t, y, x] for t, (y, x) in enumerate(way)) - JUMP * gone)
 
         best = max(itertools.product(cells, repeat=4), key=worth)
         torch.testing.assert_close(found, torch.stack([torch.stack([axis[x], axis[y]]) for y, x in best]))
@@ -149,7 +149,7 @@ def test_a_new_network_looks_at_what_is_unlike_the_usual_color_and_at_another_th
 
 @pytest.mark.slow
 def test_it_learns_to_tell_a_ball_from_its_ground():
-    """Balls on grounds of one color, 400 steps: pictures come back, and the object's token is where the ball is."""
+    """Balls on grounds of one color, 800 steps: pictures come back, and the object's token is where the ball is."""
     torch.manual_seed(0)
     network = LayeredAutoencoder(ClipSpec(num_frames=4, resolution=32, width=8), objects=1)
     optimizer = torch.optim.Adam(network.parameters(), 3e-3)
@@ -164,7 +164,7 @@ def test_it_learns_to_tell_a_ball_from_its_ground():
         ground = torch.rand(count, 3, 1, 1, 1) * 0.4 - 0.2
         return mask * color + (1 - mask) * ground, at
 
-    for _ in range(400):
+    for _ in range(800):
         clip, _ = balls(8)
         loss = (network(clip) - clip).square().mean()
         optimizer.zero_grad()
@@ -175,7 +175,7 @@ def test_it_learns_to_tell_a_ball_from_its_ground():
     with torch.no_grad():
         latents = network.encode(clip)
         flat = (clip - clip.mean((2, 3, 4), keepdim=True)).square().mean()
-        assert (network.decode(latents) - clip).square().mean() < 0.6 * flat  # 0.13 to 0.47 of six seeds
+        assert (network.decode(latents) - clip).square().mean() < 0.4 * flat
     strength = (1 + torch.arange(4)[:, None] / 3) ** 1.5
     found = 4 * waves(4).T @ (latents[:, :2, :4, 0, 0].transpose(1, 2) / strength) / FAR
     assert (found - at).norm(dim=2).median() < 0.15

@@ -2,7 +2,8 @@
 
 Objects are found one after the other by attention and drawn by one network as pictures with masks, as in AIR (Eslami et
 al. 2016, 1603.08575) and its followers; where they are is the mean of a heat map (keypoints of Jakab et al. 2018,
-1806.07823, and of Minderer et al. 2019, 1906.07889); what is the same in all frames is said once. No label is needed.
+1806.07823, and of Minderer et al. 2019, 1906.07889) around the best way through all frames; what is the same in all
+frames is said once. No label is needed.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ GLIMPSE = 12  # samples on each side of what is looked at around an object
 NEAR = 0.45  # half the side of that, in half pictures
 TAKEN = 0.25  # how far around an object the next one is not looked for, in half pictures
 AROUND = 0.35  # how far around the way that is followed an object's middle is looked for, in half pictures
-FARTHER = 10.0  # what a way loses, in logits, where it goes half a picture from frame to frame; four times for twice
+JUMP = 10.0  # what a way loses, in logits, where it goes half a picture from frame to frame; four times for twice
 SALIENT = 3.0  # how much a new network trusts that what is unlike the usual color is an object
 
 
@@ -81,7 +82,7 @@ def followed(heat: Tensor) -> Tensor:
     side = min(16, *heat.shape[2:])
     worth = F.adaptive_max_pool2d(heat, side).unbind(1)  # T of (B, n, n)
     axis = (torch.arange(side, device=heat.device).to(heat) + 0.5) * 2 / side - 1
-    cost = FARTHER * (axis[:, None] - axis).square()  # (n to, n from), of one of both axes
+    cost = JUMP * (axis[:, None] - axis).square()  # (n to, n from), of one of both axes
     best, came = worth[0], []
     for now in worth[1:]:
         best, from_x = (best[:, :, None] - cost).max(3)  # (B, y, x to)
