@@ -26,7 +26,7 @@ def test_sizes(resolution, frames, objects):
     like = network.latent_spec(spec)
     assert latents.shape[1:] == (like.channels, like.num_frames, like.resolution, like.resolution)
     assert network.decode(latents).shape == clip.shape
-    assert torch.equal(network(clip), network.decode(latents))
+    torch.testing.assert_close(network(clip), network.decode(latents), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("resolution, objects", [(24, 2), (32, 3), (32, 0)])
@@ -133,6 +133,20 @@ def test_an_object_is_drawn_where_its_token_says(degrees):
     assert torch.allclose(middle, torch.tensor([0.3, -0.2]), atol=0.02)
     side = torch.stack([(bright.sum(0) * axis).sum(), (bright.sum(1) * axis).sum()]) / bright.sum() - middle
     assert torch.allclose(side, half / 2 * torch.tensor([math.cos(angle), math.sin(angle)]), atol=0.04)
+
+
+def test_an_object_that_is_not_drawn_has_no_path_and_the_picture_is_the_same():
+    network, clip = LayeredAutoencoder(SPEC).eval(), torch.rand(2, 3, 5, 32, 32) * 2 - 1
+    pictures = network._pictures
+    for drawn in ([1.0, 1.0], [1.0, 0.02], [0.0, 0.0]):
+        network._pictures = lambda looks, drawn=drawn: pictures(looks) * torch.tensor(drawn * 2)[:, None, None, None]
+        with torch.no_grad():
+            before, latents = network._encoded(clip), network.encode(clip)
+            torch.testing.assert_close(network.decode(latents), network.decode(before), atol=0.04, rtol=0)
+        assert torch.equal(latents[:, :, 5:], before[:, :, 5:])
+        for i, there in enumerate(drawn):
+            each = slice(6 * i, 6 * i + 6)
+            assert torch.equal(latents[:, each, :5], before[:, each, :5] * (there == 1)) and before[:, each].any()
 
 
 def test_a_new_network_looks_at_what_is_unlike_the_usual_color_and_at_another_thing_next():

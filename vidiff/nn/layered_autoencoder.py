@@ -30,6 +30,7 @@ NEAR = 0.45  # half the side of that, in half pictures
 TAKEN = 0.25  # how far around an object the next one is not looked for, in half pictures
 AROUND = 0.35  # how far around the way that is followed an object's middle is looked for, in half pictures
 JUMP = 10.0  # what a way loses, in logits, where it goes half a picture from frame to frame; four times for twice
+THERE = 0.5  # of a mask's highest value: an object below it counts as not drawn
 SALIENT = 3.0  # how much a new network trusts that what is unlike the usual color is an object
 
 
@@ -187,7 +188,18 @@ class LayeredAutoencoder(nn.Module):
         return replace(spec, channels=c, num_frames=t, resolution=side)
 
     def encode(self, clip: Tensor) -> Tensor:
-        """clip (B, C, T, H, W) in [-1, 1] -> latents (B, 6 N, K + 2 N + 32 / N, 1, 1)."""
+        """clip (B, C, T, H, W) in [-1, 1] -> latents (B, 6 N, K + 2 N + 32 / N, 1, 1); the path of an object that is
+        not drawn is 0: it could be any, which a flow would learn for nothing."""
+        latents = self._encoded(clip)
+        k = latents.shape[2] - self.others
+        looks = latents[:, :, k : k + LOOKS * self.objects, 0, 0].transpose(1, 2)
+        masks = self._pictures(looks.reshape(len(clip) * self.objects, -1))[:, -1]
+        there = (masks.flatten(1).amax(1) > THERE).to(clip).view(len(clip), self.objects)
+        paths = latents[:, :, :k] * there.repeat_interleave(EACH, 1)[..., None, None, None]
+        return torch.cat([paths, latents[:, :, k:]], 2)
+
+    def _encoded(self, clip: Tensor) -> Tensor:
+        """Latents as they are trained: an object that is not drawn goes somewhere, where it may come back."""
         b, _, t, _, _ = clip.shape
         frames = clip.transpose(1, 2).flatten(0, 1)  # (B, C, T, H, W) -> (B T, C, H, W)
         where, seen = self._found(frames, t)  # (B T N, 2), (B T N, D)
@@ -288,7 +300,7 @@ class LayeredAutoencoder(nn.Module):
 
     def forward(self, clip: Tensor, label: Tensor | None = None, noise: Tensor | None = None) -> Tensor:
         """clip (B, C, T, H, W) -> what is left of it; `noise` is added to its latents. The label is not used."""
-        latents = self.encode(clip)
+        latents = self._encoded(clip)
         if noise is not None:
             latents = latents + noise * self.borne(latents)
         return self.decode(latents, clip.shape[2])
