@@ -26,9 +26,10 @@ def row(name: str, clips: Tensor, real: Tensor, label: Tensor | None) -> str:
     seen = load_recognizer().recognize(clips)
     label = seen.motion if label is None else label
     moved = clips.float().diff(dim=2).abs().mean() / real.float().diff(dim=2).abs().mean()
+    slides = label == MOTIONS.index("slide")
     values = [moved, seen.all.float().mean(), *(seen.all[label == k].float().mean() for k in range(len(MOTIONS)))]
-    speed = seen.where[label == MOTIONS.index("slide"), :, 0].diff(dim=1).abs() * clips.shape[-1]  # (N', T - 1), pixels
-    values += [seen.passed["path"][label == MOTIONS.index("slide")].float().mean(), speed.mean(), speed.std(1).median()]
+    speed = seen.where[slides, :, 0].diff(dim=1).abs() * clips.shape[-1]  # (N', T - 1), pixels
+    values += [seen.passed["path"][slides].float().mean(), speed.mean(), speed.std(1).median()]
     return " | ".join([f"| {name}", *(f"{value:.2f}" for value in values)]) + " |"
 
 
@@ -41,7 +42,7 @@ def main(checkpoint: str, root: str, *settings: str) -> None:
     data.prepare_data()
     data.setup("test")
     rows = list(data.eval_clips("test", CLIPS, SEED, BATCH))
-    real, label = torch.cat([r[1] for r in rows]), torch.cat([torch.as_tensor(r[2]) for r in rows])
+    real, label = torch.cat([r[1] for r in rows]), torch.cat([r[2] for r in rows])
     print("| clips", "motion", "named", *MOTIONS, "slide: path", "speed, pixels", "its deviation |", sep=" | ")
     print("|" + "---|" * (len(MOTIONS) + 6))
     print(row("test", real, real, label), flush=True)

@@ -187,7 +187,7 @@ def test_it_learns_to_tell_a_ball_from_its_ground():
         optimizer.step()
     clip, at = balls(32)
     with torch.no_grad():
-        latents = network._encoded(clip)  # so early the ground still draws many balls, and their own masks are empty
+        latents = network._encoded(clip)  # where the ground draws a ball its own mask is empty
         flat = (clip - clip.mean((2, 3, 4), keepdim=True)).square().mean()
         assert (network.decode(latents) - clip).square().mean() < 0.4 * flat
     strength = (1 + torch.arange(4)[:, None] / 3) ** 1.5
